@@ -1,0 +1,87 @@
+# Each verb is a line or two over the virtual environment in .venv, which is made on demand.
+# PYTHON chooses the interpreter (3.11 or newer), ARGS is handed to the tool behind the verb.
+
+PYTHON ?= python3
+ARGS ?=
+
+PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+VENV := .venv
+BIN := $(VENV)/bin
+# The name carries the version, so that another PYTHON means another environment.
+VENV_STAMP := $(VENV)/.installed-$(PYTHON_VERSION)
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TYPED := $(wildcard common cloudcore edgecore deploy tests benchmarks)
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command "make requirements"
+
+.DEFAULT_GOAL := help
+.PHONY: help venv requirements format lint types contracts unit e2e test cover bench demo \
+	controlplane clean
+
+help: ## show this list
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' \
+		| awk -F '\t' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+venv: $(VENV_STAMP) ## make .venv with everything pinned in requirements/dev.txt
+
+# Debian keeps ensurepip in a package of its own: without it, the pip that is there fills the
+# environment from outside.
+$(VENV_STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cloudedge needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...")'
+	@test -e $@ || { echo "making $(VENV) with Python $(PYTHON_VERSION)"; \
+		$(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 \
+		|| { $(PYTHON) -m venv --clear --without-pip $(VENV) \
+		&& $(PYTHON) -m pip --quiet --python $(BIN)/python install pip; } \
+		|| { echo "cannot make $(VENV): apt-get install python3-venv" >&2; exit 1; }; }
+	$(PIP_INSTALL) --require-hashes --requirement requirements/dev.txt
+	$(PIP_INSTALL) --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
+	@touch $@
+
+requirements: $(VENV_STAMP) ## compile requirements/*.txt anew from pyproject.toml
+	$(COMPILE) --upgrade --extra cloud --extra edge --extra dev --output-file requirements/dev.txt
+	$(COMPILE) --upgrade --extra cloud --constraint requirements/dev.txt --output-file requirements/cloud.txt
+	$(COMPILE) --upgrade --extra edge --constraint requirements/dev.txt --output-file requirements/edge.txt
+
+format: $(VENV_STAMP) ## rewrite the sources as the formatter wants them
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+lint: $(VENV_STAMP) ## style, formatting and spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+types: $(VENV_STAMP) ## mypy --strict, tests included
+	$(BIN)/mypy $(TYPED)
+
+contracts: $(VENV_STAMP) ## who may import whom
+	$(BIN)/lint-imports
+
+unit: $(VENV_STAMP) ## all tests that need no control plane
+	$(BIN)/python -m pytest -m "not e2e and not bench" $(ARGS)
+
+e2e: $(VENV_STAMP) controlplane ## all tests on the real control plane
+	$(BIN)/python -m pytest -m e2e $(ARGS)
+
+test: lint types contracts controlplane ## everything that has to hold before a commit
+	$(BIN)/python -m pytest -m "not bench" $(ARGS)
+
+cover: $(VENV_STAMP) controlplane ## the tests, with branch coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not bench" $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+bench: $(VENV_STAMP) controlplane ## the figures that we promise
+	$(BIN)/python -m benchmarks $(ARGS)
+
+demo: $(VENV_STAMP) controlplane ## the whole system at work, on this machine
+	$(BIN)/python -m deploy.devcluster.demo $(ARGS)
+
+controlplane: $(VENV_STAMP) ## find or build etcd and the Kubernetes control plane
+	$(BIN)/python -m deploy.devcluster build
+
+clean: ## remove what these verbs made in the checkout
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov .benchmarks .hypothesis \
+		.mypy_cache .pytest_cache .ruff_cache .import_linter_cache
