@@ -1,0 +1,187 @@
+"""Configuration of the daemons: one pydantic model each; a file, the environment and flags fill it, in that order.
+
+A model derived from ``Settings`` is the single place where an option is named, typed, bounded, defaulted and
+described. From it come the command line's flags (``--websocket-port``), the environment's names
+(``CLOUDCORE_WEBSOCKET_PORT``) and the keys of the YAML file (``websocket_port`` or ``websocket-port``).
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+
+from common.errors import ConfigError
+
+MAX_FILE_BYTES: Final = 1024 * 1024
+"""A configuration file larger than this is not one."""
+
+ModelT = TypeVar("ModelT", bound="Settings")
+
+
+class Settings(BaseModel):
+    """Base of a daemon's configuration. Every field has a description, which is its help text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def load(
+    model: type[ModelT],
+    *,
+    env_prefix: str,
+    file: Path | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object],
+) -> ModelT:
+    """Return the configuration; a flag wins over the environment, which wins over the file.
+
+    Args:
+        model: what to fill.
+        env_prefix: ``CLOUDCORE_`` or ``EDGECORE_``.
+        file: YAML file, or None.
+        environ: the environment; names with the prefix that are no option are faults, as in the file.
+        flags: by field name; None where the flag was not given.
+
+    Raises:
+        ConfigError: all that is wrong, one fault a line, each with where it stands and, for an unknown name, the
+            closest known one.
+    """
+    origin: dict[str, str] = {}
+    values: dict[str, object] = {}
+    faults: list[str] = []
+    sources = (
+        (_read_file(file) if file else {}, lambda name: f"{file}: {name}"),
+        (
+            _from_environ(environ, env_prefix),
+            lambda name: f"environment: {env_prefix}{name.upper()}",
+        ),
+        ({name: value for name, value in flags.items() if value is not None}, flag_name),
+    )
+    for source, describe in sources:
+        for name, value in source.items():
+            if name not in model.model_fields:
+                faults.append(f"{describe(name)}: unknown option{_suggestion(name, model)}")
+                continue
+            values[name] = value
+            origin[name] = describe(name)
+    try:
+        settings = model.model_validate(values)
+    except ValidationError as error:
+        faults += [_fault(item, origin, model) for item in error.errors(include_url=False)]
+        raise ConfigError(faults) from error
+    if faults:
+        raise ConfigError(faults)
+    return settings
+
+
+def flag_name(field: str) -> str:
+    """Return the command line's name of a field."""
+    return f"--{field.replace('_', '-')}"
+
+
+def as_command(
+    model: type[Settings], run: Callable[..., None], *, env_prefix: str
+) -> Callable[..., None]:
+    """Return ``run`` as a function that typer turns into a command with a flag for each field of ``model``.
+
+    ``run`` is called with the loaded configuration. Flags have no defaults of their own, so that what was not given
+    is known; the help shows the model's.
+
+    Args:
+        model: the configuration.
+        run: what the command does.
+        env_prefix: see ``load``.
+    """
+    import os
+
+    def command(config: Path | None = None, **flags: object) -> None:
+        run(load(model, env_prefix=env_prefix, file=config, environ=os.environ, flags=flags))
+
+    parameters = [
+        inspect.Parameter(
+            "config",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                Path | None,
+                typer.Option(
+                    help="YAML file with the same options; environment and flags win over it."
+                ),
+            ],
+        ),
+        *(_parameter(name, field, env_prefix) for name, field in model.model_fields.items()),
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # what typer reads
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = run.__doc__
+    return command
+
+
+def _parameter(name: str, field: FieldInfo, env_prefix: str) -> inspect.Parameter:
+    default = (
+        ""
+        if field.is_required()
+        else f" [default: {_shown(field.get_default(call_default_factory=True))}]"
+    )
+    help_text = f"{field.description}{default} [env: {env_prefix}{name.upper()}]"
+    # Text is passed on as it is: the model is the one that judges values, wherever they come from.
+    kind: Any = bool | None if field.annotation is bool else str | None
+    option = typer.Option(help=help_text, show_default=False)
+    if field.annotation is not bool:
+        option.metavar = _metavar(field)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
+    )
+
+
+def _shown(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def _metavar(field: FieldInfo) -> str:
+    annotation = field.annotation
+    return annotation.__name__.upper() if isinstance(annotation, type) else "VALUE"
+
+
+def _read_file(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+    if len(text) > MAX_FILE_BYTES:
+        raise ConfigError([f"{path}: larger than {MAX_FILE_BYTES} bytes"])
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{path}: not YAML: {error}"]) from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+        raise ConfigError([f"{path}: expected a mapping of options"])
+    return {key.replace("-", "_"): value for key, value in document.items()}
+
+
+def _from_environ(environ: Mapping[str, str], prefix: str) -> dict[str, object]:
+    return {
+        name.removeprefix(prefix).lower(): value
+        for name, value in environ.items()
+        if name.startswith(prefix) and value
+    }
+
+
+def _suggestion(name: str, model: type[Settings]) -> str:
+    close = difflib.get_close_matches(name, model.model_fields, n=1)
+    return f"; did you mean {close[0].replace('_', '-')}?" if close else ""
+
+
+def _fault(item: Any, origin: Mapping[str, str], model: type[Settings]) -> str:
+    name = str(item["loc"][0]) if item["loc"] else ""
+    if item["type"] == "missing":
+        return f"{flag_name(name)}: must be given: {model.model_fields[name].description}"
+    return f"{origin.get(name, name) or 'configuration'}: {item['msg']}"
