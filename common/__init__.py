@@ -1,1 +1,1 @@
-"""What both daemons speak: messages, resources, the wire, the in-process bus. Imports neither daemon."""
+"""What both daemons speak: messages, resources, the wire, the bus. Imports neither daemon."""

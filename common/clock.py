@@ -1,7 +1,8 @@
-"""Time as the daemons use it: durations never come from the wall clock, and the wall clock is corrected.
+"""Time as the daemons use it: durations are monotonic, the time of day is corrected.
 
-A device without a battery-backed clock boots in 1970 and may jump at any moment. So waiting and expiry are measured
-with ``monotonic``, and the times that go upstream carry the offset to the cloud's clock, measured on the link.
+A device without a battery-backed clock boots in 1970 and may jump at any moment. So waiting and
+expiry are measured with ``monotonic``, and the times that go upstream carry the offset to the
+cloud's clock, measured on the link.
 """
 
 import time
@@ -28,10 +29,13 @@ class Clock:
         return time.time_ns() // 1_000_000 + int(self.offset_s * 1000)
 
     def learn(self, remote_ms: int, sent_s: float, received_s: float) -> None:
-        """Take the offset from a reply: the peer's clock stood at ``remote_ms`` between two local monotonic times.
+        """Take the offset from a reply.
 
-        The moment is taken to be the middle of the two, so that the error is at most half the round trip; a reply
-        that took long teaches less than it spoils and is passed over.
+        The peer's clock stood at ``remote_ms`` between the two local monotonic times.
+
+
+        The moment is taken to be the middle of the two, so that the error is at most half the round
+        trip; a reply that took long teaches less than it spoils and is passed over.
         """
         if received_s - sent_s > MAX_ROUND_TRIP_S:
             return

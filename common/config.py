@@ -1,12 +1,14 @@
-"""Configuration of the daemons: one pydantic model each; a file, the environment and flags fill it, in that order.
+"""Configuration of the daemons: one model each, filled from a file, the environment and flags.
 
-A model derived from ``Settings`` is the single place where an option is named, typed, bounded, defaulted and
-described. From it come the command line's flags (``--websocket-port``), the environment's names
-(``CLOUDCORE_WEBSOCKET_PORT``) and the keys of the YAML file (``websocket_port`` or ``websocket-port``).
+A model derived from ``Settings`` is the single place where an option is named, typed, bounded,
+defaulted and described. From it come the command line's flags (``--websocket-port``), the
+environment's names (``CLOUDCORE_WEBSOCKET_PORT``) and the keys of the YAML file (``websocket_port``
+or ``websocket-port``).
 """
 
 import difflib
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -15,6 +17,7 @@ import typer
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from common.errors import ConfigError
 
@@ -44,12 +47,13 @@ def load(
         model: what to fill.
         env_prefix: ``CLOUDCORE_`` or ``EDGECORE_``.
         file: YAML file, or None.
-        environ: the environment; names with the prefix that are no option are faults, as in the file.
+        environ: the environment; names with the prefix that are no option are faults, as in the
+            file.
         flags: by field name; None where the flag was not given.
 
     Raises:
-        ConfigError: all that is wrong, one fault a line, each with where it stands and, for an unknown name, the
-            closest known one.
+        ConfigError: all that is wrong, one fault a line, each with where it stands and, for an
+            unknown name, the closest known one.
     """
     origin: dict[str, str] = {}
     values: dict[str, object] = {}
@@ -87,17 +91,16 @@ def flag_name(field: str) -> str:
 def as_command(
     model: type[Settings], run: Callable[..., None], *, env_prefix: str
 ) -> Callable[..., None]:
-    """Return ``run`` as a function that typer turns into a command with a flag for each field of ``model``.
+    """Return ``run`` as a typer command that has a flag for each field of ``model``.
 
-    ``run`` is called with the loaded configuration. Flags have no defaults of their own, so that what was not given
-    is known; the help shows the model's.
+    ``run`` is called with the loaded configuration. Flags have no defaults of their own, so that
+    what was not given is known; the help shows the model's.
 
     Args:
         model: the configuration.
         run: what the command does.
         env_prefix: see ``load``.
     """
-    import os
 
     def command(config: Path | None = None, **flags: object) -> None:
         run(load(model, env_prefix=env_prefix, file=config, environ=os.environ, flags=flags))
@@ -180,7 +183,7 @@ def _suggestion(name: str, model: type[Settings]) -> str:
     return f"; did you mean {close[0].replace('_', '-')}?" if close else ""
 
 
-def _fault(item: Any, origin: Mapping[str, str], model: type[Settings]) -> str:
+def _fault(item: ErrorDetails, origin: Mapping[str, str], model: type[Settings]) -> str:
     name = str(item["loc"][0]) if item["loc"] else ""
     if item["type"] == "missing":
         return f"{flag_name(name)}: must be given: {model.model_fields[name].description}"

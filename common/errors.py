@@ -14,11 +14,12 @@
     │  └─ ReplyTimeoutError     send_sync: no reply in time
     ├─ LinkError                the connection is gone or silent: reconnect; callers see it
     ├─ RemoteError              the other side refused; carries a Kubernetes Status
-    ├─ StoreError               the edge-store cannot keep what it was given (disk full, damaged file)
-    ├─ RuntimeServiceError      the container runtime refused or is away
-    └─ ComponentExitedError     a module ended by itself: our fault, the daemon stops
+    ├─ StoreError               the edge-store cannot keep what it was given (disk full, damaged
+    file) ├─ RuntimeServiceError      the container runtime refused or is away └─
+    ComponentExitedError     a module ended by itself: our fault, the daemon stops
 
-A library's exceptions are translated where that library is imported, so that callers know these only.
+A library's exceptions are translated where that library is imported, so that callers know these
+only.
 """
 
 from common.status import Status
@@ -29,7 +30,7 @@ class EdgeError(Exception):
 
 
 class ConfigError(EdgeError):
-    """The configuration cannot be used; ``faults`` tells everything that is wrong with it at once."""
+    """The configuration cannot be used; ``faults`` tells all that is wrong with it."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -92,7 +93,7 @@ class StoreError(EdgeError):
 
 
 class RuntimeServiceError(EdgeError):
-    """The container runtime refused; ``reason`` is the CamelCase word for a pod's condition or event."""
+    """The container runtime refused; ``reason`` is the word for a pod's condition or event."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

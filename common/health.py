@@ -1,7 +1,7 @@
-"""The monitor endpoint of a daemon: ``/healthz``, ``/readyz`` and ``/metrics`` over HTTP, on loopback by default.
+"""The monitor endpoint of a daemon: ``/healthz``, ``/readyz`` and ``/metrics`` over HTTP.
 
-It runs in a thread of its own on the standard library's server, so that it also answers when the event loop is stuck,
-which is when it matters; ``/healthz`` then says so.
+It runs in a thread of its own on the standard library's server, so that it also answers when the
+event loop is stuck, which is when it matters; ``/healthz`` then says so.
 """
 
 import threading
@@ -22,7 +22,7 @@ REQUEST_TIMEOUT_S: Final = 5.0
 
 
 class Health:
-    """What the daemon knows of its own state; written by the event loop, read by the monitor thread."""
+    """The daemon's state: written by the event loop, read by the monitor thread."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -56,7 +56,7 @@ def monitor(address: tuple[str, int], health: Health, registry: CollectorRegistr
     """
 
     class Handler(BaseHTTPRequestHandler):
-        timeout = REQUEST_TIMEOUT_S  # of each read, so that a client that says nothing costs a thread for seconds only
+        timeout = REQUEST_TIMEOUT_S  # of each read: a silent client holds a thread no longer
 
         def do_GET(self) -> None:
             match self.path.partition("?")[0]:
@@ -86,7 +86,7 @@ def monitor(address: tuple[str, int], health: Health, registry: CollectorRegistr
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002, ARG002 - the base class's name
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
             """Say nothing: scrapes every few seconds are no news."""
 
     server = ThreadingHTTPServer(address, Handler)

@@ -1,7 +1,7 @@
 """Logging of both daemons: constant texts with fields, to stderr, as plain lines or as JSON.
 
-A call says ``logger.info("node connected", extra={"node": node})``. Content of objects, tokens and keys are never
-logged; what comes from outside is cut by whoever logs it.
+A call says ``logger.info("node connected", extra={"node": node})``. Content of objects, tokens and
+keys are never logged; what comes from outside is cut by whoever logs it.
 """
 
 import json

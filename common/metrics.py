@@ -1,4 +1,4 @@
-"""Counters that both daemons keep, so that nothing is dropped or refused in silence (promise P8)."""
+"""Counters that both daemons keep: nothing is dropped or refused in silence (promise P8)."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 

@@ -1,7 +1,8 @@
-"""The words of the domain, each spelled once: modules, groups, operations, resource types, well-known names.
+"""The words of the domain, each spelled once.
 
-The values are the wire's (KubeEdge staging/src/github.com/kubeedge/beehive/pkg/core/model/message.go and
-common/constants/default.go), so they may not be changed to taste.
+The values are the wire's (KubeEdge
+staging/src/github.com/kubeedge/beehive/pkg/core/model/message.go and common/constants/default.go),
+so they may not be changed to taste.
 """
 
 from enum import StrEnum
@@ -11,11 +12,11 @@ NodeID = NewType("NodeID", str)
 """Name of the edge node, equal to its Node object's name and to the end of its certificate's CN."""
 
 UID = NewType("UID", str)
-"""``metadata.uid`` of an object: a deleted and re-created object of the same name has another one."""
+"""``metadata.uid``: an object that is deleted and created again has another one."""
 
 
 class ModuleName(StrEnum):
-    """Modules of both daemons; the value is also the ``route.source`` of what they say on the wire."""
+    """Modules of both daemons; the value is also their ``route.source`` on the wire."""
 
     CLOUD_HUB = "cloudhub"
     EDGE_CONTROLLER = "edgecontroller"
@@ -89,7 +90,7 @@ CLUSTER_SCOPE: Final = "null"
 """The literal that stands for the namespace of cluster-scoped objects in a resource."""
 
 K8S_CA_RESOURCE: Final = "k8s/ca.crt"
-"""The one resource that is not ``<namespace>/<type>/<name>``: the certificate authority of the API server."""
+"""The one resource of another form: the certificate authority of the API server."""
 
 NODE_LEASE_NAMESPACE: Final = "kube-node-lease"
 EDGE_NODE_LABEL: Final = "node-role.kubernetes.io/edge"

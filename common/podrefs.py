@@ -1,7 +1,7 @@
-"""What a pod names: the ConfigMaps, Secrets, service accounts and claims that it cannot start without.
+"""What a pod names: ConfigMaps, Secrets, service accounts and claims.
 
-Pure, and the one answer for both sides: cloudcore decides by it what a node may see, edgecore what it must have.
-Unlike KubeEdge's LocationCache, init and ephemeral containers count.
+Pure, and the one answer for both sides: cloudcore decides by it what a node may see, edgecore what
+it must have. Unlike KubeEdge's LocationCache, init and ephemeral containers count.
 
 Source: Kubernetes pkg/api/v1/pod/util.go (VisitPodConfigmapNames, VisitPodSecretNames).
 """
@@ -90,11 +90,11 @@ def _containers(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from _mappings(spec.get(field))
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
+def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
     return (
         (item for item in value if isinstance(item, Mapping))
         if isinstance(value, list)
@@ -102,7 +102,7 @@ def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
     )
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 

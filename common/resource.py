@@ -1,10 +1,11 @@
 """Build and parse resources: ``node/<id>/<namespace>/<type>/<name>``, the address of a message.
 
-Between the daemons the node is known from the connection, so the wire carries the same string without its first two
-parts; at an EdgeSite, where there is one node only, the prefix is never there. Both are the "site form" below.
+Between the daemons the node is known from the connection, so the wire carries the same string
+without its first two parts; at an EdgeSite, where there is one node only, the prefix is never
+there. Both are the "site form" below.
 
-Source: KubeEdge cloud/pkg/common/messagelayer/util.go (BuildResource). Unlike there, a part that contains ``/`` or is
-empty is an error, so that building and parsing are exact inverses.
+Source: KubeEdge cloud/pkg/common/messagelayer/util.go (BuildResource). Unlike there, a part that
+contains ``/`` or is empty is an error, so that building and parsing are exact inverses.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ _SITE_PARTS: Final = (2, 3)  # namespace/type, namespace/type/name
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A parsed resource. ``node_id`` is empty in the site form, ``name`` where the whole type is meant."""
+    """A parsed resource: no ``node_id`` in the site form, no ``name`` for a whole type."""
 
     node_id: NodeID
     namespace: str
@@ -51,8 +52,8 @@ def build_resource(
         edge_site: build the site form, in which there is no node.
 
     Raises:
-        ResourceError: namespace or type is missing, the node is missing and this is not an EdgeSite, or a part
-            contains ``/``.
+        ResourceError: namespace or type is missing, the node is missing and this is not an
+            EdgeSite, or a part contains ``/``.
     """
     missing = [
         label
@@ -74,12 +75,13 @@ def parse_resource(text: str, *, edge_site: bool = False) -> Resource:
     """Return the parts of ``text``: the inverse of ``build_resource`` with the same ``edge_site``.
 
     Raises:
-        ResourceError: the text has too few or too many parts, an empty one, or no ``node/`` prefix where it needs one.
+        ResourceError: the text has too few or too many parts, an empty one, or no ``node/`` prefix
+            where it needs one.
     """
     parts = text.split("/")
     node_id = ""
     if not edge_site:
-        if parts[0] != _NODE_PREFIX or len(parts) < 2:  # noqa: PLR2004 - the prefix and the node
+        if parts[0] != _NODE_PREFIX or len(parts) < 2:
             raise ResourceError(f"not a resource of a node: {text[:128]!r}")
         node_id = parts[1]
         parts = parts[2:]

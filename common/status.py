@@ -1,4 +1,4 @@
-"""Kubernetes ``Status``: the one form in which a refusal or failure travels, in a message or from the API server.
+"""Kubernetes ``Status``: the one form in which a refusal or failure travels.
 
 Source: https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.36/#status-v1-meta
 """
@@ -44,7 +44,7 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_conflict(self) -> bool:
-        """Whether the write lost a race: a stale resourceVersion, or (``AlreadyExists``) the name is taken."""
+        """Whether the write met another one: a stale version, or a name that is taken."""
         return self.code == HTTPStatus.CONFLICT
 
 

@@ -1,7 +1,8 @@
-"""Bytes to messages and back, with limits: whatever the peer sends, the result is a message or a ``WireError``.
+"""Bytes to messages and back: whatever the peer sends is a message or a ``WireError``.
 
-On the wire each message is one JSON object in one WebSocket text frame (KubeEdge pkg/viaduct/pkg/lane/wsnopack.go).
-Decoding validates the whole text as JSON but parses the envelope only; the content stays raw.
+On the wire each message is one JSON object in one WebSocket text frame (KubeEdge
+pkg/viaduct/pkg/lane/wsnopack.go). Decoding validates the whole text as JSON but parses the envelope
+only; the content stays raw.
 """
 
 import re
@@ -15,7 +16,7 @@ from common.names import Operation
 from common.status import Status, StatusError
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
-"""What KubeEdge's QUIC transport allows, and far above the 1.5 MiB that etcd takes for one object."""
+"""What KubeEdge's QUIC transport allows; etcd takes 1.5 MiB for one object."""
 
 MAX_DEPTH: Final = 128
 """Arrays and objects inside each other. Kubernetes' own objects stay below 40."""
@@ -71,7 +72,8 @@ def decode(data: str | bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Message:
     Raises:
         MessageTooLargeError: longer than ``max_bytes``.
         UnknownOperationError: sound, but with a verb that does not exist.
-        WireError: not JSON, not the envelope, a field of the wrong type, or nested deeper than ``MAX_DEPTH``.
+        WireError: not JSON, not the envelope, a field of the wrong type, or nested deeper than
+            ``MAX_DEPTH``.
     """
     encoded = data.encode() if isinstance(data, str) else data
     if len(encoded) > max_bytes:
@@ -100,7 +102,8 @@ def _raise_unknown_operation(encoded: bytes) -> None:
 def check_depth(encoded: bytes) -> None:
     """Refuse JSON that is nested deeper than ``MAX_DEPTH``, before any recursive parser sees it.
 
-    A text with fewer opening brackets than that cannot be, which is all that most messages need: two counts.
+    A text with fewer opening brackets than that cannot be, which is all that most messages need:
+    two counts.
 
     Raises:
         WireError: the text is nested too deep.
@@ -135,7 +138,10 @@ def loads_as(data: bytes | msgspec.Raw, kind: type[T]) -> T:
 
 
 def status_of(data: bytes | msgspec.Raw) -> Status | None:
-    """Return the Status if ``data`` is a bare error (``{"ErrStatus": …}``), else None: an error is never a value."""
+    """Return the Status if ``data`` is a bare error, ``{"ErrStatus": …}``; else None.
+
+    An error is never a value: whoever stores or uses an answer asks this first.
+    """
     if not bytes(memoryview(data)[:_ERR_STATUS_WITHIN]).lstrip().startswith(b'{"ErrStatus"'):
         return None
     return loads_as(data, StatusError).ErrStatus

@@ -1,14 +1,16 @@
 """The message context: mailboxes of modules, groups of modules, and replies that are waited for.
 
-It has KubeEdge's verbs in their Python form: Send, Receive, SendSync, SendResp, SendToGroup, SendToGroupSync
-(staging/src/github.com/kubeedge/beehive/pkg/core/context). Unlike there, on purpose:
+It has KubeEdge's verbs in their Python form: Send, Receive, SendSync, SendResp, SendToGroup,
+SendToGroupSync (staging/src/github.com/kubeedge/beehive/pkg/core/context). Unlike there, on
+purpose:
 
-- a mailbox is bounded and a sender waits for room: nothing is dropped, and one sender's messages keep their order;
+- a mailbox is bounded and a sender waits for room: nothing is dropped, and one sender's messages
+  keep their order;
 - a module that does not exist is an error at the call, not a warning in a log;
 - a module that shuts down refuses new messages and still receives those it had accepted.
 
-Rule: a module never awaits a reply (``send_sync``) inside its own receive loop, because the reply may need that loop.
-It does so in a child task of its own.
+Rule: a module never awaits a reply (``send_sync``) inside its own receive loop, because the reply
+may need that loop. It does so in a child task of its own.
 """
 
 import asyncio
@@ -28,8 +30,9 @@ DEFAULT_CAPACITY: Final = 1024
 class Mailbox:
     """A bounded, ordered, closable queue with one reader.
 
-    A sender that has to wait leaves its message in ``_waiting`` and the reader moves it over: were the sender woken to
-    append by itself, a third party could take the free place first, and the bound or the order would not hold.
+    A sender that has to wait leaves its message in ``_waiting`` and the reader moves it over: were
+    the sender woken to append by itself, a third party could take the free place first, and the
+    bound or the order would not hold.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -93,7 +96,10 @@ class Mailbox:
         return batch
 
     def close(self) -> None:
-        """Take no more. Senders that wait get ``MailboxClosedError``; the reader may still take what is inside."""
+        """Take no more; the reader may still take what is inside.
+
+        Senders that wait get ``MailboxClosedError``.
+        """
         self._closed = True
         for _, accepted in self._waiting:
             if not accepted.done():
@@ -121,7 +127,8 @@ class MessageContext:
     def __init__(self) -> None:
         self._mailboxes: dict[ModuleName, Mailbox] = {}
         self._groups: dict[GroupName, list[ModuleName]] = {}
-        # msg_id -> who waits for the reply. Bounded by the callers, each of which waits with a deadline.
+        # msg_id -> who waits for the reply. Bounded by the callers, each of which waits with a
+        # deadline.
         self._replies: dict[str, asyncio.Future[Message]] = {}
 
     def add_module(
@@ -153,11 +160,11 @@ class MessageContext:
         return (await self._mailbox(module).get_batch(1))[0]
 
     async def receive_batch(self, module: ModuleName, *, limit: int) -> list[Message]:
-        """Return all that waits for ``module``, at most ``limit``: one await, and one commit, for many messages."""
+        """Return all that waits for ``module``, at most ``limit``: one await for many messages."""
         return await self._mailbox(module).get_batch(limit)
 
     async def send_sync(self, module: ModuleName, message: Message, *, timeout_s: float) -> Message:
-        """Send ``message`` to ``module`` and return the reply that some module makes with ``send_resp``.
+        """Send ``message`` to ``module`` and return the reply that comes by ``send_resp``.
 
         Raises:
             ReplyTimeoutError: none came within ``timeout_s`` seconds.
@@ -172,13 +179,14 @@ class MessageContext:
                 return await answer
         except TimeoutError:
             raise ReplyTimeoutError(
-                f"{module} did not answer {message.operation} {message.resource} within {timeout_s} s"
+                f"{module} did not answer {message.operation} {message.resource}"
+                f" within {timeout_s} s"
             ) from None
         finally:
             del self._replies[message.msg_id]
 
     def send_resp(self, message: Message) -> bool:
-        """Give ``message`` to whoever waits for the reply to its parent; return whether somebody did.
+        """Give ``message`` to whoever waits for this reply; return whether somebody did.
 
         It never waits. A reply that nobody waits for any more is the caller's to count.
         """
@@ -200,7 +208,7 @@ class MessageContext:
     async def send_to_group_sync(
         self, group: GroupName, message: Message, *, timeout_s: float
     ) -> list[Message]:
-        """Send ``message`` to every module of ``group`` and return all their replies, in the group's order.
+        """Send ``message`` to every module of ``group`` and return their replies in its order.
 
         Each module gets a copy with an id of its own, so that each reply is matched to one module.
 

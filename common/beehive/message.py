@@ -3,15 +3,16 @@
 ``{"header": {msg_id, parent_msg_id, timestamp (ms), resourceversion, sync, type},
 "route": {source, destination, group, operation, resource}, "content": any JSON}``
 
-Content stays the bytes that came from the watch stream or from disk until somebody needs to look into it: a ConfigMap
-for a thousand nodes is parsed and encoded once. A reply is made only from its request, so parent ids always match.
+Content stays the bytes that came from the watch stream or from disk until somebody needs to look
+into it: a ConfigMap for a thousand nodes is parsed and encoded once. A reply is made only from its
+request, so parent ids always match.
 
 Source: KubeEdge staging/src/github.com/kubeedge/beehive/pkg/core/model/message.go.
 """
 
 import time
 import uuid
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -85,7 +86,8 @@ class Message(msgspec.Struct, frozen=True):
     def data(self) -> bytes:
         """Return the JSON that the content holds, also where it was sent as a string of JSON text.
 
-        KubeEdge's patches are strings, its objects are objects, and its receivers accept either (GetContentData).
+        KubeEdge's patches are strings, its objects are objects, and its receivers accept either
+        (GetContentData).
 
         Raises:
             WireError: the content is a string that is not sound JSON or not UTF-8.
@@ -107,7 +109,6 @@ def new(
     content: msgspec.Raw = NULL,
     *,
     resource_version: str = "",
-    now_ms: int | None = None,
 ) -> Message:
     """Return a new message with an id of its own.
 
@@ -118,11 +119,10 @@ def new(
         resource: what it is about.
         content: JSON as it shall stand on the wire; ``raw`` makes it from Python values.
         resource_version: of the object in ``content``.
-        now_ms: milliseconds since the epoch; the wall clock where not given.
     """
     header = Header(
         msg_id=str(uuid.uuid4()),
-        timestamp=time.time_ns() // 1_000_000 if now_ms is None else now_ms,
+        timestamp=time.time_ns() // 1_000_000,
         resourceversion=resource_version,
     )
     return Message(header, Route(operation, source, "", group, resource), content)
@@ -160,6 +160,6 @@ def refusal(
     return reply(request, raw(StatusError(status)), source=source, group=group)
 
 
-def raw(value: Any) -> msgspec.Raw:
+def raw(value: object) -> msgspec.Raw:
     """Return ``value`` (what JSON can say, or a msgspec Struct) as content."""
     return msgspec.Raw(_encode(value))

@@ -19,7 +19,7 @@ class Module(Protocol):
     group: GroupName
 
     async def run(self) -> None:
-        """Serve the mailbox until it is closed and empty (``MailboxClosedError``), clean up, and return.
+        """Serve the mailbox until it is closed and empty, clean up, and return.
 
         Whatever the module opens (sockets, files, tasks) it opens and closes in here.
         """
@@ -35,8 +35,9 @@ async def run_modules(
 ) -> None:
     """Run ``modules`` until ``stop`` is set, then end them one after the other, in the order given.
 
-    That order is from those that take work in to those that carry it out, so that what was accepted is still done.
-    All of it has ``grace_s`` seconds; what then still runs is cancelled and named in the log.
+    That order is from those that take work in to those that carry it out, so that what was accepted
+    is still done. All of it has ``grace_s`` seconds; what then still runs is cancelled and named in
+    the log.
 
     Raises:
         ComponentExitedError: a module returned though nobody had asked it to.

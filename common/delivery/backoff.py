@@ -1,4 +1,7 @@
-"""How long to wait before trying again: exponential, capped, with jitter so that a fleet does not come back in step."""
+"""How long to wait before trying again: exponential, capped, with jitter.
+
+The jitter keeps a fleet that lost its cloud from coming back in step.
+"""
 
 import random
 from collections.abc import Callable
@@ -13,7 +16,7 @@ class BackoffPolicy:
     factor: float = 2.0
     cap_s: float = 30.0
     jitter: float = 0.5
-    """Part of each pause that is random: 0 for none, 1 for anything between nothing and the whole pause."""
+    """Part of each pause that is random: 0 for none, 1 for all of it."""
 
 
 class Backoff:
@@ -22,7 +25,7 @@ class Backoff:
     def __init__(
         self, policy: BackoffPolicy, random_unit: Callable[[], float] = random.random
     ) -> None:
-        """Args: policy: its shape; random_unit: source of randomness in [0, 1), replaced in tests."""
+        """Make a series of the given shape; ``random_unit`` gives randomness in [0, 1)."""
         self._policy, self._random = policy, random_unit
         self.attempts = 0
 

@@ -1,14 +1,16 @@
-"""What waits for one peer: answers first, then the newest version of each object, under a window of unacked messages.
+"""What waits for one peer: answers first, then the newest version of each object.
 
-Pure: no IO, no clock of its own; the session that owns an outbox asks it what to write next and tells it what came back.
+Pure: no IO, no clock of its own; the session that owns an outbox asks it what to write next and
+tells it what came back.
 
-Two lanes. *Replies* are written first, in order, each once, and are never merged: whoever asked is waiting, and asks
-again if the link breaks. *Objects* are kept by UID: a newer version takes the place of an older one that was not
-written yet, a delete is final, and at most one message per object is unacknowledged. So memory is bounded by objects,
-not by updates, and a late resend can never put an older version behind a newer one.
+Two lanes. *Replies* are written first, in order, each once, and are never merged: whoever asked is
+waiting, and asks again if the link breaks. *Objects* are kept by UID: a newer version takes the
+place of an older one that was not written yet, a delete is final, and at most one message per
+object is unacknowledged. So memory is bounded by objects, not by updates, and a late resend can
+never put an older version behind a newer one.
 
-Source: KubeEdge cloud/pkg/cloudhub/common/message_pool.go and session/node_session.go, where a reply shares the
-object's key (a later update overwrites it) and one message at a time is in flight.
+Source: KubeEdge cloud/pkg/cloudhub/common/message_pool.go and session/node_session.go, where a
+reply shares the object's key (a later update overwrites it) and one message at a time is in flight.
 """
 
 from collections import deque
@@ -19,7 +21,7 @@ from common.beehive.message import Message
 from common.names import UID, Operation
 
 SLOWEST_LINK_BYTES_PER_S: Final = 8 * 1024
-"""64 kbit/s. An acknowledgement is not missed before a link this slow could have carried what is in flight."""
+"""64 kbit/s: an acknowledgement is not missed before such a link has carried what is in flight."""
 
 _MAX_RESEND_DOUBLINGS: Final = 6
 
@@ -49,8 +51,8 @@ class Outbox:
 
         Args:
             window: messages that may be unacknowledged at a time.
-            resend_after_s: seconds without an acknowledgement until a message is sent again, on a link that is not
-                busy; doubled with each attempt.
+            resend_after_s: seconds without an acknowledgement until a message is sent again, on a
+                link that is not busy; doubled with each attempt.
         """
         self._window, self._resend_after_s = window, resend_after_s
         self._replies: deque[Message] = deque()
@@ -68,7 +70,7 @@ class Outbox:
         self._replies.append(message)
 
     def offer(self, uid: UID, message: Message) -> bool:
-        """Add the state of an object; return False where it is older than what the outbox has, and so dropped.
+        """Add the state of an object; return False where the outbox holds a newer one.
 
         The message's header must carry the object's resource version unless it is a delete.
         """
@@ -81,15 +83,15 @@ class Outbox:
     def take(self, now_s: float) -> Message | None:
         """Return the next message to write, or None where there is nothing (yet) to write.
 
-        An object counts as in flight from here on. Call again until None; then wait for an offer, an acknowledgement
-        or ``deadline_s``.
+        An object counts as in flight from here on. Call again until None; then wait for an offer,
+        an acknowledgement or ``deadline_s``.
         """
         if self._replies:
             return self._replies.popleft()
         return self._take_overdue(now_s) or self._take_waiting(now_s)
 
     def acknowledge(self, msg_id: str) -> bool:
-        """Note that the peer has made message ``msg_id`` durable; return whether it was in flight."""
+        """Note that the peer has made ``msg_id`` durable; return whether it was in flight."""
         entry = self._in_flight.get(msg_id)
         if entry is None:
             return False
@@ -97,7 +99,7 @@ class Outbox:
         return True
 
     def deadline_s(self) -> float | None:
-        """Return the moment at which ``take`` will have something to send again; None where nothing is in flight."""
+        """Return when ``take`` will have something to send again; None with nothing in flight."""
         return min((entry.deadline_s for entry in self._in_flight.values()), default=None)
 
     def _sent(self, uid: UID) -> Message | None:
@@ -137,7 +139,7 @@ class Outbox:
 
 
 def _supersedes(new: Message, old: Message) -> bool:
-    """Whether ``new`` says more about an object than ``old``. After a delete there is nothing more to say."""
+    """Whether ``new`` says more about an object than ``old``; nothing does after a delete."""
     if old.operation is Operation.DELETE:
         return False
     return new.operation is Operation.DELETE or version_of(new) >= version_of(old)
