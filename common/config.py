@@ -129,9 +129,9 @@ def _parameter(name: str, field: FieldInfo, env_prefix: str) -> inspect.Paramete
     default = (
         ""
         if field.is_required()
-        else f" [default: {_shown(field.get_default(call_default_factory=True))}]"
+        else f" (default: {_shown(field.get_default(call_default_factory=True))})"
     )
-    help_text = f"{field.description}{default} [env: {env_prefix}{name.upper()}]"
+    help_text = f"{field.description}{default} (env: {env_prefix}{name.upper()})"
     # Text is passed on as it is: the model is the one that judges values, wherever they come from.
     kind: Any = bool | None if field.annotation is bool else str | None
     option = typer.Option(help=help_text, show_default=False)

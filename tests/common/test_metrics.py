@@ -1,0 +1,21 @@
+"""Both daemons count the same things under their own names. Real prometheus_client."""
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from common.metrics import MessageMetrics
+
+
+def test_each_daemon_counts_under_its_own_name() -> None:
+    registry = CollectorRegistry()
+    metrics = MessageMetrics(registry, "edgecore")
+    metrics.dropped.labels("late_reply").inc()
+    metrics.received_bytes.inc(10)
+    shown = generate_latest(registry).decode()
+    assert 'edgecore_messages_dropped_total{reason="late_reply"} 1.0' in shown
+    assert "edgecore_received_bytes_total 10.0" in shown
+
+
+def test_two_daemons_in_one_process_do_not_share_counters() -> None:
+    one, other = (MessageMetrics(CollectorRegistry(), "edgecore") for _ in range(2))
+    one.acknowledged.inc()
+    assert other.acknowledged._value.get() == 0
