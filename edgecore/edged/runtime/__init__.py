@@ -1,0 +1,1 @@
+"""Container runtimes: what ``base.Runtime`` asks for, and those that give it."""
