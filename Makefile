@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 VENV_STAMP := $(VENV)/.installed-$(PYTHON_VERSION)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TYPED := $(wildcard common cloudcore edgecore deploy tests benchmarks)
-COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command "make requirements"
 
@@ -38,10 +38,11 @@ $(VENV_STAMP): requirements/dev.txt pyproject.toml
 	$(PIP_INSTALL) --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
 	@touch $@
 
-requirements: $(VENV_STAMP) ## compile requirements/*.txt anew from pyproject.toml
-	$(COMPILE) --upgrade --extra cloud --extra edge --extra dev --output-file requirements/dev.txt
-	$(COMPILE) --upgrade --extra cloud --constraint requirements/dev.txt --output-file requirements/cloud.txt
-	$(COMPILE) --upgrade --extra edge --constraint requirements/dev.txt --output-file requirements/edge.txt
+requirements: $(VENV_STAMP) ## compile requirements/*.txt anew
+	$(COMPILE) pyproject.toml --extra cloud --extra edge --extra dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra cloud -c requirements/dev.txt -o requirements/cloud.txt
+	$(COMPILE) pyproject.toml --extra edge -c requirements/dev.txt -o requirements/edge.txt
+	$(COMPILE) requirements/go.in -o requirements/go.txt
 
 format: $(VENV_STAMP) ## rewrite the sources as the formatter wants them
 	$(BIN)/ruff check --fix-only --quiet .
