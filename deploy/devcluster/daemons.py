@@ -1,0 +1,206 @@
+"""cloudcore and edgecore as processes, run with their real command lines."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from deploy.devcluster.controlplane import ControlPlane
+from deploy.devcluster.ports import LOOPBACK, free_ports
+from deploy.devcluster.probe import Probe
+from deploy.devcluster.program import Program, ProgramError
+
+START_TIMEOUT_S: Final = 30.0
+STOP_GRACE_S: Final = 10.0
+_SCRIPTS: Final = Path(sys.executable).parent
+
+
+class Daemon:
+    """A daemon that can be stopped, killed, frozen and started again with the same command line."""
+
+    def __init__(self, name: str, command: Sequence[str], data_dir: Path, ready_path: str) -> None:
+        """Nothing runs yet.
+
+        Args:
+            name: of the daemon, for messages.
+            command: the script's name and its arguments; the monitor address is added.
+            data_dir: the daemon's own folder; its log lies beside it.
+            ready_path: what the monitor endpoint answers with 200 once it has started.
+        """
+        self.name, self.data_dir = name, data_dir
+        self.log = data_dir.with_suffix(".log")
+        self._monitor_port = free_ports(1)[0]
+        self._ready = Probe(self._monitor_port, ready_path)
+        self._program = Program(
+            name,
+            [
+                str(_SCRIPTS / command[0]),
+                *command[1:],
+                f"--data-dir={data_dir}",
+                f"--monitor-address={LOOPBACK}:{self._monitor_port}",
+            ],
+            self.log,
+        )
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, or None where it does not run."""
+        return self._program.pid
+
+    async def start(self) -> None:
+        """Start the daemon and return when it is ready.
+
+        Raises:
+            ProgramError: it ended or did not get ready; the message holds the end of its log.
+        """
+        self._program.start()
+        await self._program.wait_ready(self._ready, START_TIMEOUT_S)
+
+    async def stop(self) -> None:
+        """Stop it as systemd does: SIGTERM, then SIGKILL."""
+        await self._program.stop(STOP_GRACE_S)
+
+    def kill(self) -> None:
+        """Kill it without warning."""
+        self._program.kill()
+
+    async def restart(self) -> None:
+        """Stop it and start it again."""
+        await self.stop()
+        await self.start()
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of the samples called ``name`` that carry ``labels``; 0 where none do."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://{LOOPBACK}:{self._monitor_port}/metrics") as response,
+        ):
+            text = await response.text()
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        samples = (line.rpartition(" ") for line in text.splitlines() if line.startswith(name))
+        return sum(
+            float(value)
+            for sample, _, value in samples
+            if sample.partition("{")[0] == name and all(label in sample for label in wanted)
+        )
+
+
+class CloudCore(Daemon):
+    """The cloud's daemon on loopback ports."""
+
+    def __init__(
+        self, control_plane: ControlPlane, data_dir: Path, *, options: Sequence[str] = ()
+    ) -> None:
+        """Choose ports; ``options`` are added to the command line."""
+        self.websocket_port, self.https_port = free_ports(2)
+        self._kubeconfig = control_plane.kubeconfig
+        super().__init__(
+            "cloudcore",
+            [
+                "cloudcore",
+                "run",
+                f"--kubeconfig={control_plane.kubeconfig}",
+                f"--advertise-address={LOOPBACK}",
+                f"--websocket-address={LOOPBACK}",
+                f"--https-address={LOOPBACK}",
+                f"--websocket-port={self.websocket_port}",
+                f"--https-port={self.https_port}",
+                *options,
+            ],
+            data_dir,
+            "/readyz",
+        )
+
+    async def token(self, node: str = "") -> str:
+        """Return a join token; with ``node`` one that is good for that node only."""
+        bound = [f"--node-name={node}"] if node else []
+        process = await asyncio.create_subprocess_exec(
+            str(_SCRIPTS / "cloudcore"),
+            *("token", "create", f"--kubeconfig={self._kubeconfig}", *bound),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        if process.returncode != 0:
+            message = f"cloudcore token create failed: {err.decode()}"
+            raise ProgramError(message)
+        return out.decode().strip()
+
+
+class EdgeCore(Daemon):
+    """An edge's daemon. ``dispose`` ends what outlives it on purpose: its containers."""
+
+    def __init__(
+        self,
+        node: str,
+        data_dir: Path,
+        *,
+        token: str,
+        websocket_port: int,
+        https_port: int,
+        options: Sequence[str] = ("--runtime=process",),
+    ) -> None:
+        """Prepare the edge of ``node``, whose cloud is reached on two loopback ports."""
+        self.node = node
+        data_dir.mkdir(parents=True, exist_ok=True)
+        token_file = data_dir.with_suffix(".token")
+        token_file.write_text(token)
+        token_file.chmod(0o600)
+        super().__init__(
+            f"edgecore {node}",
+            [
+                "edgecore",
+                "run",
+                f"--node-name={node}",
+                f"--cloud={LOOPBACK}",
+                f"--websocket-port={websocket_port}",
+                f"--https-port={https_port}",
+                f"--token-file={token_file}",
+                *options,
+            ],
+            data_dir,
+            "/healthz",
+        )
+
+    def stored(self, kind: str) -> dict[str, str]:
+        """Return what the edge-store holds of ``kind``: ``namespace/name`` to resource version."""
+        path = self.data_dir / "edge.db"
+        if not path.exists():
+            return {}
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+            rows = store.execute(
+                "SELECT namespace || '/' || name, resource_version FROM objects WHERE type = ?",
+                (kind,),
+            )
+            return {key: str(version) for key, version in rows}
+
+    def processes(self) -> list[int]:
+        """Return the processes that edgecore started and that outlive it: keepers of containers."""
+        return [
+            pid
+            for pid, command_line in _command_lines()
+            if str(self.data_dir) in command_line and pid not in {self.pid, os.getpid()}
+        ]
+
+    def dispose(self) -> None:
+        """Kill the daemon and everything that it has started."""
+        self.kill()
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _command_lines() -> Iterator[tuple[int, str]]:
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            # A process may end while we look.
+            with contextlib.suppress(OSError):
+                yield int(folder.name), (folder / "cmdline").read_bytes().decode(errors="replace")

@@ -1,0 +1,89 @@
+"""The link between an edge and its cloud, as a TCP proxy that can be cut and mended."""
+
+import asyncio
+from types import TracebackType
+from typing import Final, Self
+
+from deploy.devcluster.ports import LOOPBACK, free_ports
+
+_CHUNK_BYTES: Final = 64 * 1024
+
+
+class Link:
+    """Forwards one loopback port to another. An async context manager.
+
+    ``cut`` ends every connection and refuses new ones, like a router that lost its uplink and says
+    so; ``stall`` keeps them open and lets nothing through, like one that does not (half-open).
+    ``mend`` undoes either.
+    """
+
+    def __init__(self, target: int) -> None:
+        """Choose a port in front of ``target``; nothing listens yet."""
+        self.port = free_ports(1)[0]
+        self._target = target
+        self._whole = asyncio.Event()
+        self._whole.set()
+        self._is_cut = False
+        self._connections: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server
+
+    async def __aenter__(self) -> Self:
+        """Listen."""
+        self._server = await asyncio.start_server(self._serve, LOOPBACK, self.port)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop listening and end every connection."""
+        self._server.close()
+        self.cut()
+        self._whole.set()
+        await self._server.wait_closed()
+
+    def cut(self) -> None:
+        """End every connection now and refuse new ones until ``mend``."""
+        self._is_cut = True
+        for writer in list(self._connections):
+            writer.transport.abort()
+
+    def stall(self) -> None:
+        """Let nothing through until ``mend``, without telling either side."""
+        self._whole.clear()
+
+    def mend(self) -> None:
+        """Let everything through again; what was held back comes first."""
+        self._is_cut = False
+        self._whole.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_cut:
+            writer.transport.abort()
+            return
+        try:
+            to_target = await asyncio.open_connection(LOOPBACK, self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        ends = {writer, to_target[1]}
+        self._connections |= ends
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pump(reader, to_target[1]))
+                group.create_task(self._pump(to_target[0], writer))
+        except* OSError:
+            pass  # one side is gone, and with it the connection
+        finally:
+            self._connections -= ends
+            for end in ends:
+                end.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(_CHUNK_BYTES):
+            await self._whole.wait()
+            writer.write(chunk)
+            await writer.drain()
+        raise ConnectionResetError  # both directions end together

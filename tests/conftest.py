@@ -1,0 +1,51 @@
+"""What all tests share: hypothesis profiles, event loops, one real control plane per session."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Mapping
+
+import hypothesis
+import pytest
+import uvloop
+
+from deploy.devcluster.controlplane import ControlPlane
+
+# A failure found here is found again by everybody; `nightly` is for finding new ones.
+hypothesis.settings.register_profile("ci", derandomize=True, max_examples=200, deadline=None)
+hypothesis.settings.register_profile("nightly", max_examples=10_000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A complete control plane, the same for all tests of the session.
+
+    A test makes a namespace and nodes of its own. One that stops or kills a component wants a
+    ``ControlPlane`` of its own as well.
+
+    Not an async fixture: it would start again for every test with another event loop.
+    """
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        running = ControlPlane(tmp_path_factory.mktemp("control-plane"))
+        runner.run(running.start())
+        yield running
+        runner.run(running.stop())
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Async tests run on asyncio's event loop; those marked ``both_loops`` on uvloop as well."""
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+        "asyncio": asyncio.new_event_loop
+    }
+    if item.get_closest_marker("both_loops") is not None:
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Nobody has to remember the marker: who takes the control plane is an e2e test."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "control_plane" in item.fixturenames:
+            item.add_marker("e2e")
