@@ -1,0 +1,109 @@
+"""A cloud and its edges on this machine: what the demo and the end-to-end tests stand on."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deploy.devcluster.api import DEFAULT_WAIT_S, Object, WaitError
+from deploy.devcluster.daemons import CloudCore, EdgeCore
+from deploy.devcluster.link import Link
+
+_POLL_S: Final = 0.05
+
+
+@dataclass(slots=True)
+class Edge:
+    """An edge with the links to its cloud."""
+
+    daemon: EdgeCore
+    websocket: Link
+    https: Link
+
+    def cut(self) -> None:
+        """Cut it off from the cloud."""
+        self.websocket.cut()
+        self.https.cut()
+
+    def mend(self) -> None:
+        """Bring the link back."""
+        self.websocket.mend()
+        self.https.mend()
+
+
+@asynccontextmanager
+async def running_edge(
+    node: str,
+    cloud: CloudCore,
+    data_dir: Path,
+    *,
+    token: str,
+    options: tuple[str, ...] = ("--runtime=process",),
+) -> AsyncIterator[Edge]:
+    """Run an edge behind links of its own; at the end nothing of it is left running.
+
+    Args:
+        node: its name.
+        cloud: whom it belongs to.
+        data_dir: its own folder; edgecore's log lies beside it.
+        token: to join with; not needed where ``data_dir`` has a certificate.
+        options: further arguments of edgecore.
+    """
+    async with Link(cloud.websocket_port) as websocket, Link(cloud.https_port) as https:
+        daemon = EdgeCore(
+            node,
+            data_dir,
+            token=token,
+            websocket_port=websocket.port,
+            https_port=https.port,
+            options=options,
+        )
+        try:
+            await daemon.start()
+            yield Edge(daemon, websocket, https)
+            await daemon.stop()
+        finally:
+            daemon.dispose()
+
+
+async def until(
+    holds: Callable[[], object], what: str, *, timeout_s: float = DEFAULT_WAIT_S
+) -> None:
+    """Return as soon as ``holds``; it is asked again and again.
+
+    Raises:
+        WaitError: it did not come true within ``timeout_s`` seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > deadline:
+            raise WaitError(f"not within {timeout_s:g} s: {what}")
+        await asyncio.sleep(_POLL_S)
+
+
+def log_lines(data_dir: Path, pod: Object) -> list[str]:
+    """Return what the pod's containers have printed, in CRI's log format, oldest first."""
+    folder = f"{pod['metadata']['namespace']}_{name_of(pod)}_{pod['metadata']['uid']}"
+    files = sorted(data_dir.rglob(f"{folder}/*/*.log"))
+    return [line for file in files for line in file.read_text(errors="replace").splitlines()]
+
+
+def name_of(found: Object) -> str:
+    """Return the name of an object."""
+    name: str = found["metadata"]["name"]
+    return name
+
+
+def is_ready(found: Object) -> bool:
+    """Whether a pod's or node's condition Ready is True."""
+    conditions = found.get("status", {}).get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def restarts(pod: Object) -> int:
+    """Return how often the pod's first container was started again."""
+    statuses = pod.get("status", {}).get("containerStatuses", [])
+    return int(statuses[0]["restartCount"]) if statuses else 0
