@@ -11,18 +11,21 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import typer
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from common.errors import ConfigError
+from common.logs import LogFormat
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 """A configuration file larger than this is not one."""
+
+MAX_PORT: Final = 65535
 
 ModelT = TypeVar("ModelT", bound="Settings")
 
@@ -31,6 +34,44 @@ class Settings(BaseModel):
     """Base of a daemon's configuration. Every field has a description, which is its help text."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DaemonSettings(Settings):
+    """What both daemons can be told."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Log what is at least this important: debug, info, warning or error."
+    )
+    log_format: LogFormat = Field(LogFormat.TEXT, description="How log lines look: text or json.")
+    grace_s: float = Field(
+        10.0,
+        ge=0,
+        le=600,
+        description="Seconds that a stop may take to finish what was accepted; the rest is cut.",
+    )
+    monitor_address: str = Field(
+        "",
+        description="HOST:PORT of /healthz, /readyz and /metrics over HTTP; empty for none.",
+    )
+
+    @field_validator("monitor_address")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if value:
+            split_address(value)
+        return value
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Return host and port of ``HOST:PORT``; an IPv6 address stands in brackets.
+
+    Raises:
+        ValueError: it is not of that form.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > MAX_PORT:
+        raise ValueError(f"expected HOST:PORT, for example 127.0.0.1:9091, not {text!r}")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def load(

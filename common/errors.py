@@ -14,9 +14,10 @@
     │  └─ ReplyTimeoutError     send_sync: no reply in time
     ├─ LinkError                the connection is gone or silent: reconnect; callers see it
     ├─ RemoteError              the other side refused; carries a Kubernetes Status
-    ├─ StoreError               the edge-store cannot keep what it was given (disk full, damaged
-    file) ├─ RuntimeServiceError      the container runtime refused or is away └─
-    ComponentExitedError     a module ended by itself: our fault, the daemon stops
+    ├─ CertificateError         a certificate, key or signing request that cannot be used
+    ├─ StoreError               the edge-store cannot keep what it was given (full, damaged)
+    ├─ RuntimeServiceError      the container runtime refused or is away
+    └─ ComponentExitedError     a module ended by itself: our fault, the daemon stops
 
 A library's exceptions are translated where that library is imported, so that callers know these
 only.
@@ -86,6 +87,10 @@ class RemoteError(EdgeError):
     def __init__(self, status: Status) -> None:
         super().__init__(f"{status.code} {status.reason}: {status.message}")
         self.status = status
+
+
+class CertificateError(EdgeError):
+    """A certificate, a key or a signing request is damaged, or not what it has to be."""
 
 
 class StoreError(EdgeError):

@@ -1,0 +1,177 @@
+"""Keys and certificates. Real: cryptography, and OpenSSL by way of ssl, which judges the result."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from common import pki
+from common.errors import CertificateError
+from common.names import NodeID
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+NODE = NodeID("edge-1.site.example")
+
+
+@pytest.fixture(scope="module")
+def authority() -> pki.Authority:
+    return pki.new_authority(NOW)
+
+
+def csr(*attributes: tuple[x509.ObjectIdentifier, str]) -> bytes:
+    name = x509.Name([x509.NameAttribute(oid, text) for oid, text in attributes])
+    request = x509.CertificateSigningRequestBuilder(name).sign(pki.new_key(), hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.DER)
+
+
+def test_the_authority_survives_being_kept_as_der(authority: pki.Authority) -> None:
+    again = pki.load_authority(authority.der, pki.key_to_der(authority.key))
+    assert again.der == authority.der
+    assert again.key.private_numbers() == authority.key.private_numbers()
+
+
+def test_the_authority_has_kubeedges_shape(authority: pki.Authority) -> None:
+    certificate = authority.certificate
+    assert certificate.subject.rfc4514_string() == "CN=KubeEdge"
+    assert certificate.serial_number == 1024
+    assert certificate.not_valid_after_utc - NOW == timedelta(days=36400)
+    assert certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+
+
+def test_keys_are_written_as_sec1(authority: pki.Authority) -> None:
+    pem = pki.key_to_pem(authority.key)
+    assert pem.startswith(b"-----BEGIN EC PRIVATE KEY-----")
+    assert pki.key_from_pem(pem).private_numbers() == authority.key.private_numbers()
+
+
+def test_a_certificate_of_another_key_is_no_authority(authority: pki.Authority) -> None:
+    with pytest.raises(CertificateError, match="not that of its key"):
+        pki.load_authority(authority.der, pki.key_to_der(pki.new_key()))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x30\x03", b"-----BEGIN CERTIFICATE-----\n"])
+def test_damaged_bytes_are_named_as_such(data: bytes) -> None:
+    for load in (pki.load_certificate, pki.key_from_der, pki.key_from_pem):
+        with pytest.raises(CertificateError):
+            load(data)
+
+
+def test_keys_of_another_kind_are_refused() -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    der = key.private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    with pytest.raises(CertificateError, match="EC"):
+        pki.key_from_der(der)
+
+
+def test_a_node_gets_a_certificate_for_its_own_name_and_nothing_else(
+    authority: pki.Authority,
+) -> None:
+    request = csr(
+        (NameOID.COUNTRY_NAME, "CN"),
+        (NameOID.ORGANIZATION_NAME, "system:nodes"),
+        (NameOID.LOCALITY_NAME, "Hangzhou"),
+        (NameOID.COMMON_NAME, f"system:node:{NODE}"),
+    )
+    issued = pki.issue_node(authority, request, NODE, NOW)
+    certificate = pki.load_certificate(issued.der)
+    assert certificate.subject.rfc4514_string() == f"CN=system:node:{NODE},O=system:nodes"
+    assert certificate.serial_number == issued.serial
+    assert certificate.not_valid_after_utc == issued.not_after == NOW + pki.NODE_LIFETIME
+    usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    assert pki.node_of_certificate(issued.der) == NODE
+    assert pki.server_hosts(certificate) == frozenset()
+    certificate.verify_directly_issued_by(authority.certificate)
+
+
+def test_the_signers_own_identifier_stands_in_what_it_signs() -> None:
+    # Go 1.25 hashes keys otherwise than cryptography does; OpenSSL compares the two extensions.
+    key, name = pki.new_key(), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "KubeEdge")])
+    builder = x509.CertificateBuilder(
+        name, name, key.public_key(), 1024, NOW, NOW + timedelta(days=1)
+    )
+    named = builder.add_extension(x509.SubjectKeyIdentifier(b"its own"), critical=False)
+    for ca, expected in ((named, b"its own"), (builder, None)):
+        authority = pki.Authority(ca.sign(key, hashes.SHA256()), key)
+        issued = pki.issue_node(authority, pki.new_csr(pki.new_key(), NODE), NODE, NOW)
+        extensions = pki.load_certificate(issued.der).extensions
+        stated = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+        digest = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest
+        assert stated.key_identifier == (expected or digest)
+
+
+def test_a_name_longer_than_x520_allows_is_still_a_nodes_name(authority: pki.Authority) -> None:
+    node = NodeID("n" * 63 + "." + "m" * 63)
+    issued = pki.issue_node(authority, pki.new_csr(pki.new_key(), node), node, NOW)
+    assert pki.node_of_certificate(issued.der) == node
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        [(NameOID.ORGANIZATION_NAME, "system:nodes"), (NameOID.COMMON_NAME, "system:node:other")],
+        [
+            (NameOID.ORGANIZATION_NAME, "system:masters"),
+            (NameOID.COMMON_NAME, f"system:node:{NODE}"),
+        ],
+        [
+            (NameOID.ORGANIZATION_NAME, "system:nodes"),
+            (NameOID.ORGANIZATION_NAME, "system:masters"),
+            (NameOID.COMMON_NAME, f"system:node:{NODE}"),
+        ],
+        [
+            (NameOID.ORGANIZATION_NAME, "system:nodes"),
+            (NameOID.COMMON_NAME, f"system:node:{NODE}"),
+            (NameOID.COMMON_NAME, "system:node:other"),
+        ],
+        [(NameOID.COMMON_NAME, f"system:node:{NODE}")],
+        [(NameOID.ORGANIZATION_NAME, "system:nodes"), (NameOID.COMMON_NAME, str(NODE))],
+    ],
+)
+def test_a_request_with_another_subject_is_not_signed(
+    authority: pki.Authority, attributes: list[tuple[x509.ObjectIdentifier, str]]
+) -> None:
+    with pytest.raises(CertificateError, match=f"CN=system:node:{NODE}"):
+        pki.issue_node(authority, csr(*attributes), NODE, NOW)
+
+
+def test_what_is_no_request_is_not_signed(authority: pki.Authority) -> None:
+    good = pki.new_csr(pki.new_key(), NODE)
+    for bad in (b"", b"nonsense", good[:-1], authority.der):
+        with pytest.raises(CertificateError):
+            pki.issue_node(authority, bad, NODE, NOW)
+
+
+def test_a_request_whose_signature_is_another_ones_is_not_signed(authority: pki.Authority) -> None:
+    forged = bytearray(pki.new_csr(pki.new_key(), NODE))
+    forged[-3] ^= 1
+    with pytest.raises(CertificateError):
+        pki.issue_node(authority, bytes(forged), NODE, NOW)
+
+
+def test_the_servers_certificate_names_addresses_and_hosts(authority: pki.Authority) -> None:
+    certificate = pki.issue_server(
+        authority, pki.new_key(), ["192.0.2.7", "::1", "cloud.example"], NOW
+    )
+    assert pki.server_hosts(certificate) == {"192.0.2.7", "::1", "cloud.example"}
+    certificate.verify_directly_issued_by(authority.certificate)
+    with pytest.raises(CertificateError, match="host name"):
+        pki.issue_server(authority, pki.new_key(), ["clöud"], NOW)
+
+
+def test_the_dict_of_getpeercert_tells_the_node() -> None:
+    subject = ((("organizationName", "system:nodes"),), (("commonName", f"system:node:{NODE}"),))
+    assert pki.node_of_certificate({"subject": subject}) == NODE
+    assert pki.node_of_certificate({"subject": (*subject, subject[1])}) is None
+    assert pki.node_of_certificate({"subject": subject[:1]}) is None
+    assert pki.node_of_certificate({}) is None
+    assert pki.node_of_certificate(b"nonsense") is None
+    bare = ((("organizationName", "system:nodes"),), (("commonName", "system:node:"),))
+    assert pki.node_of_certificate({"subject": bare}) is None
