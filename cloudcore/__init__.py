@@ -1,0 +1,1 @@
+"""The cloud daemon: near the API server, it serves the edge nodes."""
