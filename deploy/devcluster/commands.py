@@ -11,6 +11,7 @@ from deploy.devcluster.ports import LOOPBACK
 
 SERVICE_ACCOUNT_ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 SERVICE_CIDR: Final = "10.0.0.0/24"
+_WATCH_GRACE: Final = "100ms"
 _API_QPS: Final = 500
 _API_BURST: Final = 1000
 
@@ -146,6 +147,8 @@ def _api_server(layout: Layout, components: Sequence[Component]) -> list[str]:
         # A loopback address may stand in no EndpointSlice, and a machine may have no other.
         f"--advertise-address={LOOPBACK}",
         "--endpoint-reconciler-type=none",
+        # By default an end in good order waits a minute for clients to give up their watches.
+        f"--shutdown-watch-termination-grace-period={_WATCH_GRACE}",
         "--profiling=false",
     ]
     if Component.CONTROLLER_MANAGER not in components:

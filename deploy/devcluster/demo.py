@@ -252,7 +252,7 @@ async def play(data_dir: Path) -> None:
         for node in NODES:
             token = await cloud.token()
             edges[node] = await stack.enter_async_context(
-                running_edge(node, cloud, data_dir / node, token, options=("--runtime=process",))
+                running_edge(node, cloud, data_dir / node, token=token)
             )
         for node in NODES:
             await api.wait(
