@@ -172,7 +172,7 @@ class EdgeCore(Daemon):
 
     def stored(self, kind: str) -> dict[str, str]:
         """Return what the edge-store holds of ``kind``: ``namespace/name`` to resource version."""
-        path = self.data_dir / "edge.db"
+        path = self.data_dir / "edge-store.db"
         if not path.exists():
             return {}
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:

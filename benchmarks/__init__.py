@@ -1,0 +1,1 @@
+"""The figures that this project promises, measured on this machine: ``make bench``."""

@@ -1,0 +1,58 @@
+"""Measure everything, or the parts named: ``python -m benchmarks [codec store edge delivery]``."""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from benchmarks import codec, delivery, edge, store
+from benchmarks.figures import Figure, table
+from deploy.devcluster.api import Api
+from deploy.devcluster.controlplane import ControlPlane
+from deploy.devcluster.daemons import CloudCore
+
+
+async def _codec(_: Path) -> list[Figure]:
+    return codec.measure()
+
+
+async def _delivery(folder: Path) -> list[Figure]:
+    async with ControlPlane(folder / "control-plane") as control_plane, Api(control_plane) as api:
+        cloud = CloudCore(control_plane, folder / "cloudcore")
+        await cloud.start()
+        try:
+            return [*await delivery.measure(api, cloud), *await edge.measure(api, cloud, folder)]
+        finally:
+            await cloud.stop()
+
+
+PARTS: Final[dict[str, Callable[[Path], Coroutine[Any, Any, list[Figure]]]]] = {
+    "codec": _codec,
+    "store": store.measure,
+    "delivery": _delivery,
+}
+
+
+def main() -> None:
+    """Print a table of all figures; exit code 1 where a target is missed."""
+    unknown = set(sys.argv[1:]) - set(PARTS)
+    if unknown:
+        sys.exit(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    figures: list[Figure] = []
+    for name in sys.argv[1:] or PARTS:
+        sys.stderr.write(f"measuring: {name}\n")
+        with (
+            tempfile.TemporaryDirectory(prefix="cloudedge-bench-") as folder,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            figures += runner.run(PARTS[name](Path(folder)))
+    sys.stdout.write(f"{table(figures)}\n")
+    sys.exit(0 if all(figure.is_met for figure in figures) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""How fast and at what cost changes reach many edges.
+
+Real API server, real wss; the edges are peers that acknowledge at once (see ``peers``).
+"""
+
+import asyncio
+import statistics
+import time
+from typing import Final
+
+from benchmarks.figures import MIB, Figure, cpu_s, resident_bytes
+from benchmarks.peers import Fleet
+from common.names import NodeID
+from deploy.devcluster.api import Api, Object
+from deploy.devcluster.daemons import CloudCore
+
+NODES: Final = 300
+PODS_PER_NODE: Final = 3
+UPDATES: Final = 20
+TIMEOUT_S: Final = 60.0
+_CREATING: Final = 32  # requests at a time
+_SETTLE_S: Final = 2.0
+NAMESPACE: Final = "bench"
+
+
+async def measure(api: Api, cloud: CloudCore) -> list[Figure]:
+    """Connect a fleet, deliver pods to it, and fan a ConfigMap out to all of it."""
+    assert cloud.pid is not None
+    await asyncio.sleep(_SETTLE_S)
+    empty = resident_bytes(cloud.pid)
+    figures = [Figure("cloudcore resident, empty", empty / MIB, "MiB", 100, "106 MiB")]
+    async with Fleet(api, cloud, NODES) as fleet:
+        await asyncio.sleep(_SETTLE_S)
+        each = (resident_bytes(cloud.pid) - empty) / NODES / 1024
+        figures.append(Figure("cloudcore resident, a connection", each, "KiB", 64, "175 KiB"))
+        await api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+        await api.create(_path("configmaps"), _configmap(0))
+        figures += await _first_delivery(api, cloud.pid, fleet)
+        figures += await _fan_out(api, cloud.pid, fleet)
+        await _remove_pods(api, fleet)
+    return figures
+
+
+async def _first_delivery(api: Api, pid: int, fleet: Fleet) -> list[Figure]:
+    pods = {
+        node: [f"pod-{index}-{number}" for number in range(PODS_PER_NODE)]
+        for index, node in enumerate(fleet.nodes)
+    }
+    fleet.expect({n: [f"{NAMESPACE}/pod/{p}" for p in names] for n, names in pods.items()})
+    places = asyncio.Semaphore(_CREATING)
+
+    async def create(node: NodeID, name: str) -> None:
+        async with places:
+            await api.create(_path("pods"), _pod(node, name))
+
+    used = cpu_s(pid)
+    start = time.monotonic()
+    async with asyncio.TaskGroup() as group:
+        for node, names in pods.items():
+            for name in names:
+                group.create_task(create(node, name))
+    created = time.monotonic()
+    last = await fleet.arrive(TIMEOUT_S)
+    count = NODES * PODS_PER_NODE
+    return [
+        Figure(f"{count} pods: all created after", created - start, "s", None, "1.0 s"),
+        Figure(
+            f"{count} pods: last delivered after the last create",
+            max(0.0, last - created),
+            "s",
+            1.0,
+            "7.1 s",
+        ),
+        Figure(
+            "first delivery: CPU of cloudcore a pod",
+            (cpu_s(pid) - used) / count * 1e6,
+            "µs",
+            None,
+            "3,400 µs",
+        ),
+    ]
+
+
+async def _fan_out(api: Api, pid: int, fleet: Fleet) -> list[Figure]:
+    resource = f"{NAMESPACE}/configmap/shared"
+    latencies = []
+    used = 0.0
+    for number in range(UPDATES):
+        fleet.expect({node: [resource] for node in fleet.nodes})
+        before = cpu_s(pid)
+        start = time.monotonic()
+        await api.replace(_path("configmaps/shared"), _configmap(number + 1))
+        latencies.append((await fleet.arrive(TIMEOUT_S) - start) * 1000)
+        # The acknowledgements of the last messages are still to be read.
+        await asyncio.sleep(0.2)
+        used += cpu_s(pid) - before
+    each = used / (UPDATES * NODES) * 1e6
+    return [
+        Figure(
+            f"a changed ConfigMap at {NODES} edges: the last one (median of {UPDATES})",
+            statistics.median(latencies),
+            "ms",
+            40,
+            "109 ms",
+        ),
+        Figure("the same: worst", max(latencies), "ms"),
+        Figure(
+            "the same: CPU of cloudcore, delivered and acknowledged",
+            each,
+            "µs",
+            150,
+            "1,500 µs",
+        ),
+    ]
+
+
+async def _remove_pods(api: Api, fleet: Fleet) -> None:
+    places = asyncio.Semaphore(_CREATING)
+
+    async def delete(name: str) -> None:
+        async with places:
+            await api.delete(_path(f"pods/{name}"), grace_s=0)
+
+    async with asyncio.TaskGroup() as group:
+        for index in range(len(fleet.nodes)):
+            for number in range(PODS_PER_NODE):
+                group.create_task(delete(f"pod-{index}-{number}"))
+
+
+def _path(rest: str) -> str:
+    return f"/api/v1/namespaces/{NAMESPACE}/{rest}"
+
+
+def _configmap(number: int) -> Object:
+    return {"metadata": {"name": "shared"}, "data": {"number": str(number), "text": "x" * 1024}}
+
+
+def _pod(node: NodeID, name: str) -> Object:
+    return {
+        "metadata": {"name": name},
+        "spec": {
+            "nodeName": node,
+            "automountServiceAccountToken": False,
+            "containers": [
+                {
+                    "name": "c",
+                    "image": "busybox",
+                    "envFrom": [{"configMapRef": {"name": "shared"}}],
+                }
+            ],
+        },
+    }

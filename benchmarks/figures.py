@@ -1,0 +1,58 @@
+"""A measured figure beside its target and what KubeEdge needs for the same."""
+
+import os
+import resource
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES: Final = resource.getpagesize()
+MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table. Lower is better, except where ``at_least``."""
+
+    what: str
+    value: float
+    unit: str
+    target: float | None = None
+    kubeedge: str = ""
+    at_least: bool = False
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the target is reached; so it is where there is none."""
+        if self.target is None:
+            return True
+        return self.value >= self.target if self.at_least else self.value <= self.target
+
+
+def table(figures: Iterable[Figure]) -> str:
+    """Return the figures as a Markdown table."""
+    rows = ["| what | measured | target | KubeEdge | |", "|---|---:|---:|---:|---|"]
+    for figure in figures:
+        sign = "≥" if figure.at_least else "≤"
+        target = "" if figure.target is None else f"{sign} {figure.target:g} {figure.unit}"
+        verdict = "" if figure.target is None else ("met" if figure.is_met else "**missed**")
+        value = f"{_rounded(figure.value)} {figure.unit}"
+        rows.append(f"| {figure.what} | {value} | {target} | {figure.kubeedge} | {verdict} |")
+    return "\n".join(rows)
+
+
+def cpu_s(pid: int) -> float:
+    """Return the seconds of CPU that process ``pid`` has used, in user and kernel mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the resident memory of process ``pid``."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+
+
+def _rounded(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
