@@ -86,6 +86,23 @@ class ResourceType(StrEnum):
     INVENTORY = "inventory"
 
 
+class PeerProtocol(StrEnum):
+    """What both ends of a connection speak; ``CLOUDEDGE_V1`` is also the WebSocket subprotocol."""
+
+    KUBEEDGE = "kubeedge"
+    CLOUDEDGE_V1 = "cloudedge.v1"
+
+
+class LinkState(StrEnum):
+    """``state`` in the content of a message about ``LINK_RESOURCE``."""
+
+    CONNECTED = "cloud_connected"
+    DISCONNECTED = "cloud_disconnected"
+
+
+LINK_RESOURCE: Final = "node/connection"
+"""What edgehub's ``connect`` messages are about, inside edgecore."""
+
 CLUSTER_SCOPE: Final = "null"
 """The literal that stands for the namespace of cluster-scoped objects in a resource."""
 
