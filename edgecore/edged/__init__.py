@@ -1,1 +1,1 @@
-"""Edged: the pods of this node, run through a ``Runtime`` and reported upstream; and the node itself."""
+"""Edged: the pods of this node, run through a ``Runtime`` and reported upstream; and the node."""

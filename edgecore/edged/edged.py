@@ -1,4 +1,4 @@
-"""The module edged: the pods that the edge-store holds, run through a runtime and reported upstream."""
+"""The module edged: the pods of the edge-store, run through a runtime and reported upstream."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -182,7 +182,7 @@ class Runtime(Protocol):
         """
 
     async def remove_container(self, container_id: str) -> None:
-        """Remove a container that does not run, with all that the runtime keeps of it but its log."""
+        """Remove a container that does not run, and all that is kept of it but its log."""
 
     def events(self) -> AsyncIterator[UID]:
         """Yield the UID of a pod whenever something of it changed by itself. One reader.

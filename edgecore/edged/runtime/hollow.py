@@ -1,4 +1,4 @@
-"""The runtime of a hollow edge: nothing runs, and every container says at once that it does. For scale tests."""
+"""The runtime of a hollow edge, for scale tests: every container says at once that it runs."""
 
 import asyncio
 from collections.abc import AsyncIterator

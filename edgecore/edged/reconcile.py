@@ -1,0 +1,274 @@
+"""What has to be done so that a pod becomes what it should be. Pure.
+
+``reconcile`` looks at the pod, at what the runtime shows of it and at the history of its restarts,
+and says what to do now and when to look again. It keeps no state: called again after any part of
+its actions was carried out, it says what is left. That holds across restarts of edgecore.
+
+Source: Kubernetes pkg/kubelet/kuberuntime/kuberuntime_manager.go (computePodActions).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from edgecore.edged.crashloop import History, latest
+from edgecore.edged.podview import (
+    MIN_GRACE_S,
+    Object,
+    containers_of,
+    grace_s_of,
+    init_containers_of,
+    is_deleting,
+    is_over,
+    is_sidecar,
+    restart_policy_of,
+    spec_hash,
+)
+from edgecore.edged.runtime.base import ContainerState, ContainerStatus, PodObservation
+
+_KEPT_ATTEMPTS: Final = 2  # the newest, and the one before it, which is its last state
+
+
+class Wish(StrEnum):
+    """What should become of the pod."""
+
+    RUN = "run"
+    END = "end"
+    """Deleted in the API server, gracefully: end it and say so."""
+    VANISH = "vanish"
+    """Gone from the API server: end it and leave nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSandbox:
+    """Make the pod's sandbox."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartContainer:
+    """Create and start ``container``, a part of the pod's spec."""
+
+    container: Object
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopContainer:
+    """End a running container."""
+
+    id: str
+    name: str
+    grace_s: float
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveContainer:
+    """Remove what is left of a container that does not run."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopSandbox:
+    """End the sandbox, in which nothing runs any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSandbox:
+    """Remove the sandbox with its containers."""
+
+
+Action: TypeAlias = (
+    RunSandbox | StartContainer | StopContainer | RemoveContainer | StopSandbox | RemoveSandbox
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do, in this order, and what to expect."""
+
+    actions: tuple[Action, ...] = ()
+    wake_at_s: float | None = None
+    """When to look again although nothing has changed, on the monotonic clock."""
+    backing_off: Mapping[str, float] = field(default_factory=dict)
+    """Containers that wait before their next start, with the seconds that are left."""
+    over: bool = False
+    """Nothing runs, and nothing will run any more."""
+    gone: bool = False
+    """The runtime has nothing of the pod left."""
+
+
+def wish_of(pod: Object, *, vanished: bool) -> Wish:
+    """Return what should become of ``pod``."""
+    if vanished:
+        return Wish.VANISH
+    return Wish.END if is_deleting(pod) or is_over(pod) else Wish.RUN
+
+
+def reconcile(
+    pod: Object, wish: Wish, observed: PodObservation | None, history: History, now_s: float
+) -> Plan:
+    """Return what brings the pod nearer to ``wish``.
+
+    Args:
+        pod: as the edge-store has it.
+        wish: see ``wish_of``.
+        observed: what the runtime has of the pod; None for nothing.
+        history: of its containers' restarts, up to date with ``observed``.
+        now_s: on the clock that ``history`` uses.
+    """
+    if wish is not Wish.RUN:
+        return _end(pod, wish, observed)
+    if observed is not None and _is_finished(pod, observed):
+        return _end(pod, Wish.END, observed)
+    if observed is None:
+        return _start(pod, None, history, now_s, (RunSandbox(0),))
+    if not observed.sandbox_ready:
+        # What the old sandbox had has ended with it (a reboot); its containers' ends stay visible.
+        if stops := _stops(pod, observed, MIN_GRACE_S):
+            return Plan(stops)
+        new = RunSandbox(observed.sandbox_attempt + 1)
+        return _start(pod, observed, history, now_s, (new,))
+    return _start(pod, observed, history, now_s, ())
+
+
+def _start(
+    pod: Object,
+    observed: PodObservation | None,
+    history: History,
+    now_s: float,
+    first: tuple[Action, ...],
+) -> Plan:
+    """Return the plan for a pod that shall run: the init containers in order, then the others."""
+    everything = observed.containers if observed else ()
+    newest = latest(everything)
+    in_sandbox = {
+        name: status
+        for name, status in newest.items()
+        if not first and observed and status.sandbox_id == observed.sandbox_id
+    }
+    actions = [*first, *_prunes(everything)]
+    backing_off: dict[str, float] = {}
+    for container in _due(pod, in_sandbox):
+        name = container["name"]
+        current = in_sandbox.get(name)
+        if current is not None and current.state is ContainerState.RUNNING:
+            if current.spec_hash != spec_hash(container):
+                cause = f"Container {name} definition changed, will be restarted"
+                actions.append(StopContainer(current.id, name, grace_s_of(pod), cause))
+            continue
+        wait_s = history[name].retry_at_s - now_s if current and name in history else 0.0
+        if wait_s > 0:
+            backing_off[name] = wait_s
+            continue
+        if current is not None and current.state is ContainerState.CREATED:
+            actions.append(RemoveContainer(current.id))
+        actions.append(StartContainer(container, _next_attempt(pod, newest.get(name), name)))
+    wake_at_s = now_s + min(backing_off.values()) if backing_off else None
+    return Plan(tuple(actions), wake_at_s, backing_off)
+
+
+def _due(pod: Object, in_sandbox: Mapping[str, ContainerStatus]) -> list[Object]:
+    """Return the containers that should be running now, or be started."""
+    policy = restart_policy_of(pod)
+    due: list[Object] = []
+    initialized = any(c["name"] in in_sandbox for c in containers_of(pod))
+    for container in init_containers_of(pod):
+        status = in_sandbox.get(container["name"])
+        if is_sidecar(container):
+            due.append(container)
+            if status is None and not initialized:
+                return due
+        elif not initialized and not _succeeded(status):
+            if status is None or status.state is not ContainerState.EXITED or policy != "Never":
+                due.append(container)
+            return due
+    return due + [c for c in containers_of(pod) if _shall_run(in_sandbox.get(c["name"]), policy)]
+
+
+def _shall_run(status: ContainerStatus | None, policy: str) -> bool:
+    if status is None or status.state is not ContainerState.EXITED or policy == "Always":
+        return True
+    return policy == "OnFailure" and status.exit_code != 0
+
+
+def _succeeded(status: ContainerStatus | None) -> bool:
+    return status is not None and status.state is ContainerState.EXITED and status.exit_code == 0
+
+
+def _is_finished(pod: Object, observed: PodObservation) -> bool:
+    """Whether all containers have ended in a way after which the policy starts none again."""
+    policy = restart_policy_of(pod)
+    if policy == "Always":
+        return False
+    newest = latest(observed.containers)
+    if policy == "Never" and any(
+        (status := newest.get(c["name"])) is not None
+        and status.state is ContainerState.EXITED
+        and status.exit_code != 0
+        for c in init_containers_of(pod)
+        if not is_sidecar(c)
+    ):
+        return not any(c["name"] in newest for c in containers_of(pod)) or _all_ended(pod, newest)
+    return _all_ended(pod, newest)
+
+
+def _all_ended(pod: Object, newest: Mapping[str, ContainerStatus]) -> bool:
+    policy = restart_policy_of(pod)
+    return all(
+        c["name"] in newest and not _shall_run(newest[c["name"]], policy)
+        for c in containers_of(pod)
+    )
+
+
+def _end(pod: Object, wish: Wish, observed: PodObservation | None) -> Plan:
+    """Return the plan for a pod that shall not run any more."""
+    if observed is None:
+        return Plan(over=True, gone=True)
+    stops = _stops(pod, observed, MIN_GRACE_S if wish is Wish.VANISH else grace_s_of(pod))
+    if stops:
+        return Plan(stops)
+    if observed.sandbox_ready:
+        return Plan(
+            (StopSandbox(), *((RemoveSandbox(),) if wish is Wish.VANISH else ())), over=True
+        )
+    return Plan((RemoveSandbox(),) if wish is Wish.VANISH else (), over=True)
+
+
+def _stops(pod: Object, observed: PodObservation, grace_s: float) -> tuple[Action, ...]:
+    cause = f"Stopping container of pod {pod.get('metadata', {}).get('name', observed.name)}"
+    return tuple(
+        StopContainer(c.id, c.name, grace_s, cause)
+        for c in observed.containers
+        if c.state is ContainerState.RUNNING
+    )
+
+
+def _prunes(containers: tuple[ContainerStatus, ...]) -> list[Action]:
+    """Return the removal of attempts that no status shows any more."""
+    newest = latest(containers)
+    return [
+        RemoveContainer(c.id)
+        for c in containers
+        if c.state is not ContainerState.RUNNING
+        and c.attempt <= newest[c.name].attempt - _KEPT_ATTEMPTS
+    ]
+
+
+def _next_attempt(pod: Object, newest: ContainerStatus | None, name: str) -> int:
+    """Return the number of the next attempt: one more than any that was ever seen.
+
+    Where the runtime forgot the container (a hollow one, after a restart), the report remains.
+    """
+    if newest is not None:
+        return newest.attempt + (newest.state is not ContainerState.CREATED)
+    status = pod.get("status") or {}
+    for field_name in ("containerStatuses", "initContainerStatuses"):
+        for reported in status.get(field_name) or ():
+            if reported.get("name") == name and reported.get("containerID"):
+                return int(reported.get("restartCount", 0)) + 1
+    return 0
