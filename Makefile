@@ -35,7 +35,7 @@ $(VENV_STAMP): requirements/dev.txt pyproject.toml
 		&& $(PYTHON) -m pip --quiet --python $(BIN)/python install pip; } \
 		|| { echo "cannot make $(VENV): apt-get install python3-venv" >&2; exit 1; }; }
 	$(PIP_INSTALL) --require-hashes --requirement requirements/dev.txt
-	$(PIP_INSTALL) --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 requirements: $(VENV_STAMP) ## compile requirements/*.txt anew
