@@ -1,7 +1,7 @@
 """Requests to the API server: raw bodies in, raw bodies out, every failure a ``RemoteError``."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -150,7 +150,7 @@ class KubeClient:
         """
         return await self._request("DELETE", path, body=body, as_node=as_node)
 
-    async def watch(self, path: str, params: Mapping[str, str]) -> AsyncIterator[bytes]:
+    async def watch(self, path: str, params: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
         """Yield the lines of the watch at ``path`` until the API server ends it.
 
         Close it (``contextlib.aclosing``) where it is left before its end.

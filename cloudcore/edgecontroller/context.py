@@ -1,0 +1,28 @@
+"""Whom the controller talks to: configuration, so that it also serves an EdgeSite.
+
+Source: KubeEdge EdgeControllerContext (sendModule, receiveModule, responseModule).
+"""
+
+from dataclasses import dataclass
+
+from common.names import ModuleName, NodeID
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerContext:
+    """Modules and the form of resources."""
+
+    send_module: ModuleName = ModuleName.CLOUD_HUB
+    """Gets the objects that go down."""
+
+    receive_module: ModuleName = ModuleName.EDGE_CONTROLLER
+    """Whose mailbox is read: the controller's own."""
+
+    response_module: ModuleName = ModuleName.CLOUD_HUB
+    """Gets the answers to what came up."""
+
+    edge_site: bool = False
+    """One node and no hub in between: resources carry no ``node/<id>``."""
+
+    site_node: NodeID | None = None
+    """The node of an EdgeSite."""

@@ -1,0 +1,78 @@
+"""What leaves the controller: objects to the nodes, and answers. All of it passes through here."""
+
+import logging
+from dataclasses import dataclass
+
+import msgspec
+
+from cloudcore.edgecontroller.context import ControllerContext
+from cloudcore.edgecontroller.routing import Delivery
+from cloudcore.kube.listwatch import RawObject
+from common.beehive.context import MessageContext
+from common.beehive.message import Message, new, raw
+from common.errors import MailboxClosedError
+from common.metrics import MessageMetrics
+from common.names import CLUSTER_SCOPE, UID, GroupName, ModuleName
+from common.resource import build_resource
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Puts messages on the bus; waits while the hub's mailbox is full."""
+
+    bus: MessageContext
+    context: ControllerContext
+    metrics: MessageMetrics
+
+    async def send_object(self, delivery: Delivery, content: msgspec.Raw, version: str) -> None:
+        """Send an object to a node.
+
+        Args:
+            delivery: to whom and as what.
+            content: with kind and apiVersion; for many nodes always the same ``Raw``, by which the
+                hub sees that it need not parse it again.
+            version: its resource version; empty where it is not known, as of a skeleton.
+        """
+        resource = build_resource(
+            delivery.node,
+            delivery.namespace,
+            delivery.resource_type,
+            delivery.name,
+            edge_site=self.context.edge_site,
+        )
+        message = new(
+            ModuleName.EDGE_CONTROLLER,
+            GroupName.RESOURCE,
+            delivery.operation,
+            resource,
+            content,
+            resource_version=version,
+        )
+        await self._send(self.context.send_module, message)
+
+    async def send_answer(self, message: Message) -> None:
+        """Send an answer to the module that waits for answers."""
+        await self._send(self.context.response_module, message)
+
+    async def _send(self, module: ModuleName, message: Message) -> None:
+        try:
+            await self.bus.send(module, message)
+        except MailboxClosedError:
+            # The hub is shutting down, and with it every session: nobody is left to be told.
+            self.metrics.dropped.labels(reason="hub_closed").inc()
+            logger.debug("hub is closed", extra={"resource": message.resource})
+
+
+def skeleton(kind: str, api_version: str, delivery: Delivery, uid: UID) -> msgspec.Raw:
+    """Return as much of a deleted object as it takes to know it by."""
+    metadata = {"name": delivery.name, "uid": uid}
+    if delivery.namespace != CLUSTER_SCOPE:
+        metadata["namespace"] = delivery.namespace
+    return raw({"kind": kind, "apiVersion": api_version, "metadata": metadata})
+
+
+def content_of(one: RawObject) -> tuple[msgspec.Raw, str]:
+    """Return content and version of an object, as ``send_object`` wants them."""
+    return one.raw, one.view.metadata.resourceVersion

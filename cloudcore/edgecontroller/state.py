@@ -1,0 +1,124 @@
+"""What the controller knows of the cluster: a cache for each kind, and who needs what. Pure.
+
+Written by the downstream controller alone; everybody else reads.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from cloudcore.edgecontroller.location import LocationCache, Ref, RefType
+from cloudcore.kube import kinds
+from cloudcore.kube.cache import ObjectCache
+from cloudcore.kube.kinds import ResourceKind
+from cloudcore.kube.listwatch import RawObject
+from cloudcore.kube.views import NodeView, ObjectKey, ObjectView, PodView, SliceView
+from common.names import NodeID, ResourceType
+
+KUBEEDGE_PROTOCOL: Final = "kubeedge"
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A kind that is listed and watched."""
+
+    kind: ResourceKind
+    cache: ObjectCache
+    view: type[ObjectView]
+    resource_type: ResourceType | None
+    """What the edge calls it; None for what is never sent."""
+
+
+@dataclass(slots=True)
+class Peers:
+    """Which nodes are connected, and how they speak, as the hub tells."""
+
+    _protocols: dict[NodeID, str] = field(default_factory=dict)
+
+    def connected(self, node: NodeID, protocol: str) -> None:
+        """Note that ``node`` is here."""
+        self._protocols[node] = protocol
+
+    def disconnected(self, node: NodeID) -> None:
+        """Note that ``node`` is gone."""
+        self._protocols.pop(node, None)
+
+    def is_own(self, node: NodeID) -> bool:
+        """Whether ``node`` is connected and speaks our own protocol."""
+        return self._protocols.get(node, KUBEEDGE_PROTOCOL) != KUBEEDGE_PROTOCOL
+
+
+class ClusterState:
+    """The caches, by what the edge calls their objects, and the locations."""
+
+    def __init__(self, locations: LocationCache) -> None:
+        """Make an empty state around ``locations``, which others read as well."""
+        self.locations = locations
+        self.peers = Peers()
+        self.nodes = Followed(kinds.NODES, ObjectCache(_is_edge), NodeView, ResourceType.NODE)
+        self.pods = Followed(kinds.PODS, ObjectCache(self._is_on_edge), PodView, ResourceType.POD)
+        self.configmaps = Followed(
+            kinds.CONFIGMAPS,
+            ObjectCache(lambda one: self._is_named(RefType.CONFIGMAP, one)),
+            ObjectView,
+            ResourceType.CONFIGMAP,
+        )
+        self.secrets = Followed(
+            kinds.SECRETS,
+            ObjectCache(lambda one: self._is_named(RefType.SECRET, one)),
+            ObjectView,
+            ResourceType.SECRET,
+        )
+        # Small, and needed at once by a node that gets its first pod in a namespace.
+        self.services = Followed(
+            kinds.SERVICES, ObjectCache(lambda _: True), ObjectView, ResourceType.SERVICE
+        )
+        self.slices = Followed(kinds.ENDPOINT_SLICES, ObjectCache(lambda _: False), SliceView, None)
+
+    def followed(self, resource_type: str) -> Followed | None:
+        """Return the kind that the edge calls ``resource_type``; None where none is followed."""
+        return next(
+            (
+                one
+                for one in (
+                    self.pods,
+                    self.nodes,
+                    self.configmaps,
+                    self.secrets,
+                    self.services,
+                )
+                if one.resource_type == resource_type
+            ),
+            None,
+        )
+
+    def drop(self, lost: set[Ref]) -> None:
+        """Keep no longer what no edge pod names any more."""
+        for ref in lost:
+            if ref.type is RefType.CONFIGMAP:
+                self.configmaps.cache.drop(ref.key)
+            elif ref.type is RefType.SECRET:
+                self.secrets.cache.drop(ref.key)
+
+    def node(self, node: NodeID) -> RawObject | None:
+        """Return the Node object of an edge node."""
+        return self.nodes.cache.get(ObjectKey("", node))
+
+    def is_foreign(self, node: NodeID) -> bool:
+        """Whether there is a Node of that name, as far as is known, that is no edge node."""
+        return ObjectKey("", node) in self.nodes.cache and not self.locations.is_edge_node(node)
+
+    def is_named(self, resource_type: str, key: ObjectKey) -> bool:
+        """Whether an edge pod names that ConfigMap or Secret."""
+        return self.locations.is_named(Ref(RefType(resource_type), key))
+
+    def _is_on_edge(self, pod: RawObject) -> bool:
+        assert isinstance(pod.view, PodView)
+        return self.locations.is_edge_node(pod.view.node)
+
+    def _is_named(self, ref_type: RefType, one: RawObject) -> bool:
+        return self.locations.is_named(Ref(ref_type, one.view.metadata.key))
+
+
+def _is_edge(node: RawObject) -> bool:
+    assert isinstance(node.view, NodeView)
+    return node.view.is_edge

@@ -1,0 +1,253 @@
+"""List, then watch, for ever: the state of all objects of a kind as a stream of small events.
+
+The first list is a consistent read, in pages. Then every change is seen once, in order, with
+bookmarks that move the resource version on. Where the API server has forgotten that version (410),
+or never had it (an etcd restored from a backup), everything is listed anew; the consumer finds out
+by the difference what it missed.
+
+Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, Protocol, TypeVar
+
+import msgspec
+
+from cloudcore.kube.kinds import ResourceKind
+from cloudcore.kube.views import ObjectView, view_as
+from common.delivery.backoff import Backoff, BackoffPolicy
+from common.errors import RemoteError
+from common.status import Status, failure
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+PAGE_LIMIT: Final = 500
+WATCH_TIMEOUT_S: Final = (300, 600)
+"""A watch is ended by the API server after a time between these two, so that watches spread."""
+
+_TOO_LARGE: Final = "Too large resource version"
+
+
+@dataclass(frozen=True, slots=True)
+class RawObject:
+    """An object as it goes to the edge, with kind and apiVersion, and a view of it."""
+
+    view: ObjectView
+    raw: msgspec.Raw
+
+
+@dataclass(frozen=True, slots=True)
+class ListStarted:
+    """Everything is listed from the beginning; what an unfinished list gave is void."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageListed:
+    """A page of the list."""
+
+    objects: list[RawObject]
+
+
+@dataclass(frozen=True, slots=True)
+class ListCompleted:
+    """The pages since ``ListStarted`` were all that there is at ``resource_version``."""
+
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectChanged:
+    """An object was created, or is another than before."""
+
+    object: RawObject
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectDeleted:
+    """An object was deleted; this is its last state, under the version of the deletion."""
+
+    object: RawObject
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmarked:
+    """Nothing else happened until ``resource_version``."""
+
+    resource_version: str
+
+
+WatchEvent = ListStarted | PageListed | ListCompleted | ObjectChanged | ObjectDeleted | Bookmarked
+
+
+class Source(Protocol):
+    """What is needed of a ``KubeClient``."""
+
+    async def get(self, path: str, *, params: Mapping[str, str]) -> bytes:
+        """Return the body at ``path``."""
+
+    def watch(self, path: str, params: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
+        """Yield the lines of a watch."""
+
+
+class _ListMeta(msgspec.Struct):
+    resourceVersion: str = ""  # noqa: N815 - the API's spelling
+    next_page: str = msgspec.field(name="continue", default="")
+
+
+class _Page(msgspec.Struct):
+    metadata: _ListMeta
+    items: list[msgspec.Raw] | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class _BookmarkMeta(msgspec.Struct):
+    resourceVersion: str  # noqa: N815 - the API's spelling
+
+
+class _BookmarkObject(msgspec.Struct):
+    metadata: _BookmarkMeta
+
+
+class ListWatch:
+    """The objects of one kind, followed for as long as somebody reads ``events``."""
+
+    def __init__(
+        self,
+        source: Source,
+        kind: ResourceKind,
+        *,
+        view: type[ObjectView] = ObjectView,
+        selector: Mapping[str, str] | None = None,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Make a stream that has not begun.
+
+        Args:
+            source: where the objects are.
+            kind: what is followed, in all namespaces.
+            view: what to decode of each object.
+            selector: ``labelSelector`` and ``fieldSelector``, as in a request.
+            pause: waits for that many seconds after a failure.
+        """
+        self._source, self._kind, self._view, self._pause = source, kind, view, pause
+        self._selector = dict(selector or {})
+        self._backoff = Backoff(BackoffPolicy())
+        self._version = ""  # of what was given out; empty when a list is needed
+
+    async def events(self) -> AsyncGenerator[WatchEvent, None]:
+        """Yield what there is and what changes; it never ends and raises nothing.
+
+        Failures are logged and tried again after a pause with back-off and jitter, which starts
+        anew with each sign of life.
+
+        Order and delivery: events of one object come in the order of its versions. After a failure
+        nothing is missed and nothing comes twice, except by a list.
+        """
+        while True:
+            progressed = False
+            try:
+                step = self._watch() if self._version else self._list()
+                async with aclosing(step) as events:
+                    async for event in events:
+                        progressed = True
+                        self._backoff.reset()
+                        yield event
+            except RemoteError as error:
+                self._note(error.status)
+                progressed = False
+            if not progressed:  # failed, or ended without a word: never in a tight loop
+                await self._pause(self._backoff.next_s())
+
+    async def list_all(self) -> list[RawObject]:
+        """Return all objects there are, by a consistent list.
+
+        Raises:
+            RemoteError: the list failed; 410 where it took so long that its pages expired.
+        """
+        page = await self._page("")
+        objects = [self._listed(item) for item in page.items or ()]
+        while page.metadata.next_page:
+            page = await self._page(page.metadata.next_page)
+            objects += [self._listed(item) for item in page.items or ()]
+        return objects
+
+    async def _list(self) -> AsyncGenerator[WatchEvent, None]:
+        page = await self._page("")
+        yield ListStarted()  # not before: an event counts as a sign of life
+        yield PageListed([self._listed(item) for item in page.items or ()])
+        while page.metadata.next_page:
+            page = await self._page(page.metadata.next_page)
+            yield PageListed([self._listed(item) for item in page.items or ()])
+        # Before the event: whoever leaves after it has seen all of the list.
+        self._version = page.metadata.resourceVersion
+        yield ListCompleted(self._version)
+
+    async def _page(self, next_page: str) -> _Page:
+        params = {**self._selector, "limit": str(PAGE_LIMIT)}
+        if next_page:
+            params["continue"] = next_page
+        return _decode(await self._source.get(self._kind.path(), params=params), _Page)
+
+    async def _watch(self) -> AsyncGenerator[WatchEvent, None]:
+        shortest, longest = WATCH_TIMEOUT_S
+        timeout_s = shortest + int(random.random() * (longest - shortest))  # noqa: S311 - no secret
+        params = {
+            **self._selector,
+            "resourceVersion": self._version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(timeout_s),
+        }
+        async with aclosing(self._source.watch(self._kind.path(), params)) as lines:
+            async for line in lines:
+                yield self._event(_decode(line, _Event))
+
+    def _event(self, event: _Event) -> WatchEvent:
+        if event.type == "ERROR":
+            raise RemoteError(_decode(event.object, Status))
+        if event.type == "BOOKMARK":
+            self._version = _decode(event.object, _BookmarkObject).metadata.resourceVersion
+            return Bookmarked(self._version)
+        view = view_as(event.object, self._view)
+        self._version = view.metadata.resourceVersion
+        # Keeps the whole line alive, which is a few bytes more than the object.
+        changed = RawObject(view, event.object)
+        return ObjectDeleted(changed) if event.type == "DELETED" else ObjectChanged(changed)
+
+    def _listed(self, item: msgspec.Raw) -> RawObject:
+        body = bytes(item)  # a copy: a part that stays must not keep its whole page alive
+        raw = body if body.startswith(b'{"kind"') else self._kind.head() + body[1:]
+        return RawObject(view_as(item, self._view), msgspec.Raw(raw))
+
+    def _note(self, status: Status) -> None:
+        """Draw the conclusion from a failure: must everything be listed again?"""
+        is_future = status.code == HTTPStatus.GATEWAY_TIMEOUT and _TOO_LARGE in status.message
+        if status.code == HTTPStatus.GONE or is_future:
+            self._version = ""
+            logger.info(
+                "the API server no longer has this version: listing again",
+                extra={"kind": self._kind.kind},
+            )
+        else:
+            logger.warning(
+                "list or watch failed",
+                extra={"kind": self._kind.kind, "code": status.code, "reason": status.message},
+            )
+
+
+def _decode(body: bytes | msgspec.Raw, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RemoteError(failure(500, f"not what the API server should say: {error}")) from error
