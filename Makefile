@@ -26,7 +26,7 @@ help: ## show this list
 venv: $(VENV_STAMP) ## make .venv with everything pinned in requirements/dev.txt
 
 # Debian keeps ensurepip in a package of its own: without it, the pip that is there fills the
-# environment from outside.
+# environment from outside. What setuptools warns of at each editable install is as it should be.
 $(VENV_STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cloudedge needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...")'
 	@test -e $@ || { echo "making $(VENV) with Python $(PYTHON_VERSION)"; \
@@ -35,7 +35,7 @@ $(VENV_STAMP): requirements/dev.txt pyproject.toml
 		&& $(PYTHON) -m pip --quiet --python $(BIN)/python install pip; } \
 		|| { echo "cannot make $(VENV): apt-get install python3-venv" >&2; exit 1; }; }
 	$(PIP_INSTALL) --require-hashes --requirement requirements/dev.txt
-	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	PYTHONWARNINGS=ignore $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 requirements: $(VENV_STAMP) ## compile requirements/*.txt anew
