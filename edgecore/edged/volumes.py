@@ -93,17 +93,6 @@ def tokens_of(pod: Object) -> frozenset[TokenRef]:
     )
 
 
-def token_path(pod: Object, ref: TokenRef) -> tuple[str, str] | None:
-    """Return the volume and the path in it where the pod finds the token ``ref``."""
-    account = spec_of(pod).get("serviceAccountName") or "default"
-    for volume in spec_of(pod).get("volumes") or ():
-        for source in (volume.get("projected") or {}).get("sources") or ():
-            token = source.get("serviceAccountToken")
-            if token is not None and _token_ref(account, token) == ref:
-                return volume["name"], token["path"]
-    return None
-
-
 def _volume(pod: Object, volume: Object, objects: Objects, node: NodeView) -> Volume:
     name = volume["name"]
     if "emptyDir" in volume:

@@ -68,14 +68,6 @@ def set_up(pod_dir: Path, volumes: list[Volume]) -> dict[str, Path]:
     return paths
 
 
-def read_file(pod_dir: Path, volume: str, path: str) -> bytes | None:
-    """Return a file that an earlier ``set_up`` wrote; None if there is none."""
-    try:
-        return (volume_path(pod_dir, volume) / DATA_LINK / path).read_bytes()
-    except OSError:
-        return None
-
-
 def tear_down(pod_dir: Path) -> None:
     """Remove all that ``set_up`` made for a pod; what is at a ``hostPath`` stays."""
     shutil.rmtree(pod_dir, ignore_errors=True)

@@ -1,0 +1,149 @@
+"""Kubernetes Events about pods: told when there is a link, counted when they repeat, never many.
+
+An Event is news for people, not state: what does not fit is dropped and counted.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from common.beehive.message import raw
+from common.clock import rfc3339
+from common.metrics import MessageMetrics
+from common.names import Operation, ResourceType
+from common.resource import build_resource
+from edgecore.edged.link import Link
+from edgecore.edged.ondemand import OnDemand
+from edgecore.edged.podview import Object, uid_of
+from edgecore.edged.requests import Requests
+
+logger = logging.getLogger(__name__)
+
+KEPT: Final = 256
+"""Events that are remembered, to be sent or to be counted when they come again."""
+
+_AT_ONCE: Final = 16
+_PAUSE_S: Final = 1.0
+_RETRY_S: Final = 10.0
+_MAX_MESSAGE_CHARS: Final = 1024
+
+_Key = tuple[str, str, str, str]
+
+
+@dataclass(slots=True)
+class _Event:
+    pod: Object
+    container: str
+    kind: str
+    reason: str
+    message: str
+    name: str
+    first: datetime
+    last: datetime
+    count: int = 0
+    sent: int = 0
+    """The count that the API server was told."""
+
+
+class Events:
+    """The Events of one node."""
+
+    def __init__(
+        self,
+        tasks: asyncio.TaskGroup,
+        requests: Requests,
+        link: Link,
+        metrics: MessageMetrics,
+        now: Callable[[], datetime],
+        node: str,
+    ) -> None:
+        """Args: now: the time of day, as the cloud would tell it; node: whose Events these are."""
+        self._requests, self._link, self._metrics = requests, link, metrics
+        self._now, self._node = now, node
+        self._events: OrderedDict[_Key, _Event] = OrderedDict()
+        self._sender = OnDemand(tasks, "events", self._step)
+
+    def record(
+        self, pod: Object, kind: str, reason: str, message: str, *, container: str = ""
+    ) -> None:
+        """Note that something happened to ``pod``.
+
+        Args:
+            pod: whom it is about.
+            kind: ``Normal`` or ``Warning``.
+            reason: a CamelCase word.
+            message: for people; the same words again make one Event with a higher count.
+            container: name of the container, if it is about one.
+        """
+        message = message[:_MAX_MESSAGE_CHARS]
+        key = (uid_of(pod), container, reason, message)
+        now = self._now()
+        event = self._events.pop(key, None)
+        if event is None:
+            name = f"{pod['metadata']['name']}.{time.time_ns():x}"
+            event = _Event(pod, container, kind, reason, message, name, now, now)
+        event.count += 1
+        event.last = now
+        self._events[key] = event
+        while len(self._events) > KEPT:
+            _, oldest = self._events.popitem(last=False)
+            if oldest.sent < oldest.count:
+                self._metrics.dropped.labels("event_overflow").inc()
+                logger.debug("event dropped", extra={"reason": oldest.reason})
+        self.wake()
+
+    def wake(self) -> None:
+        """Send what was not sent, if there is a link."""
+        if self._link.connected:
+            self._sender.wake()
+
+    def close(self) -> None:
+        """Send no more."""
+        self._sender.close()
+
+    async def _step(self) -> float | None:
+        pending = [event for event in self._events.values() if event.sent < event.count]
+        for event in pending[:_AT_ONCE]:
+            if not self._link.connected:
+                return None
+            count = event.count
+            namespace = event.pod["metadata"]["namespace"]
+            resource = build_resource("", namespace, ResourceType.EVENT, event.name, edge_site=True)
+            operation = Operation.UPDATE if event.sent else Operation.INSERT
+            answer = await self._requests.ask(operation, resource, raw(self._object(event)))
+            if not answer.ok:
+                return _RETRY_S
+            event.sent = count
+        return _PAUSE_S if len(pending) > _AT_ONCE else None
+
+    def _object(self, event: _Event) -> dict[str, Any]:
+        metadata = event.pod["metadata"]
+        about = {
+            "kind": "Pod",
+            "apiVersion": "v1",
+            "namespace": metadata["namespace"],
+            "name": metadata["name"],
+            "uid": uid_of(event.pod),
+        }
+        if event.container:
+            about["fieldPath"] = f"spec.containers{{{event.container}}}"
+        return {
+            "kind": "Event",
+            "apiVersion": "v1",
+            "metadata": {"name": event.name, "namespace": metadata["namespace"]},
+            "involvedObject": about,
+            "reason": event.reason,
+            "message": event.message,
+            "source": {"component": "edged", "host": self._node},
+            "firstTimestamp": rfc3339(event.first),
+            "lastTimestamp": rfc3339(event.last),
+            "count": event.count,
+            "type": event.kind,
+            "reportingComponent": "edged",
+            "reportingInstance": self._node,
+        }

@@ -1,0 +1,136 @@
+"""Telling the API server what became of one pod, until it says the same (promise P10).
+
+The status is compared with what the API server is known to have, and sent where it differs: one
+message at a time, always the newest state. What the API server has is learnt from its answers and
+from the pods that it pushes, so it does not matter who changed it. A pod that has ended after a
+deletion is then deleted for good, as kubelet does.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+from common.beehive.message import raw
+from common.delivery.backoff import Backoff, BackoffPolicy
+from common.names import Operation, ResourceType
+from common.resource import build_resource
+from edgecore.edged.link import Link
+from edgecore.edged.ondemand import OnDemand
+from edgecore.edged.podview import Object, is_deleting, key_of, uid_of, version_of
+from edgecore.edged.requests import Answer, Requests
+from edgecore.edged.status import Situation, pod_status, status_patch
+
+logger = logging.getLogger(__name__)
+
+_RETRY: Final = BackoffPolicy(first_s=1.0, cap_s=30.0)
+_REPEAT: Final = BackoffPolicy(first_s=5.0, cap_s=300.0)
+"""Before sending a patch again that the API server took: somebody writes against us."""
+
+_REFUSED_FOR_GOOD: Final = frozenset(
+    {
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.CONFLICT,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    }
+)
+
+
+class Reporter:
+    """The status of one pod on its way to the API server."""
+
+    def __init__(
+        self, tasks: asyncio.TaskGroup, requests: Requests, link: Link, now: Callable[[], Any]
+    ) -> None:
+        """Args: now: the time of day, as the cloud would tell it."""
+        self._requests, self._link, self._now = requests, link, now
+        self._pod: Object = {}
+        self._reported: Object = {}
+        self._version = 0
+        self._situation: Situation | None = None
+        self._refused_in = -1  # the link's generation in which the API server refused for good
+        self._deleted_in = -1  # the link's generation in which the delete was answered
+        self._last_patch = ""
+        self._retry, self._repeat = Backoff(_RETRY), Backoff(_REPEAT)
+        self._sender = OnDemand(tasks, "status", self._step)
+
+    @property
+    def reported(self) -> Object:
+        """The status that the API server is known to have."""
+        return self._reported
+
+    def pushed(self, pod: Object) -> None:
+        """Take a pod as the API server pushed it; its status may differ from what we said."""
+        self._pod, self._reported, self._version = pod, pod.get("status") or {}, version_of(pod)
+        self._refused_in = -1
+        self.wake()
+
+    def report(self, situation: Situation) -> None:
+        """Have the API server told that this is the situation now."""
+        self._situation = situation
+        self.wake()
+
+    def wake(self) -> None:
+        """Compare again, and send what differs; does nothing while there is no link."""
+        if self._link.connected and self._situation is not None:
+            self._sender.wake()
+
+    def close(self) -> None:
+        """Say no more of this pod."""
+        self._sender.close()
+
+    async def _step(self) -> float | None:
+        generation = self._link.generation
+        if not self._link.connected or self._situation is None or self._refused_in == generation:
+            return None
+        wanted = pod_status(self._pod, self._situation, self._reported, self._now())
+        patch = status_patch(uid_of(self._pod), self._reported, wanted)
+        if patch is None:
+            self._repeat.reset()
+            self._last_patch = ""
+            return await self._finish(generation)
+        if patch == self._last_patch:
+            self._last_patch = ""  # the next look sends it
+            return self._repeat.next_s()
+        answer = await self._ask(Operation.PATCH, ResourceType.POD_PATCH, patch)
+        if not answer.ok:
+            return self._failed(answer, generation)
+        self._retry.reset()
+        self._last_patch = patch
+        if version_of(answer.obj) > self._version:
+            self._reported, self._version = answer.obj.get("status") or {}, version_of(answer.obj)
+        elif not answer.obj:  # KubeEdge may answer with no object: what was sent is what it has
+            self._reported = {**self._reported, **wanted}
+        self._sender.wake()
+        return None
+
+    async def _finish(self, generation: int) -> float | None:
+        """Delete the pod in the API server once everything else is done."""
+        over = self._situation is not None and self._situation.over
+        if not over or not is_deleting(self._pod) or self._deleted_in == generation:
+            return None
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid_of(self._pod)}}
+        answer = await self._ask(Operation.DELETE, ResourceType.POD, options)
+        if not answer.ok and not answer.not_found:
+            return self._failed(answer, generation)
+        self._retry.reset()
+        self._deleted_in = generation
+        return None
+
+    async def _ask(self, operation: Operation, kind: ResourceType, content: Any) -> Answer:
+        namespace, _, name = key_of(self._pod).partition("/")
+        resource = build_resource("", namespace, kind, name, edge_site=True)
+        return await self._requests.ask(operation, resource, raw(content))
+
+    def _failed(self, answer: Answer, generation: int) -> float | None:
+        assert answer.status is not None
+        extra = {"pod": key_of(self._pod), "code": answer.status.code, "why": answer.status.message}
+        if answer.status.code in _REFUSED_FOR_GOOD:
+            # Not a reason to end the pod: that it is gone will be said by a delete message.
+            logger.warning("status refused, said again on the next connection", extra=extra)
+            self._refused_in = generation
+            return None
+        logger.debug("status not delivered, tried again", extra=extra)
+        return self._retry.next_s()
