@@ -1,0 +1,1 @@
+"""edgecore: the daemon of an edge machine, which goes on without the cloud."""

@@ -1,0 +1,223 @@
+"""The edge daemon: the only place that builds the modules and knows them all.
+
+At start the edge-store opens, edged starts the stored pods from it, and only then does anybody talk
+to the cloud, which may be away for as long as it likes.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+import sdnotify
+from prometheus_client import CollectorRegistry
+
+from common.beehive.context import MessageContext
+from common.beehive.module import Module, run_modules
+from common.clock import Clock
+from common.config import split_address
+from common.errors import ConfigError
+from common.health import Health, monitor
+from edgecore.config import EdgeCoreSettings, EdgeSettings, HollowSettings, RuntimeName
+from edgecore.edged.edged import Edged, EdgedConfig
+from edgecore.edged.runtime.base import Runtime
+from edgecore.edged.runtime.hollow import HollowRuntime
+from edgecore.edged.runtime.process import ProcessRuntime
+from edgecore.edgehub.client import EdgeHub, HubConfig
+from edgecore.edgehub.enroll import EnrollConfig, Identity
+from edgecore.edgestore.store import EdgeStore, StoreThreads
+from edgecore.metamanager.manager import MetaManager
+from edgecore.metrics import EdgeMetrics
+
+logger = logging.getLogger(__name__)
+
+HOLLOW_THREADS: Final = 4
+"""Pairs of store threads that hollow edges share: commits wait for the disk, not for the CPU."""
+
+_BEAT_S: Final = 1.0
+
+
+class Edge:
+    """The modules of one edge, wired. ``run`` may be called once."""
+
+    def __init__(
+        self,
+        settings: EdgeCoreSettings,
+        context: MessageContext,
+        store: EdgeStore,
+        modules: Sequence[Module],
+    ) -> None:
+        """Hold what ``build_edge`` made; ``modules`` in the order in which they stop."""
+        self.settings, self.context, self.store = settings, context, store
+        self._modules = modules
+        self.is_open = asyncio.Event()
+        """Set when the store is open and the modules start."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until ``stop`` is set. Containers go on running.
+
+        Raises:
+            ConfigError: another edgecore uses the same folder, or it cannot be used.
+            StoreError: the edge-store cannot be used; the text says what to do.
+            BaseExceptionGroup: a module failed.
+        """
+        with _locked(self.settings.data_dir):
+            async with self.store:
+                self.is_open.set()
+                await run_modules(self.context, self._modules, stop, grace_s=self.settings.grace_s)
+
+
+def build_edge(
+    settings: EdgeCoreSettings,
+    metrics: EdgeMetrics,
+    *,
+    runtime: Runtime | None = None,
+    clock: Clock | None = None,
+    threads: StoreThreads | None = None,
+) -> Edge:
+    """Return one edge; nothing is opened before it runs.
+
+    Args:
+        settings: what it is told.
+        metrics: where it counts; edges of one process share it.
+        runtime: what runs the pods; what ``settings`` name if None.
+        clock: of the machine if None.
+        threads: of the edge-store, to be shared between edges; own ones if None.
+    """
+    clock = clock or Clock()
+    context = MessageContext()
+    store = EdgeStore(settings.data_dir, threads)
+    edged = Edged(
+        context,
+        runtime or _runtime(settings),
+        clock,
+        EdgedConfig(
+            node_name=settings.node_name,
+            node_ip=settings.address(),
+            data_dir=settings.data_dir,
+            max_pods=settings.max_pods,
+            labels=settings.labels,
+            taints=settings.taint_objects(),
+        ),
+        metrics,
+    )
+    metamanager = MetaManager(context, store, settings.node_name, clock, metrics)
+    identity = Identity(
+        EnrollConfig(
+            settings.node_name, settings.cloud, settings.https_port, settings.data_dir / "pki"
+        ),
+        settings.read_token,
+        clock,
+    )
+    hub = EdgeHub(
+        context,
+        HubConfig(
+            settings.node_name,
+            settings.cloud,
+            settings.websocket_port,
+            heartbeat_s=settings.heartbeat_s,
+        ),
+        identity,
+        clock,
+        metrics,
+    )
+    return Edge(settings, context, store, (edged, metamanager, hub))
+
+
+async def run(settings: EdgeCoreSettings, stop: asyncio.Event) -> None:
+    """Run one edge as a daemon until ``stop`` is set; raises as ``Edge.run`` does."""
+    registry = CollectorRegistry()
+    edge = build_edge(settings, EdgeMetrics(registry))
+    await _serve(settings, [edge], registry, stop)
+
+
+async def run_hollow(settings: HollowSettings, stop: asyncio.Event) -> None:
+    """Run hollow edges in this process until ``stop`` is set; raises as ``Edge.run`` does."""
+    registry = CollectorRegistry()
+    metrics = EdgeMetrics(registry)
+    with ExitStack() as opened:
+        pool = [StoreThreads() for _ in range(min(HOLLOW_THREADS, settings.count))]
+        for threads in pool:
+            opened.callback(threads.close)
+        edges = [
+            build_edge(one, metrics, threads=pool[number % len(pool)])
+            for number, one in enumerate(settings.edges())
+        ]
+        await _serve(settings, edges, registry, stop)
+
+
+async def _serve(
+    settings: EdgeSettings, edges: Sequence[Edge], registry: CollectorRegistry, stop: asyncio.Event
+) -> None:
+    health = Health()
+    health.set_condition("edge-store", "is being opened")
+    with ExitStack() as opened:
+        if settings.monitor_address:
+            address = split_address(settings.monitor_address)
+            try:
+                opened.enter_context(monitor(address, health, registry))
+            except OSError as error:
+                fault = f"--monitor-address: {settings.monitor_address}: {error.strerror}"
+                raise ConfigError([fault]) from error
+        async with asyncio.TaskGroup() as tasks:
+            beat = tasks.create_task(_beat(health), name="health")
+            tell = tasks.create_task(_tell_systemd(edges, health, stop), name="sd_notify")
+            async with asyncio.TaskGroup() as running:
+                for edge in edges:
+                    running.create_task(edge.run(stop), name=f"edge {edge.settings.node_name}")
+            beat.cancel()
+            tell.cancel()
+
+
+async def _beat(health: Health) -> None:
+    while True:
+        health.beat()
+        await asyncio.sleep(_BEAT_S)
+
+
+async def _tell_systemd(edges: Sequence[Edge], health: Health, stop: asyncio.Event) -> None:
+    """Say READY once the stores are open, also offline, and STOPPING when it stops."""
+    systemd = sdnotify.SystemdNotifier()
+    for edge in edges:
+        await edge.is_open.wait()
+    health.set_condition("edge-store")
+    logger.info("edgecore is ready", extra={"edges": len(edges)})
+    systemd.notify("READY=1")
+    await stop.wait()
+    systemd.notify("STOPPING=1")
+    logger.info("edgecore stops; what runs goes on running")
+
+
+def _runtime(settings: EdgeCoreSettings) -> Runtime:
+    match settings.runtime:
+        case RuntimeName.HOLLOW:
+            return HollowRuntime()
+        case RuntimeName.PROCESS:
+            return ProcessRuntime(settings.data_dir / "process")
+        case RuntimeName.CRI:
+            raise ConfigError(["--runtime: cri comes with a later version; use process"])
+
+
+@contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    """Hold ``data_dir`` against another edgecore, which would run the same pods a second time."""
+    path = data_dir / "lock"
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError([f"--data-dir: {data_dir}: {error.strerror}"]) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        fault = f"--data-dir: {data_dir} is in use by another edgecore"
+        raise ConfigError([fault]) from error
+    try:
+        yield
+    finally:
+        os.close(lock)

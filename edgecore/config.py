@@ -1,0 +1,193 @@
+"""Configuration of edgecore: what can be said in the file, the environment and on the command line.
+
+Names, defaults, bounds and help stand here and nowhere else.
+"""
+
+import re
+import socket
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, field_validator, model_validator
+
+from common.config import MAX_PORT, DaemonSettings
+from common.errors import ConfigError
+
+ENV_PREFIX: Final = "EDGECORE_"
+
+_DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_MAX_NAME: Final = 253
+_MAX_TOKEN_BYTES: Final = 16 * 1024
+_ROUTABLE: Final = "192.0.2.1"  # an address of nobody: asking for a route to it sends nothing
+_TAINT: Final = re.compile(r"([^=:]+)(?:=([^:]*))?:(NoSchedule|PreferNoSchedule|NoExecute)")
+
+
+class RuntimeName(StrEnum):
+    """What runs the pods."""
+
+    CRI = "cri"
+    PROCESS = "process"
+    HOLLOW = "hollow"
+
+
+class EdgeSettings(DaemonSettings):
+    """What every edge is told, a hollow one too."""
+
+    cloud: str = Field(
+        min_length=1,
+        description="Host name or address of cloudcore, as it stands in cloudcore's certificate.",
+    )
+    websocket_port: int = Field(
+        10000, ge=1, le=MAX_PORT, description="Port of cloudcore's WebSocket endpoint."
+    )
+    https_port: int = Field(
+        10002, ge=1, le=MAX_PORT, description="Port of cloudcore's enrolment endpoint."
+    )
+    token: str = Field(
+        "",
+        repr=False,
+        description="Join token, needed once; --token-file keeps it out of the process list.",
+    )
+    token_file: Path | None = Field(
+        None, description="File with the join token; read each time that it is needed."
+    )
+    data_dir: Path = Field(
+        Path("/var/lib/cloudedge/edgecore"),
+        description="Folder of everything that this edge keeps; made with mode 0700.",
+    )
+    heartbeat_s: float = Field(
+        15.0, ge=1, le=300, description="Seconds between two keepalives; half the cloud's patience."
+    )
+    max_pods: int = Field(110, ge=1, le=1000, description="Pods that the node offers to run.")
+
+    @model_validator(mode="after")
+    def _one_token(self) -> "EdgeSettings":
+        if self.token and self.token_file is not None:
+            raise ValueError("give --token or --token-file, not both")
+        return self
+
+    def read_token(self) -> str:
+        """Return the join token; "" where none is given.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        if self.token_file is None:
+            return self.token.strip()
+        try:
+            with self.token_file.open("rb") as stream:
+                return stream.read(_MAX_TOKEN_BYTES).decode("ascii", "replace").strip()
+        except OSError as error:
+            raise ConfigError([f"--token-file: {self.token_file}: {error.strerror}"]) from error
+
+
+class EdgeCoreSettings(EdgeSettings):
+    """What ``edgecore run`` is told."""
+
+    node_name: str = Field(
+        default_factory=lambda: socket.gethostname().lower(),
+        description="Name of this edge's Node; the host's name unless given.",
+    )
+    runtime: RuntimeName = Field(
+        RuntimeName.PROCESS,
+        description="What runs the pods: process (their commands) or hollow (nothing runs).",
+    )
+    runtime_endpoint: str = Field(
+        "unix:///run/containerd/containerd.sock",
+        description="Socket of the container engine, for the runtime cri.",
+    )
+    node_ip: str = Field(
+        "", description="Address that the Node reports; that of the default route unless given."
+    )
+    labels: dict[str, str] = Field(
+        default_factory=dict,
+        description="Labels of the Node when it is registered: key=value,key=value.",
+    )
+    taints: tuple[str, ...] = Field(
+        (), description="Taints of the Node when it is registered: key=value:Effect,…"
+    )
+
+    @field_validator("node_name")
+    @classmethod
+    def _is_name(cls, value: str) -> str:
+        if len(value) > _MAX_NAME or _DNS_NAME.fullmatch(value) is None:
+            raise ValueError(
+                f"{value!r} cannot name a Node: small letters, digits, '-' and '.', at most"
+                f" {_MAX_NAME} characters"
+            )
+        return value
+
+    @field_validator("runtime")
+    @classmethod
+    def _is_there(cls, value: RuntimeName) -> RuntimeName:
+        if value is RuntimeName.CRI:
+            raise ValueError("cri comes with a later version; use process until then")
+        return value
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _to_labels(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part]
+        if not all(key and equals for key, equals, _ in pairs):
+            raise ValueError("expected key=value,key=value")
+        return {key: text for key, _, text in pairs}
+
+    @field_validator("taints", mode="before")
+    @classmethod
+    def _to_taints(cls, value: object) -> object:
+        parts = [part for part in value.split(",") if part] if isinstance(value, str) else value
+        if isinstance(parts, list) and any(_TAINT.fullmatch(str(part)) is None for part in parts):
+            raise ValueError("expected key=value:NoSchedule, PreferNoSchedule or NoExecute")
+        return parts
+
+    def taint_objects(self) -> tuple[dict[str, str], ...]:
+        """Return the taints as a Node spells them."""
+        found = [_TAINT.fullmatch(taint) for taint in self.taints]
+        return tuple(
+            {"key": match[1], "value": match[2] or "", "effect": match[3]}
+            for match in found
+            if match is not None
+        )
+
+    def address(self) -> str:
+        """Return the address that the Node reports. Asks no name server: there may be none."""
+        return self.node_ip or _own_address()
+
+
+class HollowSettings(EdgeSettings):
+    """What ``edgecore hollow`` is told."""
+
+    count: int = Field(ge=1, le=10_000, description="Hollow edges in this process.")
+    node_name_prefix: str = Field(
+        "hollow", description="Names are PREFIX-0, PREFIX-1 and so on, and so are the folders."
+    )
+
+    def edges(self) -> Iterator[EdgeCoreSettings]:
+        """Yield the configuration of each edge.
+
+        Raises:
+            ValueError: the prefix makes no names (a ``pydantic.ValidationError``).
+        """
+        shared = {name: getattr(self, name) for name in EdgeSettings.model_fields}
+        for number in range(self.count):
+            name = f"{self.node_name_prefix}-{number}"
+            own = {
+                "node_name": name,
+                "data_dir": self.data_dir / name,
+                "runtime": RuntimeName.HOLLOW,
+                "node_ip": "127.0.0.1",
+            }
+            yield EdgeCoreSettings.model_validate(shared | own)
+
+
+def _own_address() -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((_ROUTABLE, 9))
+            return str(probe.getsockname()[0])
+        except OSError:  # no route at all
+            return "127.0.0.1"

@@ -1,0 +1,196 @@
+"""One WebSocket connection to the cloud: dialled, alive or not, and what its end was about.
+
+The only module of edgecore that knows the WebSocket library; its errors become ``LinkLostError``.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidStatus,
+    WebSocketException,
+)
+from websockets.typing import Subprotocol
+
+from common.errors import LinkError
+from common.names import PeerProtocol
+from common.wire import MAX_MESSAGE_BYTES
+
+REPLACED: Final = 4409
+"""Close code of our cloud: a newer connection of this node has taken this one's place."""
+
+MALFORMED: Final = 1007
+"""Close code for a peer that sends what is no message."""
+
+WRITE_S: Final = 60.0
+"""A frame that has not left after this long never will."""
+
+_CLOSE_S: Final = 2.0
+_MAX_REASON_CHARS: Final = 256
+_READ_AHEAD: Final = 16
+
+
+class LinkLostError(LinkError):
+    """A connection could not be made, or is gone."""
+
+    def __init__(self, reason: str, text: str, *, is_certificate: bool = False) -> None:
+        """Say why.
+
+        Args:
+            reason: a word for a counter.
+            text: for people; with the cloud's words where it gave some.
+            is_certificate: whether one side did not accept the other's certificate.
+        """
+        super().__init__(text)
+        self.reason, self.is_certificate = reason, is_certificate
+
+
+class _Connection(ClientConnection):
+    """A connection that remembers when bytes last came, frames complete or not.
+
+    A large message on a slow link takes minutes; each part of it is a sign of life.
+    """
+
+    received_s = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.received_s = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        self.received_s = self.loop.time()
+        super().data_received(data)
+
+
+class Link:
+    """An open connection."""
+
+    def __init__(self, connection: _Connection) -> None:
+        """Wrap ``connection``; ``dial`` makes links."""
+        self._connection = connection
+
+    @property
+    def protocol(self) -> PeerProtocol:
+        """What the cloud agreed to speak."""
+        return PeerProtocol(self._connection.subprotocol or PeerProtocol.KUBEEDGE)
+
+    def idle_s(self) -> float:
+        """Return for how many seconds no byte has come."""
+        return self._connection.loop.time() - self._connection.received_s
+
+    async def send(self, frame: bytes) -> None:
+        """Write one text frame; return when it is on its way.
+
+        Raises:
+            LinkLostError: the connection is gone, or takes nothing.
+        """
+        try:
+            async with asyncio.timeout(WRITE_S):
+                await self._connection.send(frame, text=True)
+        except TimeoutError:
+            text = f"the cloud has taken nothing for {WRITE_S:g} s"
+            raise LinkLostError("stalled", text) from None
+        except (WebSocketException, OSError) as error:
+            raise _lost(error) from error
+
+    async def receive(self) -> bytes:
+        """Return the content of the next frame.
+
+        Raises:
+            LinkLostError: the connection is gone.
+        """
+        try:
+            return await self._connection.recv(decode=False)
+        except (WebSocketException, OSError) as error:
+            raise _lost(error) from error
+
+    async def ping(self, patience_s: float) -> None:
+        """Ask for a sign of life; it shows in ``idle_s``.
+
+        Raises:
+            LinkLostError: the connection is gone.
+        """
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._connection.ping()
+        except TimeoutError:
+            return  # it could not even be written: no sign of life will come
+        except (WebSocketException, OSError) as error:
+            raise _lost(error) from error
+
+    async def close(self, code: int, reason: str) -> None:
+        """End the connection and say why."""
+        await self._connection.close(code, reason)
+
+
+@asynccontextmanager
+async def dial(
+    uri: str, headers: Mapping[str, str], tls: ssl.SSLContext, *, handshake_s: float
+) -> AsyncIterator[Link]:
+    """Open a connection, and close it at the end of the context.
+
+    Args:
+        uri: ``wss://…``.
+        headers: for the upgrade request.
+        tls: with the node's certificate and the cloud's authority.
+        handshake_s: seconds until TCP, TLS and the upgrade must be done.
+
+    Raises:
+        LinkLostError: it cannot be made; the text has the cloud's words.
+    """
+    try:
+        connection = await connect(
+            uri,
+            additional_headers=headers,
+            user_agent_header=None,
+            subprotocols=[Subprotocol(PeerProtocol.CLOUDEDGE_V1)],
+            compression=None,
+            ssl=tls,
+            proxy=None,
+            open_timeout=handshake_s,
+            close_timeout=_CLOSE_S,
+            ping_interval=None,  # see Link.ping
+            max_size=MAX_MESSAGE_BYTES,
+            max_queue=_READ_AHEAD,
+            create_connection=_Connection,
+        )
+    except (WebSocketException, OSError, EOFError) as error:
+        raise _lost(error) from error
+    assert isinstance(connection, _Connection)
+    try:
+        yield Link(connection)
+    finally:
+        await connection.close()
+        connection.transport.abort()  # a half-open socket would linger until TCP gives up
+
+
+def _lost(error: Exception) -> LinkLostError:
+    """Return what ``error`` means, with the words of the other side where there are some."""
+    match error:
+        case InvalidStatus():
+            body = (error.response.body or b"").decode(errors="replace").strip()
+            text = f"refused: {error.response.status_code} {body or error.response.reason_phrase}"
+            return LinkLostError("refused", text[:_MAX_REASON_CHARS])
+        case InvalidHandshake():
+            return LinkLostError("handshake", f"handshake failed: {error}"[:_MAX_REASON_CHARS])
+        case ConnectionClosed() if error.rcvd is not None:
+            text = f"closed by the cloud: {error.rcvd.code} {error.rcvd.reason}".rstrip()
+            reason = "replaced" if error.rcvd.code == REPLACED else "closed"
+            return LinkLostError(reason, text[:_MAX_REASON_CHARS])
+        case TimeoutError():
+            return LinkLostError("timeout", "the cloud did not answer in time")
+    cause: Any = error.__cause__ if isinstance(error, ConnectionClosed) else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        text = f"the cloud's certificate is not accepted: {cause.verify_message}"
+        return LinkLostError("certificate", text[:_MAX_REASON_CHARS], is_certificate=True)
+    if isinstance(cause, ssl.SSLError):
+        text = f"TLS failed: {cause.reason or cause}"
+        is_certificate = "CERTIFICATE" in str(cause.reason)
+        return LinkLostError("tls", text[:_MAX_REASON_CHARS], is_certificate=is_certificate)
+    return LinkLostError("broken", str(cause or error)[:_MAX_REASON_CHARS] or "broken")

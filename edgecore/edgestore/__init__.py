@@ -1,0 +1,1 @@
+"""The edge-store: what this edge was told, on its own disk."""
