@@ -126,8 +126,11 @@ class Edged:
                 self._handle(message)
                 self._busy_since_s = None
         finally:
-            for part in (self._node, self._lease, self._events, *self._pods.values()):
-                part.close()
+            self._node.close()
+            self._lease.close()
+            self._events.close()
+            for worker in self._pods.values():
+                worker.close()
 
     async def _set_up(self, tasks: asyncio.TaskGroup) -> None:
         config, link, clock = self._config, self._link, self._clock
@@ -189,20 +192,17 @@ class Edged:
                 self._take_pod(pod)
         for observed in await self._runtime.list_pods():
             if observed.uid not in self._pods:
-                logger.warning(
-                    "pod is not in the edge-store and is ended", extra={"uid": observed.uid}
-                )
-                metadata = {
-                    "uid": observed.uid,
-                    "namespace": observed.namespace,
-                    "name": observed.name,
-                }
-                self._add(
-                    PodWorker(self._services, {"metadata": metadata}, self._gone, blocked=False)
-                )
-                self._pods[observed.uid].vanish()
+                self._end_orphan(observed)
         self._is_loaded = True
         self._deleted.clear()
+
+    def _end_orphan(self, observed: PodObservation) -> None:
+        extra = {"pod": f"{observed.namespace}/{observed.name}", "uid": observed.uid}
+        logger.warning("pod is not in the edge-store and is ended", extra=extra)
+        metadata = {"uid": observed.uid, "namespace": observed.namespace, "name": observed.name}
+        worker = PodWorker(self._services, {"metadata": metadata}, self._gone, blocked=False)
+        self._add(worker)
+        worker.vanish()
 
     async def _follow_runtime(self) -> None:
         async for uid in self._runtime.events():

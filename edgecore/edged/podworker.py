@@ -307,7 +307,7 @@ class PodWorker:
             self._hold_until_s = self._services.clock.monotonic() + self._retry.next_s()
 
     def _stop(self, action: StopContainer) -> None:
-        """Have a container ended, by a task of its own: the pod may change its mind on the grace."""
+        """Have a container ended, in a task of its own: the grace may still be shortened."""
         deadline_s = self._services.clock.monotonic() + action.grace_s
         going_on = self._stops.get(action.id)
         if going_on is not None:
