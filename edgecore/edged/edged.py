@@ -33,13 +33,12 @@ from common.wire import loads
 from edgecore.edged.events import Events
 from edgecore.edged.facts import read_facts, read_readings
 from edgecore.edged.lease import Lease
-from edgecore.edged.link import Link
 from edgecore.edged.node import NodeProfile
 from edgecore.edged.nodeagent import Machine, NodeAgent
 from edgecore.edged.objects import Ref
 from edgecore.edged.podview import Object, key_of, spec_of, uid_of
 from edgecore.edged.podworker import PodServices, PodWorker
-from edgecore.edged.requests import Requests
+from edgecore.edged.requests import Link, Requests
 from edgecore.edged.runtime.base import PodObservation, Runtime
 
 logger = logging.getLogger(__name__)

@@ -17,10 +17,9 @@ from common.clock import rfc3339
 from common.metrics import MessageMetrics
 from common.names import Operation, ResourceType
 from common.resource import build_resource
-from edgecore.edged.link import Link
 from edgecore.edged.ondemand import OnDemand
 from edgecore.edged.podview import Object, uid_of
-from edgecore.edged.requests import Requests
+from edgecore.edged.requests import Link, Requests
 
 logger = logging.getLogger(__name__)
 

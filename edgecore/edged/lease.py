@@ -14,10 +14,9 @@ from common.clock import Clock, parse_rfc3339, rfc3339_micro
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.names import NODE_LEASE_NAMESPACE, Operation, ResourceType
 from common.resource import build_resource
-from edgecore.edged.link import Link
 from edgecore.edged.ondemand import OnDemand
 from edgecore.edged.podview import Object
-from edgecore.edged.requests import Answer, Requests
+from edgecore.edged.requests import Answer, Link, Requests
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,6 @@ from common.resource import build_resource
 from edgecore.edged.facts import NodeFacts, Readings
 from edgecore.edged.fields import NodeView
 from edgecore.edged.lease import Lease
-from edgecore.edged.link import Link
 from edgecore.edged.node import (
     NodeProfile,
     allocatable,
@@ -30,7 +29,7 @@ from edgecore.edged.node import (
 )
 from edgecore.edged.ondemand import OnDemand
 from edgecore.edged.podview import Object, uid_of, version_of
-from edgecore.edged.requests import Answer, Requests
+from edgecore.edged.requests import Answer, Link, Requests
 from edgecore.edged.runtime.base import Runtime
 
 logger = logging.getLogger(__name__)
@@ -131,13 +130,15 @@ class NodeAgent:
         beating = with_heartbeat(status, self._clock.now())
         node = new_node(self._profile, self._machine.facts, beating)
         answer = await self._ask(Operation.INSERT, ResourceType.NODE, node)
+        self._sent_at_s = self._clock.monotonic()
         if answer.status is not None and answer.status.code == HTTPStatus.CONFLICT:
+            # It was registered before: its status is that of then.
             answer = await self._ask(Operation.QUERY, ResourceType.NODE, None)
+            self._sent_at_s = float("-inf")
         if answer.ok:
             logger.info("node is registered", extra={"node": self._profile.name})
             self._registered = True
             self._take(answer.obj)
-            self._sent_at_s = float("-inf")
             self._agent.wake()
         return answer
 

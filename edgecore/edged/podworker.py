@@ -21,7 +21,6 @@ from edgecore.edged.crashloop import History, observe
 from edgecore.edged.dependencies import Dependencies, refs_of
 from edgecore.edged.events import Events
 from edgecore.edged.fields import NodeView
-from edgecore.edged.link import Link
 from edgecore.edged.objects import MissingError, Objects, Ref, UnavailableError
 from edgecore.edged.ondemand import OnDemand
 from edgecore.edged.podfiles import Prepared, container_config, pod_files
@@ -39,7 +38,7 @@ from edgecore.edged.reconcile import (
     wish_of,
 )
 from edgecore.edged.reporter import Reporter
-from edgecore.edged.requests import TIMEOUT_S, Requests
+from edgecore.edged.requests import TIMEOUT_S, Link, Requests
 from edgecore.edged.runtime.base import PodObservation, Runtime, SandboxConfig
 from edgecore.edged.status import Situation, Waiting, crash_loop_waits
 from edgecore.edged.volumes import VolumeError, volumes_of

@@ -16,10 +16,9 @@ from common.beehive.message import raw
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.names import Operation, ResourceType
 from common.resource import build_resource
-from edgecore.edged.link import Link
 from edgecore.edged.ondemand import OnDemand
 from edgecore.edged.podview import Object, is_deleting, key_of, uid_of, version_of
-from edgecore.edged.requests import Answer, Requests
+from edgecore.edged.requests import Answer, Link, Requests
 from edgecore.edged.status import Situation, pod_status, status_patch
 
 logger = logging.getLogger(__name__)

@@ -17,6 +17,15 @@ TIMEOUT_S: Final = 60.0
 """How long an answer may take. KubeEdge waits as long (RemoteQueryTimeout)."""
 
 
+@dataclass(slots=True)
+class Link:
+    """Whether the cloud can be reached, as all see it who speak to it. Written by ``Edged`` only."""
+
+    connected: bool = False
+    generation: int = 0
+    """Grows with each connection: what was refused or sent on an older one is tried again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came back: an object (or ``"OK"``), or why there is none."""
