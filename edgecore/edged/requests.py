@@ -19,7 +19,7 @@ TIMEOUT_S: Final = 60.0
 
 @dataclass(slots=True)
 class Link:
-    """Whether the cloud can be reached, as all see it who speak to it. Written by ``Edged`` only."""
+    """Whether the cloud can be reached. Written by ``Edged`` only, read by all who speak to it."""
 
     connected: bool = False
     generation: int = 0
