@@ -26,6 +26,7 @@ _FOLDER_MODE: Final = 0o700
 _OTHERS: Final = 0o077
 _SUFFIXES: Final = ("", "-wal", "-shm")
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_HEADER_BYTES: Final = 100
 _PRIMARY_CODE: Final = 0xFF  # of an extended result code
 
 _SETTINGS: Final = (
@@ -127,6 +128,8 @@ def _connect_sound(path: Path) -> sqlite3.Connection:
         StoreError: a newer edgecore made it.
         sqlite3.Error: it cannot be used, but is not known to be damaged.
     """
+    if 0 < path.stat().st_size < _HEADER_BYTES:  # SQLite would take it for a new file
+        raise DamagedError("the file is shorter than its header")
     connection: sqlite3.Connection | None = None
     try:
         connection = connect(path)

@@ -1,0 +1,204 @@
+"""Commits and reads of the edge-store: real SQLite, a really full disk, writers really killed."""
+
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common.errors import StoreError
+from edgecore.edgestore.database import Database
+from edgecore.edgestore.records import (
+    MAX_TOMBSTONES,
+    Bury,
+    Exhume,
+    Put,
+    Remove,
+    SetState,
+    Tombstone,
+)
+from tests.edgecore.edgestore.objects import stored
+
+KEY = "default/configmap/web"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = Database(tmp_path / "edge-store.db")
+    made.open()
+    yield made
+    made.close()
+
+
+def test_what_is_committed_is_read_back(database: Database) -> None:
+    one = stored(KEY, uid="u1", version=2**62, value=b'{"data":"\xc3\xa4"}')
+    database.commit([Put(one), SetState("node", "uid-1")])
+    assert database.get(KEY) == one
+    assert database.of_type("configmap") == [one]
+    assert database.of_type("pod") == []
+    assert database.state("node") == "uid-1"
+    assert database.state("nothing") is None
+    assert database.identities() == [stored(KEY, uid="u1", version=2**62, value=b"")]
+
+
+def test_a_put_takes_the_place_of_what_has_its_key(database: Database) -> None:
+    database.commit([Put(stored(KEY, uid="u1", version=1))])
+    database.commit([Put(stored(KEY, uid="u2", version=2, value=b"[]"))])
+    assert database.of_type("configmap") == [stored(KEY, uid="u2", version=2, value=b"[]")]
+
+
+def test_tombstones_are_kept_in_order_and_bounded(database: Database) -> None:
+    database.commit(
+        [
+            Bury(Tombstone(f"u{n}", f"default/pod/{n}", n, final=n == 7))
+            for n in range(MAX_TOMBSTONES + 10)
+        ]
+    )
+    tombstones = database.tombstones()
+    assert len(tombstones) == MAX_TOMBSTONES
+    assert tombstones[0] == Tombstone("u10", "default/pod/10", 10, final=False)
+    database.commit([Exhume("default/pod/10")])
+    assert database.tombstones()[0].uid == "u11"
+
+
+def test_a_failing_transaction_leaves_nothing_behind(database: Database) -> None:
+    too_large = stored(KEY, version=2**63)
+    with pytest.raises((StoreError, OverflowError)):
+        database.commit([Put(stored("default/pod/a")), Put(too_large)])
+    assert database.of_type("pod") == []
+    database.commit([Put(stored("default/pod/b"))])
+    assert [pod.name for pod in database.of_type("pod")] == ["b"]
+
+
+def test_a_closed_store_says_so(tmp_path: Path) -> None:
+    database = Database(tmp_path / "edge-store.db")
+    with pytest.raises(StoreError, match="not open"):
+        database.commit([Remove(KEY)])
+    with pytest.raises(StoreError, match="not open"):
+        database.get(KEY)
+
+
+def test_a_deleted_secret_does_not_linger_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "edge-store.db"
+    database = Database(path)
+    database.open()
+    database.commit([Put(stored("default/secret/db", value=b"hunter2" * 500))])
+    database.commit([Remove("default/secret/db")])
+    database.close()
+    assert b"hunter2" not in path.read_bytes()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(folder)],
+        check=False,
+        capture_output=True,
+    )
+    if mounted.returncode != 0:
+        pytest.skip("this machine allows no mounts")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_refuses_the_write_keeps_the_rest_and_recovers(small_disk: Path) -> None:
+    database = Database(small_disk / "edge-store.db")
+    database.open()
+    database.commit([Put(stored("default/pod/a", value=b"{}"))])
+    ballast = small_disk / "ballast"
+    with pytest.raises(OSError, match="No space"), ballast.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+    with pytest.raises(StoreError, match="No space left"):
+        for number in range(50):
+            database.commit([Put(stored(f"default/pod/b{number}", value=bytes(20_000)))])
+    written = {pod.name for pod in database.of_type("pod")}
+    assert "a" in written
+    ballast.unlink()
+    database.commit([Put(stored("default/pod/c"))])
+    assert {pod.name for pod in database.of_type("pod")} == written | {"c"}
+    database.close()
+
+
+FILLER = """
+import signal, sys
+from pathlib import Path
+from common.errors import StoreError
+from edgecore.edgestore.database import Database
+from edgecore.edgestore.records import Put, StoredObject
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+database = Database(Path(sys.argv[1]))
+database.open()
+for n in range(1000):
+    try:
+        database.commit([Put(StoredObject(f"d/pod/{n}", "pod", "d", str(n), f"u{n}", 1, bytes(9999)))])
+    except StoreError as error:
+        print("refused", flush=True)
+        sys.exit(0)
+    print(n, flush=True)
+"""
+
+
+def test_a_file_that_may_not_grow_loses_nothing_that_was_committed(tmp_path: Path) -> None:
+    limit = 400_000
+    child = subprocess.run(
+        [sys.executable, "-c", FILLER, str(tmp_path / "edge-store.db")],
+        check=True,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    *committed, last = child.stdout.split()
+    assert last == "refused"
+    assert_holds(tmp_path / "edge-store.db", committed)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from edgecore.edgestore.database import Database
+from edgecore.edgestore.records import Put, StoredObject
+database = Database(Path(sys.argv[1]))
+database.open()
+n = 0
+while True:
+    objects = [StoredObject(f"d/pod/{n}", "pod", "d", str(n), f"u{n}", 1, bytes(3000)),
+               StoredObject("d/node/n", "node", "d", "n", "u", n + 1, str(n).encode())]
+    database.commit([Put(o) for o in objects])
+    print(n, flush=True)
+    n += 1
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 3, 40, 333, 700])
+def test_what_was_committed_survives_a_kill_of_the_writer(tmp_path: Path, lines: int) -> None:
+    path = tmp_path / "edge-store.db"
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        committed = [child.stdout.readline().strip() for _ in range(lines)]
+        child.send_signal(signal.SIGKILL)
+        committed += child.stdout.read().split("\n")[:-1]
+    assert_holds(path, committed)
+    database = Database(path)
+    database.open()
+    node = database.get("d/node/n")
+    pods = database.of_type("pod")
+    # Whole transactions only: as many pods as the node says.
+    assert node is not None
+    assert node.version == len(pods)
+    database.close()
+
+
+def assert_holds(path: Path, names: list[str]) -> None:
+    database = Database(path)
+    assert database.open() is False
+    present = {pod.name for pod in database.of_type("pod")}
+    assert set(names) <= present
+    database.close()

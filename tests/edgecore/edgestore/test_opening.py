@@ -1,0 +1,194 @@
+"""Opening the file of the edge-store: real SQLite, real files, real damage.
+
+Read-only is a real read-only mount where this machine allows one.
+"""
+
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common.errors import StoreError
+from edgecore.edgestore.database import Database
+from edgecore.edgestore.opening import SCHEMA_VERSION, connect, migrate, open_sound
+from edgecore.edgestore.records import Put
+from tests.edgecore.edgestore.objects import stored
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "edge-store.db"
+
+
+def filled(path: Path, objects: int = 200) -> None:
+    database = Database(path)
+    database.open()
+    database.commit(
+        [
+            Put(
+                stored(
+                    f"default/pod/p{n}", uid=f"u{n}", version=n + 1, value=b'{"a":"%d"}' % n * 99
+                )
+            )
+            for n in range(objects)
+        ]
+    )
+    database.close()
+
+
+def reopened(path: Path) -> tuple[set[str], bool]:
+    database = Database(path)
+    is_incomplete = database.open()
+    keys = {pod.key for pod in database.of_type("pod")}
+    database.close()
+    return keys, is_incomplete
+
+
+def test_a_new_file_and_its_folder_are_for_this_user_only(path: Path) -> None:
+    old = os.umask(0)
+    try:
+        connection, was_damaged = open_sound(path)
+        connection.execute("INSERT INTO state VALUES ('a', 'b')")
+    finally:
+        os.umask(old)
+    assert not was_damaged
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    modes = {part.name: part.stat().st_mode & 0o777 for part in path.parent.iterdir()}
+    assert modes == {
+        "edge-store.db": 0o600,
+        "edge-store.db-wal": 0o600,
+        "edge-store.db-shm": 0o600,
+    }
+    connection.close()
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
+    filled(path, 1)
+    path.chmod(0o644)
+    path.parent.chmod(0o755)
+    assert reopened(path) == ({"default/pod/p0"}, False)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_every_commit_waits_for_the_disk(path: Path) -> None:
+    connection, _ = open_sound(path)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    connection.close()
+
+
+@pytest.mark.parametrize("kept_bytes", [1, 99, 4096, 4097, 20_000])
+def test_a_truncated_file_is_set_aside_and_a_new_one_made(path: Path, kept_bytes: int) -> None:
+    filled(path)
+    os.truncate(path, kept_bytes)
+    keys, is_incomplete = reopened(path)
+    assert is_incomplete
+    assert keys == set()
+    assert (path.parent / "edge-store.db.damaged-1").stat().st_size == kept_bytes
+    assert reopened(path) == (set(), False)
+
+
+def test_a_second_damaged_file_does_not_overwrite_the_first(path: Path) -> None:
+    for _ in range(2):
+        filled(path)
+        os.truncate(path, 5000)
+        assert reopened(path) == (set(), True)
+    names = {part.name for part in path.parent.iterdir()}
+    assert {"edge-store.db.damaged-1", "edge-store.db.damaged-2"} <= names
+
+
+def test_a_file_of_something_else_is_set_aside(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"these are not the bytes of a database" * 1000)
+    assert reopened(path) == (set(), True)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_flipped_bit_never_makes_the_store_lie(path: Path, seed: int) -> None:
+    filled(path)
+    content = bytearray(path.read_bytes())
+    position = (seed * 104_729 + 18) % len(content)
+    content[position] ^= 1 << (seed % 8)
+    path.write_bytes(content)
+    database = Database(path)
+    try:
+        database.open()
+        pods = database.of_type("pod")
+    except StoreError:
+        return  # it says so, which is no lie
+    finally:
+        database.close()
+    for pod in pods:
+        number = int(pod.name.removeprefix("p"))
+        assert (pod.uid, pod.version) == (f"u{number}", number + 1)
+        assert pod.value == b'{"a":"%d"}' % number * 99
+
+
+def test_a_damaged_value_is_forgotten_alone_and_the_loss_is_told(path: Path) -> None:
+    filled(path, 3)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE objects SET value = x'7b7d' WHERE name = 'p1'")
+    connection.close()
+    assert reopened(path) == ({"default/pod/p0", "default/pod/p2"}, True)
+    assert reopened(path) == ({"default/pod/p0", "default/pod/p2"}, False)
+
+
+def test_a_file_of_a_newer_edgecore_is_refused_and_left_alone(path: Path) -> None:
+    filled(path, 1)
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.close()
+    with pytest.raises(StoreError, match="use the edgecore that made it"):
+        open_sound(path)
+    assert list(path.parent.glob("*damaged*")) == []
+
+
+def test_a_schema_is_brought_up_to_date_step_by_step(path: Path) -> None:
+    filled(path, 1)
+    connection = connect(path)
+    steps = {
+        1: "ALTER TABLE state ADD COLUMN note TEXT",
+        2: "CREATE TABLE later (a TEXT); INSERT INTO later VALUES ('b')",
+    }
+    migrate(connection, path, steps)
+    assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+    assert connection.execute("SELECT a FROM later").fetchall() == [("b",)]
+    assert connection.execute("SELECT count(*) FROM objects").fetchone() == (1,)
+    connection.close()
+
+
+def test_a_step_that_fails_leaves_the_schema_before_it(path: Path) -> None:
+    filled(path, 1)
+    connection = connect(path)
+    with pytest.raises(sqlite3.Error):
+        migrate(connection, path, {1: "CREATE TABLE later (a TEXT); SELECT * FROM nowhere"})
+    connection.close()
+    assert reopened(path) == ({"default/pod/p0"}, False)
+
+
+@pytest.fixture
+def read_only(path: Path) -> Iterator[Path]:
+    filled(path, 1)
+    folder = str(path.parent)
+    bound = subprocess.run(["mount", "--bind", folder, folder], check=False, capture_output=True)
+    if bound.returncode != 0:
+        pytest.skip("this machine allows no mounts")
+    subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+    yield path
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_read_only_disk_is_an_error_and_no_damage(read_only: Path) -> None:
+    with pytest.raises(StoreError, match="Read-only|readonly"):
+        Database(read_only).open()
+    assert list(read_only.parent.glob("*damaged*")) == []
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="Not a directory|File exists"):
+        open_sound(tmp_path / "file" / "edge-store.db")
