@@ -20,7 +20,7 @@ from cloudcore.edgecontroller.state import ClusterState, Followed
 from cloudcore.kube.cache import Change, ChangeType
 from cloudcore.kube.client import KubeClient
 from cloudcore.kube.listwatch import ListCompleted, ListWatch, RawObject
-from cloudcore.kube.views import NodeView, PodView, SliceView, view_as
+from cloudcore.kube.views import ClaimView, NodeView, ObjectView, PodView, SliceView, view_as
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import RemoteError
 from common.health import Health
@@ -50,7 +50,7 @@ class DownstreamController:
         """Follow the API server until cancelled."""
         state = self._state
         first: tuple[Followed, ...] = (state.nodes, state.pods)
-        rest = (state.configmaps, state.secrets, state.services, state.slices)
+        rest = (state.configmaps, state.secrets, state.services, state.slices, state.claims)
         async with asyncio.TaskGroup() as group:
             for followed in first:
                 listed = asyncio.Event()
@@ -101,8 +101,10 @@ class DownstreamController:
                 else:
                     self._state.locations.set_service(change.key, change.uid)
                     await self._deliver(followed, change)
-            case None:
+            case None if followed is self._state.slices:
                 self._note_slice(change)
+            case None:
+                self._note_claim(change)
             case _:
                 await self._deliver(followed, change)
 
@@ -187,8 +189,8 @@ class DownstreamController:
     def _note_node(self, change: Change) -> bool:
         """Note a Node as it is now; return whether its pods have to be brought in."""
         locations, node = self._state.locations, NodeID(change.key.name)
-        view = change.now.view if change.now is not None else None
-        if change.type is not ChangeType.DELETED and isinstance(view, NodeView) and view.is_edge:
+        view = _view(change)
+        if isinstance(view, NodeView) and view.is_edge:
             is_new = locations.set_node(node, NodeLocation(change.uid, view.ready))
             # Before the pods are listed for the first time, that list brings them.
             return is_new and len(self._state.pods.cache) > 0
@@ -198,19 +200,17 @@ class DownstreamController:
         return False
 
     def _note_slice(self, change: Change) -> None:
-        locations = self._state.locations
-        if change.type is ChangeType.DELETED:
-            locations.remove_slice(change.key)
-            return
-        assert change.now is not None
-        view = change.now.view
-        assert isinstance(view, SliceView)
-        if view.service is None:
-            locations.remove_slice(change.key)
+        view = _view(change)
+        if isinstance(view, SliceView) and view.service is not None:
+            location = SliceLocation(view.service, view.addresses(), view.pods())
+            self._state.locations.set_slice(change.key, location)
         else:
-            locations.set_slice(
-                change.key, SliceLocation(view.service, view.addresses(), view.pods())
-            )
+            self._state.locations.remove_slice(change.key)
+
+    def _note_claim(self, change: Change) -> None:
+        view = _view(change)
+        volume = view.volume if isinstance(view, ClaimView) else ""
+        self._state.locations.set_claim(change.key, volume)
 
     async def _send_services(self, node: NodeID, namespace: str, operation: Operation) -> None:
         """Send what a node's first pod in a namespace brings along, and its last takes away."""
@@ -247,6 +247,13 @@ class DownstreamController:
             for one in deliveries
             if one.resource_type is not ResourceType.SERVICE or self._state.peers.is_own(one.node)
         ]
+
+
+def _view(change: Change) -> ObjectView | None:
+    """Return the view of what there is after the change; None if it is deleted."""
+    if change.type is ChangeType.DELETED or change.now is None:
+        return None
+    return change.now.view
 
 
 def _same_spec(change: Change) -> bool:

@@ -22,7 +22,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from cloudcore.kube.views import ObjectKey
-from common.names import UID, NodeID
+from common.names import UID, NodeID, ResourceType
 from common.podrefs import PodRefs
 
 K = TypeVar("K")
@@ -82,6 +82,8 @@ class LocationCache:
         self._ref_nodes: dict[Ref, dict[NodeID, int]] = {}
         self._namespace_nodes: dict[str, dict[NodeID, int]] = {}
         self._services: dict[ObjectKey, UID] = {}
+        self._claim_volumes: dict[ObjectKey, str] = {}
+        self._volume_claims: dict[str, ObjectKey] = {}
         self._slices: dict[ObjectKey, SliceLocation] = {}
         self._service_slices: dict[ObjectKey, set[ObjectKey]] = {}
 
@@ -144,6 +146,15 @@ class LocationCache:
             if not siblings:
                 del self._service_slices[old.service]
 
+    def set_claim(self, key: ObjectKey, volume: str) -> None:
+        """Note which volume a claim is bound to; empty for none, or for a claim that is gone."""
+        old = self._claim_volumes.pop(key, None)
+        if old is not None and self._volume_claims.get(old) == key:
+            del self._volume_claims[old]
+        if volume:
+            self._claim_volumes[key] = volume
+            self._volume_claims[volume] = key
+
     # --- who needs it ----------------------------------------------------------------------------
 
     def nodes(self) -> dict[NodeID, NodeLocation]:
@@ -199,14 +210,18 @@ class LocationCache:
     # --- what a node has and may -----------------------------------------------------------------
 
     def names(self, node: NodeID, resource_type: str, namespace: str, name: str) -> bool:
-        """Whether a pod of ``node`` names that ConfigMap, Secret, service account or claim.
+        """Whether a pod of ``node`` names that object.
 
         Args:
             node: the edge node.
-            resource_type: one of ``RefType``; nothing else is ever named.
-            namespace: of the object, and so of the pod.
+            resource_type: one of ``RefType``, or ``persistentvolume``, which is named by the claim
+                that it is bound to; nothing else is ever named.
+            namespace: of the object, and so of the pod; without meaning for a volume.
             name: of the object.
         """
+        if resource_type == ResourceType.PERSISTENT_VOLUME:
+            claim = self._volume_claims.get(name)
+            return claim is not None and node in self.nodes_of(Ref(RefType.CLAIM, claim))
         try:
             ref = Ref(RefType(resource_type), ObjectKey(namespace, name))
         except ValueError:

@@ -3,7 +3,7 @@
 Written by the downstream controller alone; everybody else reads.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from cloudcore.edgecontroller.location import LocationCache, Ref, RefType
@@ -11,10 +11,10 @@ from cloudcore.kube import kinds
 from cloudcore.kube.cache import ObjectCache
 from cloudcore.kube.kinds import ResourceKind
 from cloudcore.kube.listwatch import RawObject
-from cloudcore.kube.views import NodeView, ObjectKey, ObjectView, PodView, SliceView
-from common.names import NodeID, ResourceType
+from cloudcore.kube.views import ClaimView, NodeView, ObjectKey, ObjectView, PodView, SliceView
+from common.names import NodeID, PeerProtocol, ResourceType
 
-KUBEEDGE_PROTOCOL: Final = "kubeedge"
+_NOBODY: Final = (PeerProtocol.KUBEEDGE, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +28,27 @@ class Followed:
     """What the edge calls it; None for what is never sent."""
 
 
-@dataclass(slots=True)
 class Peers:
     """Which nodes are connected, and how they speak, as the hub tells."""
 
-    _protocols: dict[NodeID, str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._connections: dict[NodeID, tuple[PeerProtocol, str]] = {}
 
-    def connected(self, node: NodeID, protocol: str) -> None:
-        """Note that ``node`` is here."""
-        self._protocols[node] = protocol
+    def connected(self, node: NodeID, protocol: PeerProtocol, connection: str) -> None:
+        """Note that ``node`` is here, by a connection of that id."""
+        self._connections[node] = (protocol, connection)
 
     def disconnected(self, node: NodeID) -> None:
         """Note that ``node`` is gone."""
-        self._protocols.pop(node, None)
+        self._connections.pop(node, None)
 
     def is_own(self, node: NodeID) -> bool:
         """Whether ``node`` is connected and speaks our own protocol."""
-        return self._protocols.get(node, KUBEEDGE_PROTOCOL) != KUBEEDGE_PROTOCOL
+        return self._connections.get(node, _NOBODY)[0] is PeerProtocol.CLOUDEDGE_V1
+
+    def is_current(self, node: NodeID, connection: str) -> bool:
+        """Whether that is still the connection of ``node``."""
+        return self._connections.get(node, _NOBODY)[1] == connection
 
 
 class ClusterState:
@@ -73,23 +77,21 @@ class ClusterState:
             kinds.SERVICES, ObjectCache(lambda _: True), ObjectView, ResourceType.SERVICE
         )
         self.slices = Followed(kinds.ENDPOINT_SLICES, ObjectCache(lambda _: False), SliceView, None)
+        self.claims = Followed(
+            kinds.PERSISTENT_VOLUME_CLAIMS, ObjectCache(lambda _: False), ClaimView, None
+        )
+        sent: tuple[Followed, ...] = (
+            self.nodes,
+            self.pods,
+            self.configmaps,
+            self.secrets,
+            self.services,
+        )
+        self._by_type: dict[str | None, Followed] = {one.resource_type: one for one in sent}
 
     def followed(self, resource_type: str) -> Followed | None:
         """Return the kind that the edge calls ``resource_type``; None where none is followed."""
-        return next(
-            (
-                one
-                for one in (
-                    self.pods,
-                    self.nodes,
-                    self.configmaps,
-                    self.secrets,
-                    self.services,
-                )
-                if one.resource_type == resource_type
-            ),
-            None,
-        )
+        return self._by_type.get(resource_type)
 
     def drop(self, lost: set[Ref]) -> None:
         """Keep no longer what no edge pod names any more."""
@@ -98,10 +100,6 @@ class ClusterState:
                 self.configmaps.cache.drop(ref.key)
             elif ref.type is RefType.SECRET:
                 self.secrets.cache.drop(ref.key)
-
-    def node(self, node: NodeID) -> RawObject | None:
-        """Return the Node object of an edge node."""
-        return self.nodes.cache.get(ObjectKey("", node))
 
     def is_foreign(self, node: NodeID) -> bool:
         """Whether there is a Node of that name, as far as is known, that is no edge node."""

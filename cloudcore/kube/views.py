@@ -124,6 +124,21 @@ class SliceView(ObjectView, frozen=True):
         )
 
 
+class _ClaimSpec(msgspec.Struct, frozen=True):
+    volumeName: str = ""  # noqa: N815 - the API's spelling
+
+
+class ClaimView(ObjectView, frozen=True):
+    """A PersistentVolumeClaim: which volume it is bound to."""
+
+    spec: _ClaimSpec = _ClaimSpec()
+
+    @property
+    def volume(self) -> str:
+        """The name of the volume; empty while it is bound to none."""
+        return self.spec.volumeName
+
+
 def view_as(raw: bytes | msgspec.Raw, kind: type[V]) -> V:
     """Return the view of an object.
 

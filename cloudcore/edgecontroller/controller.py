@@ -1,0 +1,69 @@
+"""EdgeController: the module that joins the API server and the nodes."""
+
+import asyncio
+
+from cloudcore.edgecontroller.context import ControllerContext
+from cloudcore.edgecontroller.downstream import DownstreamController
+from cloudcore.edgecontroller.handlers.call import Services
+from cloudcore.edgecontroller.location import LocationCache
+from cloudcore.edgecontroller.reader import ObjectReader
+from cloudcore.edgecontroller.sender import Sender
+from cloudcore.edgecontroller.state import ClusterState
+from cloudcore.edgecontroller.upstream import UpstreamController
+from cloudcore.kube.client import KubeClient
+from cloudcore.synccontroller.resync import Resync
+from common.beehive.context import MessageContext
+from common.clock import Clock
+from common.health import Health
+from common.metrics import MessageMetrics
+from common.names import GroupName, ModuleName
+
+
+class EdgeController:
+    """Downstream and upstream, around one state of the cluster."""
+
+    name = ModuleName.EDGE_CONTROLLER
+    group = GroupName.EDGE_CONTROLLER
+
+    def __init__(
+        self,
+        bus: MessageContext,
+        client: KubeClient,
+        locations: LocationCache,
+        *,
+        metrics: MessageMetrics,
+        health: Health,
+        context: ControllerContext | None = None,
+    ) -> None:
+        """Make the module.
+
+        Args:
+            bus: where messages come from and go to.
+            client: of the API server; open for as long as the module runs.
+            locations: kept up to date here, and read by whoever authorises.
+            metrics: counts what is refused or dropped.
+            health: hears when all caches are in step (condition ``caches``).
+            context: whom to talk to; None for a cloudcore with a hub.
+        """
+        context = context or ControllerContext()
+        sender = Sender(bus, context, metrics)
+        state = ClusterState(locations)
+        reader = ObjectReader(client, state)
+        self._downstream = DownstreamController(client, state, sender, health)
+        resync = Resync(state, reader, sender, self._downstream.synced)
+        services = Services(client, state, reader, Clock(), resync)
+        self._upstream = UpstreamController(context, services, resync, sender)
+
+    @property
+    def synced(self) -> asyncio.Event:
+        """Set when all first lists are complete."""
+        return self._downstream.synced
+
+    async def run(self) -> None:
+        """Serve until the mailbox is closed and all that it had accepted is answered."""
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(self._downstream.run(), name="downstream")
+            try:
+                await self._upstream.run()
+            finally:
+                following.cancel()

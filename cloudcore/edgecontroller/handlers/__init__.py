@@ -1,0 +1,1 @@
+"""What is done for each message that comes up: a few small functions a resource type."""

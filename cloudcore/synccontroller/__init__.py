@@ -1,0 +1,1 @@
+"""What a node has against what it should have."""
