@@ -1,0 +1,30 @@
+"""What is left of a test's processes does not outlive it."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from os import kill
+from pathlib import Path
+
+import pytest
+
+from edgecore.edged.runtime import keepers
+from tests.edgecore.edged.runtime.processes import Signs
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays(tmp_path: Path) -> Iterator[None]:
+    yield
+    for note in tmp_path.rglob("keeper.json"):
+        if pid := keepers.keeper_of(note.parent):
+            keepers.kill_session(pid)
+            with suppress(ProcessLookupError):
+                kill(pid, signal.SIGKILL)
+            keepers.reap(pid)
+
+
+@pytest.fixture
+def signs(tmp_path: Path) -> Iterator[Signs]:
+    made = Signs(tmp_path)
+    yield made
+    made.close()
