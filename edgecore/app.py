@@ -28,7 +28,8 @@ from edgecore.edged.runtime.base import Runtime
 from edgecore.edged.runtime.hollow import HollowRuntime
 from edgecore.edged.runtime.process import ProcessRuntime
 from edgecore.edgehub.client import EdgeHub, HubConfig
-from edgecore.edgehub.enroll import EnrollConfig, Identity
+from edgecore.edgehub.enrollconfig import EnrollConfig, Task
+from edgecore.edgehub.identity import CarryOut, Identity, in_process_of_its_own
 from edgecore.edgestore.store import EdgeStore, StoreThreads
 from edgecore.metamanager.manager import MetaManager
 from edgecore.metrics import EdgeMetrics
@@ -78,6 +79,7 @@ def build_edge(
     runtime: Runtime | None = None,
     clock: Clock | None = None,
     threads: StoreThreads | None = None,
+    enroll: CarryOut = in_process_of_its_own,
 ) -> Edge:
     """Return one edge; nothing is opened before it runs.
 
@@ -87,6 +89,7 @@ def build_edge(
         runtime: what runs the pods; what ``settings`` name if None.
         clock: of the machine if None.
         threads: of the edge-store, to be shared between edges; own ones if None.
+        enroll: how the node gets its certificate.
     """
     clock = clock or Clock()
     context = MessageContext()
@@ -108,10 +111,11 @@ def build_edge(
     metamanager = MetaManager(context, store, settings.node_name, clock, metrics)
     identity = Identity(
         EnrollConfig(
-            settings.node_name, settings.cloud, settings.https_port, settings.data_dir / "pki"
+            settings.node_name, settings.cloud, settings.https_port, str(settings.data_dir / "pki")
         ),
         settings.read_token,
         clock,
+        enroll,
     )
     hub = EdgeHub(
         context,
@@ -144,7 +148,7 @@ async def run_hollow(settings: HollowSettings, stop: asyncio.Event) -> None:
         for threads in pool:
             opened.callback(threads.close)
         edges = [
-            build_edge(one, metrics, threads=pool[number % len(pool)])
+            build_edge(one, metrics, threads=pool[number % len(pool)], enroll=enroll_in_thread)
             for number, one in enumerate(settings.edges())
         ]
         await _serve(settings, edges, registry, stop)
@@ -190,6 +194,14 @@ async def _tell_systemd(edges: Sequence[Edge], health: Health, stop: asyncio.Eve
     await stop.wait()
     systemd.notify("STOPPING=1")
     logger.info("edgecore stops; what runs goes on running")
+
+
+async def enroll_in_thread(task: Task) -> str:
+    """Carry out ``task`` in this process: what it imports is shared by all edges in it."""
+    # Not at the top: a single edge does without these 10 MiB.
+    from edgecore.edgehub import enroll  # noqa: PLC0415
+
+    return await asyncio.to_thread(enroll.carry_out, task)
 
 
 def _runtime(settings: EdgeCoreSettings) -> Runtime:

@@ -1,6 +1,7 @@
 """The command line of edgecore."""
 
 import asyncio
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -52,6 +53,8 @@ def run(settings: EdgeCoreSettings) -> None:
 
 def hollow(settings: HollowSettings) -> None:
     """Run many edges without containers in one process, for tests of the cloud's scale."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each edge holds seven files
     _run(app.run_hollow, settings)
 
 

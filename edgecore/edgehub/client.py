@@ -37,7 +37,7 @@ from common.names import (
 )
 from common.status import failure
 from common.wire import decode, encode
-from edgecore.edgehub.enroll import Identity
+from edgecore.edgehub.identity import Identity
 from edgecore.edgehub.lanes import Lanes
 from edgecore.edgehub.link import MALFORMED, Link, LinkLostError, dial
 from edgecore.metrics import EdgeMetrics

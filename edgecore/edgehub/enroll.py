@@ -1,4 +1,8 @@
-"""The node's identity: its key and certificate, got once for a join token and kept.
+"""Enrol a node: get its certificate for a join token. Also a program of its own.
+
+``python -m edgecore.edgehub.enroll`` reads one ``Task`` as JSON from its standard input, carries it
+out, and says what is wrong on its standard output. ``identity.py`` runs it like that, because the
+cryptography that it needs would stay resident in a daemon that never needs it again.
 
 The token is ``<SHA-256 of the authority's certificate>.<JWT>``. The first part tells whether the
 authority that is downloaded, unverified, is the right one; everything after that is verified by it.
@@ -6,24 +10,22 @@ authority that is downloaded, unverified, is the right one; everything after tha
 Source: KubeEdge edge/pkg/edgehub/certificate/certmanager.go.
 """
 
-import asyncio
 import hmac
 import http.client
-import logging
 import ssl
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from datetime import datetime
 from typing import Final
 
-from common.clock import Clock
-from common.errors import CertificateError, LinkError
+import msgspec
+
+from common import pki
+from common.errors import CertificateError, EdgeError, LinkError
 from common.files import write_private
 from common.names import NodeID
 from common.tls import client_context, unverified_context
-
-logger = logging.getLogger(__name__)
+from edgecore.edgehub.enrollconfig import EnrollConfig, Exit, Task
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 """A certificate has about one KiB."""
@@ -35,130 +37,85 @@ _TOKEN_PARTS: Final = 4  # the hash, and the three of a JWT
 _MAX_WORDS: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class EnrollConfig:
-    """Who enrols where."""
+def carry_out(task: Task) -> str:
+    """Do ``task``; return the fault that ``examine`` found, or "". Blocks.
 
-    node_name: str
-    cloud: str
-    https_port: int
-    folder: Path
-    """Where the key and the certificates are kept, readable by this user only."""
+    Raises:
+        LinkError: the cloud cannot be reached, or refuses; the text says why.
+        CertificateError: the token or what came back cannot be used.
+    """
+    if task.job == "examine":
+        return examine(task.config, task.token, task.now)
+    enroll(task.config, task.token)
+    return ""
 
 
-class Identity:
-    """The certificate of a node; enrols the node when it is first asked for."""
+def enroll(config: EnrollConfig, token: str) -> None:
+    """Get a certificate and keep it with its key and the authority's certificate.
 
-    def __init__(self, config: EnrollConfig, token: Callable[[], str], clock: Clock) -> None:
-        """Keep the identity in ``config.folder``.
-
-        Args:
-            config: who enrols where.
-            token: returns the join token, or "" where there is none; called only to enrol.
-            clock: judges whether a certificate has expired.
-        """
-        self._config, self._token, self._clock = config, token, clock
-        self._told_fault = ""
-        self._authority_file = config.folder / "ca.crt"
-        # Key and certificate in one file: never one without the other. Named by the node, so that
-        # an edge with another name does not show it.
-        self._node_file = config.folder / f"{config.node_name}.pem"
-
-    async def tls(self) -> ssl.SSLContext:
-        """Return a context that shows the node's certificate; enrol if there is none yet.
-
-        Raises:
-            LinkError: the cloud cannot be reached, or refuses; the text says why.
-            CertificateError: the token or what came back cannot be used.
-        """
-        if not (self._authority_file.exists() and self._node_file.exists()):
-            await asyncio.to_thread(self._enroll)
-        return client_context(self._authority_file.read_text("ascii"), self._node_file)
-
-    async def doubt(self) -> None:
-        """Look at the certificate, after TLS failed over one: forget it if it is of no use.
-
-        It is forgotten only where a token can replace it.
-        """
-        if not self._node_file.exists():
-            return
-        fault = await asyncio.to_thread(self._fault)
-        if fault and self._token():
-            logger.warning("the certificate is replaced by means of the token: %s", fault)
-            self._node_file.unlink(missing_ok=True)
-        elif fault and fault != self._told_fault:
-            logger.warning("the certificate is of no use: %s; give a new token", fault)
-        self._told_fault = fault
-
-    def _fault(self) -> str:
-        """Return why the certificate cannot be used; "" where nothing speaks against it."""
-        from common import pki  # noqa: PLC0415 - 8 MiB that a node with a certificate does without
-
-        try:
-            certificate = pki.load_certificate(self._node_file.read_bytes())
-            client_context(self._authority_file.read_text("ascii"), self._node_file)
-            authority = ssl.PEM_cert_to_DER_cert(self._authority_file.read_text("ascii"))
-            is_of_token = not self._token() or _split(self._token())[0] == pki.fingerprint(
-                authority
-            )
-        except (OSError, ValueError, CertificateError) as error:
-            return str(error)
-        if certificate.not_valid_after_utc < self._clock.now():
-            return f"it has expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
-        return "" if is_of_token else "the token was made by another authority"
-
-    def _enroll(self) -> None:
-        from common import pki  # noqa: PLC0415 - as above
-
-        config = self._config
-        fingerprint, jwt = _split(self._token())
-        authority = self._get("/ca.crt", unverified_context(), {})
-        if not hmac.compare_digest(pki.fingerprint(authority), fingerprint):
-            raise CertificateError(
-                "the cloud's authority is not the one that the token was made by:"
-                " a token of another cluster, or somebody in between"
-            )
-        authority_pem = pki.cert_to_pem(authority)
-        key = pki.new_key()
-        certificate = self._get(
-            "/edge.crt",
-            client_context(authority_pem),
-            {"Authorization": f"Bearer {jwt}", "NodeName": config.node_name},
-            pki.new_csr(key, NodeID(config.node_name)),
+    Raises:
+        LinkError, CertificateError: see ``carry_out``; nothing was kept.
+    """
+    fingerprint, jwt = _split(token)
+    authority = _get(config, "/ca.crt", unverified_context(), {})
+    if not hmac.compare_digest(pki.fingerprint(authority), fingerprint):
+        raise CertificateError(
+            "the cloud's authority is not the one that the token was made by:"
+            " a token of another cluster, or somebody in between"
         )
-        loaded = pki.load_certificate(certificate)
-        if pki.node_of_certificate(certificate) != config.node_name:
-            raise CertificateError("the cloud has signed the certificate of another node")
-        if loaded.public_key() != key.public_key():
-            raise CertificateError("the cloud has signed another key")
-        write_private(self._authority_file, authority_pem.encode())
-        pem = pki.cert_to_pem(certificate).encode() + b"\n" + pki.key_to_pem(key)
-        write_private(self._node_file, pem)
-        logger.info(
-            "enrolled",
-            extra={
-                "node": config.node_name,
-                "valid_until": loaded.not_valid_after_utc.isoformat(),
-            },
-        )
+    authority_pem = pki.cert_to_pem(authority)
+    key = pki.new_key()
+    certificate = _get(
+        config,
+        "/edge.crt",
+        client_context(authority_pem),
+        {"Authorization": f"Bearer {jwt}", "NodeName": config.node_name},
+        pki.new_csr(key, NodeID(config.node_name)),
+    )
+    loaded = pki.load_certificate(certificate)
+    if pki.node_of_certificate(certificate) != config.node_name:
+        raise CertificateError("the cloud has signed the certificate of another node")
+    if loaded.public_key() != key.public_key():
+        raise CertificateError("the cloud has signed another key")
+    write_private(config.authority_file, authority_pem.encode())
+    pem = pki.cert_to_pem(certificate).encode() + b"\n" + pki.key_to_pem(key)
+    write_private(config.node_file, pem)
 
-    def _get(
-        self, path: str, tls: ssl.SSLContext, headers: dict[str, str], body: bytes | None = None
-    ) -> bytes:
-        """Return the body of the answer; blocks for up to ``TIMEOUT_S``."""
-        config = self._config
-        try:
-            return _fetch(config.cloud, config.https_port, path, tls, headers, body)
-        except ssl.SSLCertVerificationError as error:
-            raise LinkError(
-                f"enrolment at {config.cloud}:{config.https_port}:"
-                f" the cloud's certificate is not accepted: {error.verify_message}"
-            ) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise LinkError(
-                f"enrolment at {config.cloud}:{config.https_port}:"
-                f" {str(error) or type(error).__name__}"
-            ) from error
+
+def examine(config: EnrollConfig, token: str, now: datetime) -> str:
+    """Return why the certificate that is kept cannot be used; "" if nothing speaks against it."""
+    try:
+        certificate = pki.load_certificate(config.node_file.read_bytes())
+        authority = config.authority_file.read_text("ascii")
+        client_context(authority, config.node_file)
+        fingerprint = pki.fingerprint(ssl.PEM_cert_to_DER_cert(authority))
+        is_of_token = not token or _split(token)[0] == fingerprint
+    except (OSError, ValueError, CertificateError) as error:
+        return str(error)
+    if certificate.not_valid_after_utc < now:
+        return f"it has expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    return "" if is_of_token else "the token was made by another authority"
+
+
+def _get(
+    config: EnrollConfig,
+    path: str,
+    tls: ssl.SSLContext,
+    headers: dict[str, str],
+    body: bytes | None = None,
+) -> bytes:
+    """Return the body of the answer; blocks for up to ``TIMEOUT_S``."""
+    try:
+        return _fetch(config.cloud, config.https_port, path, tls, headers, body)
+    except ssl.SSLCertVerificationError as error:
+        raise LinkError(
+            f"enrolment at {config.cloud}:{config.https_port}:"
+            f" the cloud's certificate is not accepted: {error.verify_message}"
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise LinkError(
+            f"enrolment at {config.cloud}:{config.https_port}: {str(error) or type(error).__name__}"
+        ) from error
 
 
 def _split(token: str) -> tuple[str, str]:
@@ -202,3 +159,21 @@ def _fetch(
         return content
     finally:
         connection.close()
+
+
+def main() -> None:
+    """Do the task on standard input."""
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
+    code = Exit.DONE
+    try:
+        words = carry_out(task)
+    except CertificateError as error:
+        words, code = str(error), Exit.CERTIFICATE
+    except (EdgeError, OSError) as error:
+        words, code = str(error), Exit.LINK
+    sys.stdout.write(words)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -256,7 +256,10 @@ class MetaManager:
             if status is None:
                 if is_from_cloud(answer):
                     await self._acknowledge(answer)
-                logger.info("in step with the cloud", extra={"answer": bytes(answer.content)[:64]})
+                logger.info(
+                    "in step with the cloud",
+                    extra={"answer": bytes(answer.content)[:64].decode(errors="replace")},
+                )
                 return
             logger.warning("the inventory was not answered", extra={"status": status.message})
             await asyncio.sleep(backoff.next_s())

@@ -96,14 +96,25 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(folder)],
+        ["/bin/mount", "-t", "tmpfs", "-o", "size=512k", "none", str(folder)],
         check=False,
         capture_output=True,
     )
     if mounted.returncode != 0:
         pytest.skip("this machine allows no mounts")
     yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    subprocess.run(["/bin/umount", "-l", str(folder)], check=True)
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+
+
+def write_pods(database: Database, number: int) -> None:
+    for n in range(number):
+        database.commit([Put(stored(f"default/pod/b{n}", value=bytes(20_000)))])
 
 
 def test_a_full_disk_refuses_the_write_keeps_the_rest_and_recovers(small_disk: Path) -> None:
@@ -111,12 +122,10 @@ def test_a_full_disk_refuses_the_write_keeps_the_rest_and_recovers(small_disk: P
     database.open()
     database.commit([Put(stored("default/pod/a", value=b"{}"))])
     ballast = small_disk / "ballast"
-    with pytest.raises(OSError, match="No space"), ballast.open("wb", buffering=0) as stream:
-        while True:
-            stream.write(bytes(4096))
+    with pytest.raises(OSError, match="No space"):
+        fill(ballast)
     with pytest.raises(StoreError, match="No space left"):
-        for number in range(50):
-            database.commit([Put(stored(f"default/pod/b{number}", value=bytes(20_000)))])
+        write_pods(database, 50)
     written = {pod.name for pod in database.of_type("pod")}
     assert "a" in written
     ballast.unlink()
@@ -135,8 +144,9 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 database = Database(Path(sys.argv[1]))
 database.open()
 for n in range(1000):
+    pod = StoredObject(f"d/pod/{n}", "pod", "d", str(n), f"u{n}", 1, bytes(9999))
     try:
-        database.commit([Put(StoredObject(f"d/pod/{n}", "pod", "d", str(n), f"u{n}", 1, bytes(9999)))])
+        database.commit([Put(pod)])
     except StoreError as error:
         print("refused", flush=True)
         sys.exit(0)

@@ -174,21 +174,23 @@ def test_a_step_that_fails_leaves_the_schema_before_it(path: Path) -> None:
 def read_only(path: Path) -> Iterator[Path]:
     filled(path, 1)
     folder = str(path.parent)
-    bound = subprocess.run(["mount", "--bind", folder, folder], check=False, capture_output=True)
+    bound = subprocess.run(
+        ["/bin/mount", "--bind", folder, folder], check=False, capture_output=True
+    )
     if bound.returncode != 0:
         pytest.skip("this machine allows no mounts")
-    subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+    subprocess.run(["/bin/mount", "-o", "remount,ro,bind", folder], check=True)
     yield path
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["/bin/umount", folder], check=True)
 
 
 def test_a_read_only_disk_is_an_error_and_no_damage(read_only: Path) -> None:
-    with pytest.raises(StoreError, match="Read-only|readonly"):
+    with pytest.raises(StoreError, match=r"Read-only|readonly"):
         Database(read_only).open()
     assert list(read_only.parent.glob("*damaged*")) == []
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="Not a directory|File exists"):
+    with pytest.raises(StoreError, match=r"Not a directory|File exists"):
         open_sound(tmp_path / "file" / "edge-store.db")

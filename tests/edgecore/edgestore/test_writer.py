@@ -57,8 +57,6 @@ async def test_writes_that_gather_during_a_commit_share_the_next_one(
 ) -> None:
     database.may_go.clear()
     done = [writer.submit(database, put("first"))]
-    while database.may_go.is_set() or not done:
-        await asyncio.sleep(0)
     done += [writer.submit(database, put(str(number))) for number in range(50)]
     database.may_go.set()
     await asyncio.wait(done)
