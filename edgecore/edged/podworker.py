@@ -93,9 +93,7 @@ class PodWorker:
         self._refs = refs_of(pod)
         self._files = pod_files(services.data_dir, pod)
         self._dependencies = Dependencies(services.requests, services.clock)
-        self._reporter = Reporter(
-            services.tasks, services.requests, services.link, services.clock.now
-        )
+        self._reporter = Reporter(services.tasks, services.requests, services.link, services.clock)
         self._reporter.pushed(pod)
         self._history: History = {}
         self._vanished = False

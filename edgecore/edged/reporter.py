@@ -8,11 +8,12 @@ deletion is then deleted for good, as kubelet does.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import deque
 from http import HTTPStatus
 from typing import Any, Final
 
 from common.beehive.message import raw
+from common.clock import Clock
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.names import Operation, ResourceType
 from common.resource import build_resource
@@ -25,7 +26,11 @@ logger = logging.getLogger(__name__)
 
 _RETRY: Final = BackoffPolicy(first_s=1.0, cap_s=30.0)
 _REPEAT: Final = BackoffPolicy(first_s=5.0, cap_s=300.0)
-"""Before sending a patch again that the API server took: somebody writes against us."""
+"""Before sending a patch again that the API server took and that changed nothing there."""
+
+_WINDOW_S: Final = 60.0
+_WINDOW_PATCHES: Final = 30
+"""Patches of one pod in that time at most, if somebody undoes what they say."""
 
 _REFUSED_FOR_GOOD: Final = frozenset(
     {
@@ -41,10 +46,9 @@ class Reporter:
     """The status of one pod on its way to the API server."""
 
     def __init__(
-        self, tasks: asyncio.TaskGroup, requests: Requests, link: Link, now: Callable[[], Any]
+        self, tasks: asyncio.TaskGroup, requests: Requests, link: Link, clock: Clock
     ) -> None:
-        """Args: now: the time of day, as the cloud would tell it."""
-        self._requests, self._link, self._now = requests, link, now
+        self._requests, self._link, self._clock = requests, link, clock
         self._pod: Object = {}
         self._reported: Object = {}
         self._version = 0
@@ -52,6 +56,7 @@ class Reporter:
         self._refused_in = -1  # the link's generation in which the API server refused for good
         self._deleted_in = -1  # the link's generation in which the delete was answered
         self._last_patch = ""
+        self._sent_at_s: deque[float] = deque(maxlen=_WINDOW_PATCHES)
         self._retry, self._repeat = Backoff(_RETRY), Backoff(_REPEAT)
         self._sender = OnDemand(tasks, "status", self._step)
 
@@ -84,7 +89,7 @@ class Reporter:
         generation = self._link.generation
         if not self._link.connected or self._situation is None or self._refused_in == generation:
             return None
-        wanted = pod_status(self._pod, self._situation, self._reported, self._now())
+        wanted = pod_status(self._pod, self._situation, self._reported, self._clock.now())
         patch = status_patch(uid_of(self._pod), self._reported, wanted)
         if patch is None:
             self._repeat.reset()
@@ -93,6 +98,9 @@ class Reporter:
         if patch == self._last_patch:
             self._last_patch = ""  # the next look sends it
             return self._repeat.next_s()
+        if (wait_s := self._wait_s()) > 0:
+            return wait_s
+        self._sent_at_s.append(self._clock.monotonic())
         answer = await self._ask(Operation.PATCH, ResourceType.POD_PATCH, patch)
         if not answer.ok:
             return self._failed(answer, generation)
@@ -104,6 +112,12 @@ class Reporter:
             self._reported = {**self._reported, **wanted}
         self._sender.wake()
         return None
+
+    def _wait_s(self) -> float:
+        """Return the seconds until another patch may be sent; none, or less, for at once."""
+        if len(self._sent_at_s) < _WINDOW_PATCHES:
+            return 0.0
+        return self._sent_at_s[0] + _WINDOW_S - self._clock.monotonic()
 
     async def _finish(self, generation: int) -> float | None:
         """Delete the pod in the API server once everything else is done."""
