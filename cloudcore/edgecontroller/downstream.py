@@ -219,7 +219,14 @@ class DownstreamController:
         for one in list(self._state.services.cache.kept()):
             metadata = one.view.metadata
             if metadata.namespace == namespace:
-                delivery = Delivery(node, operation, ResourceType.SERVICE, namespace, metadata.name)
+                delivery = Delivery(
+                    node,
+                    operation,
+                    ResourceType.SERVICE,
+                    namespace,
+                    metadata.name,
+                    is_restated=True,
+                )
                 await self._sender.send_object(delivery, *content_of(one))
 
     # --- out -------------------------------------------------------------------------------------

@@ -23,6 +23,9 @@ class Delivery:
     resource_type: ResourceType
     namespace: str
     name: str
+    is_restated: bool = False
+    """Says what the node should hold, not that the object has changed or ended: an inventory's
+    answer. The edge then takes it also where its version is not newer."""
 
 
 _OPERATIONS: Final[Mapping[ChangeType, Operation]] = {

@@ -12,7 +12,7 @@ from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw
 from common.errors import MailboxClosedError
 from common.metrics import MessageMetrics
-from common.names import CLUSTER_SCOPE, UID, GroupName, ModuleName
+from common.names import CLUSTER_SCOPE, UID, GroupName, ModuleName, ResourceType
 from common.resource import build_resource
 
 logger = logging.getLogger(__name__)
@@ -50,6 +50,9 @@ class Sender:
             content,
             resource_version=version,
         )
+        if delivery.is_restated:
+            header = msgspec.structs.replace(message.header, type=ResourceType.INVENTORY)
+            message = msgspec.structs.replace(message, header=header)
         await self._send(self.context.send_module, message)
 
     async def send_answer(self, message: Message) -> None:

@@ -198,4 +198,4 @@ def _item(followed: Followed, key: ObjectKey) -> Iterator[Item]:
 
 def _delivery(node: NodeID, operation: Operation, item: Item) -> Delivery:
     namespace = item.key.namespace or CLUSTER_SCOPE
-    return Delivery(node, operation, item.resource_type, namespace, item.key.name)
+    return Delivery(node, operation, item.resource_type, namespace, item.key.name, is_restated=True)
