@@ -148,12 +148,13 @@ class NodeAgent:
         patch = node_patch(self._reported, status, self._clock.now(), due=due)
         if patch is None:
             return None
+        known = self._version
         answer = await self._ask(Operation.PATCH, ResourceType.NODE_PATCH, patch)
         if answer.ok:
             self._sent_at_s = now_s
             if not answer.obj:
                 self._reported = {**self._reported, **status}
-            elif version_of(answer.obj) >= self._version:
+            elif self._version == known or version_of(answer.obj) > self._version:
                 self._take(answer.obj)
         return answer
 

@@ -101,7 +101,9 @@ class PodWorker:
         self._torn_down = False
         self._prepared: Prepared | None = None
         self._waiting: dict[str, Waiting] = {}
-        self._retry, self._hold_until_s = Backoff(_RETRY), 0.0
+        self._retry = Backoff(_RETRY)
+        # What failed, and when it may be tried again: a container by its name, the volumes by "".
+        self._held: dict[str, float] = {}
         self._stops: dict[str, tuple[float, asyncio.Task[None]]] = {}
         self._patience: asyncio.Timeout | None = None
         self._worker = OnDemand(services.tasks, f"pod {self.key}", self._step)
@@ -120,7 +122,7 @@ class PodWorker:
             self._refresh = True
         if before.get("spec") != pod.get("spec"):
             self._refs = refs_of(pod)
-            self._hold_until_s = 0.0
+            self._held.clear()
         self._worker.wake()
 
     def vanish(self) -> None:
@@ -132,7 +134,8 @@ class PodWorker:
 
     def changed(self) -> None:
         """Look again at the objects that the pod names."""
-        self._refresh, self._hold_until_s = True, 0.0
+        self._refresh = True
+        self._held.clear()
         self._retry.reset()
         self._worker.wake()
 
@@ -147,7 +150,7 @@ class PodWorker:
 
     def relink(self) -> None:
         """Say again what the API server does not have, on a new connection."""
-        self._hold_until_s = 0.0
+        self._held.clear()
         self._reporter.wake()
         self._worker.wake()
 
@@ -239,13 +242,15 @@ class PodWorker:
 
     async def _may_start(self, action: StartContainer) -> bool:
         """Whether everything is there that the container needs; get it if it was not tried yet."""
-        if self._services.clock.monotonic() < self._hold_until_s:
+        now_s = self._services.clock.monotonic()
+        if any(now_s < self._held.get(what, 0.0) for what in (action.container["name"], "")):
             return False
         if self._prepared is None or self._refresh:
             try:
                 self._prepared = await self._prepare()
             except (VolumeError, OSError) as error:
                 self._failed(action, "ContainerCreating", str(error), event="FailedMount")
+                self._held[""] = self._held[action.container["name"]]
                 return False
         return True
 
@@ -300,8 +305,7 @@ class PodWorker:
             name = action.container["name"]
             self._waiting[name] = Waiting(reason, message)
         self._event("Warning", event, message, name)
-        if self._hold_until_s <= self._services.clock.monotonic():
-            self._hold_until_s = self._services.clock.monotonic() + self._retry.next_s()
+        self._held[name] = self._services.clock.monotonic() + self._retry.next_s()
 
     def _stop(self, action: StopContainer) -> None:
         """Have a container ended, in a task of its own: the grace may still be shortened."""
@@ -373,8 +377,7 @@ class PodWorker:
         ]
         if plan.wake_at_s is not None:
             pauses.append(plan.wake_at_s - now_s)
-        if self._hold_until_s > now_s:
-            pauses.append(self._hold_until_s - now_s)
+        pauses += [until_s - now_s for until_s in self._held.values() if until_s > now_s]
         return max(0.01, min(pauses)) if pauses else None
 
     async def _leave(self) -> None:

@@ -101,15 +101,18 @@ class Reporter:
         if (wait_s := self._wait_s()) > 0:
             return wait_s
         self._sent_at_s.append(self._clock.monotonic())
+        known = self._version
         answer = await self._ask(Operation.PATCH, ResourceType.POD_PATCH, patch)
         if not answer.ok:
             return self._failed(answer, generation)
         self._retry.reset()
         self._last_patch = patch
-        if version_of(answer.obj) > self._version:
-            self._reported, self._version = answer.obj.get("status") or {}, version_of(answer.obj)
-        elif not answer.obj:  # KubeEdge may answer with no object: what was sent is what it has
+        if not answer.obj:  # KubeEdge may answer with no object: what was sent is what it has
             self._reported = {**self._reported, **wanted}
+        elif self._version == known or version_of(answer.obj) > self._version:
+            # Not older than what was pushed meanwhile. Were only versions compared, nothing would
+            # be believed after etcd was restored from a backup.
+            self._reported, self._version = answer.obj.get("status") or {}, version_of(answer.obj)
         self._sender.wake()
         return None
 

@@ -54,6 +54,7 @@ class Log:
         self._fd = -1
         self._size = 0
         self._rest: dict[str, bytes] = {"stdout": b"", "stderr": b""}
+        self._write(b"")  # a log is there from the start, also of who says nothing
 
     def feed(self, stream: str, data: bytes) -> None:
         """Write the whole lines of ``data``; keep the rest until the line ends or is too long."""

@@ -87,6 +87,12 @@ def _merge_list(name: str, have: list[Any], changes: list[Any], patch: dict[str,
     return sorted(elements.values(), key=lambda e: order.index(e[key]) if e[key] in order else -1)
 
 
+async def eventually(predicate: Callable[[], Any]) -> None:
+    """Wait until ``predicate`` holds of files or processes, which do not say when they change."""
+    while not predicate():  # noqa: ASYNC110 - nobody could set an event
+        await asyncio.sleep(0.005)
+
+
 class World:
     """Metamanager and everything behind it, as edged sees it."""
 

@@ -1,0 +1,247 @@
+"""A pod's worker in a whole edged: real processes and files; the world stands for the cloud."""
+
+import asyncio
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.status import failure
+from edgecore.edged.runtime.base import ContainerConfig
+from edgecore.edged.runtime.hollow import HollowRuntime
+from edgecore.edged.runtime.process import ProcessRuntime
+from tests.edgecore.edged.runtime.processes import Signs
+from tests.edgecore.edged.world import World, config_object, container, edge, eventually, pod_object
+
+PRINTS = "echo $GREETING; echo `cat $CLOUDEDGE_VOLUME_CONF/greeting`; exec sleep 1000"
+GREETING = {
+    "name": "GREETING",
+    "valueFrom": {"configMapKeyRef": {"name": "web", "key": "greeting"}},
+}
+CONF = {"name": "conf", "configMap": {"name": "web"}}
+
+
+def printing_pod(**spec: Any) -> dict[str, Any]:
+    mounts = [{"name": "conf", "mountPath": "/conf"}]
+    return pod_object(
+        "web",
+        containers=[container("c", "sh", "-c", PRINTS, env=[GREETING], volumeMounts=mounts)],
+        volumes=[CONF],
+        **spec,
+    )
+
+
+def processes(folder: Path) -> ProcessRuntime:
+    return ProcessRuntime(folder / "process", mount=False)
+
+
+def state(world: World, kind: str, container_name: str = "c") -> Any:
+    return world.container("web", container_name)["state"].get(kind)
+
+
+def log(folder: Path, attempt: int = 0) -> list[str]:
+    path = folder / "logs/pods/default_web_uid-web/c" / f"{attempt}.log"
+    text = path.read_text() if path.exists() else ""
+    return [line.split(" ", 3)[3] for line in text.splitlines()]
+
+
+async def until_logged(folder: Path, lines: list[str]) -> None:
+    """Wait for what a process writes by itself, which nobody announces."""
+    await eventually(lambda: log(folder) == lines)
+
+
+async def test_a_pod_waits_for_its_configmap_and_prints_it_from_variable_and_file(
+    tmp_path: Path,
+) -> None:
+    async with edge(tmp_path, processes(tmp_path)) as world:
+        await world.put(printing_pod())
+        waiting = await world.until(lambda: state(world, "waiting"))
+        assert waiting == {
+            "reason": "ContainerCreating",
+            "message": 'MountVolume.SetUp failed for volume "conf" : configmap "web" not found',
+        }
+        await world.put(config_object("ConfigMap", "web", greeting="hello"))
+        await world.until(lambda: state(world, "running"))
+        await until_logged(tmp_path, ["hello", "hello"])
+        reasons = {
+            r.data().decode().partition('"reason":"')[2].partition('"')[0] for r in events(world)
+        }
+        assert reasons >= {"FailedMount", "Started"}
+
+
+def events(world: World) -> list[Any]:
+    return [r for r in world.requests if "/event/" in r.resource]
+
+
+async def test_a_running_pod_sees_the_last_of_many_updates(tmp_path: Path) -> None:
+    async with edge(tmp_path, processes(tmp_path)) as world:
+        await world.put(config_object("ConfigMap", "web", greeting="0"))
+        await world.put(printing_pod())
+        await world.until(lambda: state(world, "running"))
+        started = state(world, "running")
+        for number in range(1, 101):
+            await world.put(config_object("ConfigMap", "web", greeting=str(number)))
+        file = tmp_path / "pods/uid-web/volumes/conf/greeting"
+        await eventually(lambda: file.read_text() == "100")
+        assert state(world, "running") == started
+        queries = len(world.asked("query", "default/configmap/web"))
+        assert queries < 102  # updates that come while one is written are one
+
+
+async def test_a_variable_that_cannot_be_had_is_a_reason_not_to_start(tmp_path: Path) -> None:
+    async with edge(tmp_path, HollowRuntime()) as world:
+        await world.put(pod_object("web", containers=[container("c", env=[GREETING])]))
+        waiting = await world.until(lambda: state(world, "waiting"))
+        assert waiting == {
+            "reason": "CreateContainerConfigError",
+            "message": 'configmap "web" not found',
+        }
+        await world.put(config_object("ConfigMap", "web", other="x"))
+        await world.until(lambda: "couldn't find key" in str(state(world, "waiting")))
+        await world.put(config_object("ConfigMap", "web", greeting="x"))
+        await world.until(lambda: state(world, "running"))
+
+
+async def test_a_secret_stands_in_its_volume_for_root_only_and_goes_with_the_pod(
+    tmp_path: Path,
+) -> None:
+    secret = base64.b64encode(b"hunter2").decode()
+    volumes = [{"name": "s", "secret": {"secretName": "db", "defaultMode": 0o400}}]
+    async with edge(tmp_path, processes(tmp_path)) as world:
+        await world.put(config_object("Secret", "db", password=secret))
+        await world.put(pod_object("web", volumes=volumes))
+        await world.until(lambda: state(world, "running"))
+        file = tmp_path / "pods/uid-web/volumes/s/password"
+        assert file.read_bytes() == b"hunter2"
+        assert file.stat().st_mode & 0o777 == 0o400
+        assert file.parent.stat().st_mode & 0o777 == 0o700
+        await world.delete("web")
+        await world.until(lambda: world.asked("delete", "default/pod/web"))
+        assert not (tmp_path / "pods/uid-web").exists()
+
+
+async def test_a_service_account_token_is_asked_for_and_mounted(tmp_path: Path) -> None:
+    source = {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}
+    volumes = [{"name": "t", "projected": {"sources": [source]}}]
+    async with edge(tmp_path, processes(tmp_path)) as world:
+        await world.put(pod_object("web", volumes=volumes))
+        await world.until(lambda: state(world, "running"))
+        assert (tmp_path / "pods/uid-web/volumes/t/token").read_text() == "t0ken"
+
+
+async def test_init_containers_come_first_and_are_reported(tmp_path: Path) -> None:
+    init = [container("i", "true")]
+    async with edge(tmp_path, processes(tmp_path)) as world:
+        await world.put(pod_object("web", initContainers=init))
+        await world.until(lambda: state(world, "running"))
+        await world.until(lambda: state(world, "terminated", "i"))
+        assert state(world, "terminated", "i")["reason"] == "Completed"
+        assert world.status("web")["phase"] == "Running"
+
+
+@pytest.mark.parametrize(("code", "phase"), [(0, "Succeeded"), (3, "Failed")])
+async def test_a_pod_that_is_never_restarted_ends(tmp_path: Path, code: int, phase: str) -> None:
+    command = container("c", "sh", "-c", f"exit {code}")
+    async with edge(tmp_path, processes(tmp_path)) as world:
+        await world.put(pod_object("web", restartPolicy="Never", containers=[command]))
+        await world.until(lambda: world.status("web").get("phase") == phase)
+        assert state(world, "terminated")["exitCode"] == code
+        assert world.asked("delete", "default/pod/web") == []
+
+
+async def test_a_container_that_keeps_ending_is_restarted_once_and_then_waits(
+    tmp_path: Path,
+) -> None:
+    crashing = container("c", "sh", "-c", "exit 1")
+    async with edge(tmp_path, processes(tmp_path)) as world:
+        await world.put(pod_object("web", containers=[crashing]))
+        waiting = await world.until(lambda: state(world, "waiting"))
+        shown = world.container("web")
+        assert waiting["reason"] == "CrashLoopBackOff"
+        assert waiting["message"].startswith("back-off 10s restarting failed container=c")
+        assert shown["restartCount"] == 1
+        assert shown["lastState"]["terminated"]["exitCode"] == 1
+        assert world.status("web")["phase"] == "Running"
+
+
+async def test_what_cannot_be_started_says_so(tmp_path: Path) -> None:
+    bad = [container("a", "no-such-program"), {"name": "b", "image": "nginx"}]
+    async with edge(tmp_path, processes(tmp_path)) as world:
+        await world.put(pod_object("web", containers=bad))
+        await world.until(lambda: state(world, "waiting", "b"))
+        assert state(world, "waiting", "b")["reason"] == "CommandRequired"
+        assert "has no images" in state(world, "waiting", "b")["message"]
+        await world.until(lambda: world.container("web", "a")["lastState"])
+        assert world.container("web", "a")["lastState"]["terminated"]["reason"] == "StartError"
+
+
+class SlowRuntime(HollowRuntime):
+    """Creates no container before it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+
+    async def create_container(self, uid: Any, config: ContainerConfig) -> str:
+        await self.gate.wait()
+        return await super().create_container(uid, config)
+
+
+async def test_a_start_that_takes_long_is_reported_as_going_on(tmp_path: Path) -> None:
+    runtime = SlowRuntime()
+    async with edge(tmp_path, runtime) as world:
+        await world.put(pod_object("web"))
+        waiting = await world.until(lambda: state(world, "waiting"))
+        assert waiting == {"reason": "ContainerCreating"}
+        runtime.gate.set()
+        await world.until(lambda: state(world, "running"))
+
+
+async def test_a_pod_that_waits_for_an_answer_can_be_deleted_meanwhile(tmp_path: Path) -> None:
+    async with edge(tmp_path, HollowRuntime()) as world:
+        world.hold = lambda request: "configmap" in request.resource
+        await world.put(printing_pod())
+        await world.until(lambda: world.asked("query", "default/configmap/web"))
+        await world.delete("web")
+        await world.until(lambda: world.asked("delete", "default/pod/web"))
+        assert world.status("web")["phase"] == "Failed"
+
+
+async def test_offline_a_missing_object_is_unknown_and_asked_for_again_on_the_next_link(
+    tmp_path: Path,
+) -> None:
+    async with edge(tmp_path, HollowRuntime()) as world:
+        world.objects["default/configmap/web"] = config_object("ConfigMap", "web", greeting="x")
+        world.refuse = lambda r: failure(503, "not connected") if "config" in r.resource else None
+        await world.put(printing_pod())
+        waiting = await world.until(lambda: state(world, "waiting"))
+        assert "could not be asked" in waiting["message"]
+        world.refuse = lambda _: None
+        await world.connect()
+        await world.until(lambda: state(world, "running"))
+
+
+async def test_a_force_delete_shortens_a_graceful_one(tmp_path: Path, signs: Signs) -> None:
+    script = f"trap '' TERM; echo up > {signs.path}; while :; do sleep 0.01; done"
+    stubborn = [container("c", "sh", "-c", script)]
+    async with edge(tmp_path, processes(tmp_path)) as world:
+        await world.put(pod_object("web", containers=stubborn, terminationGracePeriodSeconds=1000))
+        await signs.next()
+        await world.delete("web")
+        await world.until(lambda: any("Killing" in str(r.data()) for r in events(world)))
+        await world.delete("web", graceful=False)
+        await eventually(lambda: not list((tmp_path / "process").iterdir()))
+
+
+async def test_labels_that_change_are_seen_in_the_volume(tmp_path: Path) -> None:
+    items = [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]
+    pod = pod_object("web", volumes=[{"name": "d", "downwardAPI": {"items": items}}])
+    async with edge(tmp_path, processes(tmp_path)) as world:
+        await world.put(pod)
+        await world.until(lambda: state(world, "running"))
+        labelled = world.objects["default/pod/web"]
+        labelled["metadata"]["labels"] = {"a": "b"}
+        await world.put(labelled)
+        file = tmp_path / "pods/uid-web/volumes/d/labels"
+        await eventually(lambda: file.read_text() == 'a="b"')
