@@ -51,6 +51,14 @@ class _Sessions(RESTClientObject):
     def open(self) -> aiohttp.ClientSession:
         return self._create_pool_manager()
 
+    def _create_connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(
+            limit=self.maxsize,
+            ssl=self.ssl_context,
+            # Older Pythons keep a TLS connection for ever whose peer does not say goodbye.
+            enable_cleanup_closed=aiohttp.connector.NEEDS_CLEANUP_CLOSED,
+        )
+
 
 class Transport:
     """The connections to one API server."""
@@ -89,6 +97,7 @@ class Transport:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
+            await asyncio.sleep(0)  # sockets are closed by callbacks
 
     @property
     def server(self) -> str:
@@ -122,7 +131,11 @@ class Transport:
                 await self._renew_credentials(generation)
                 response = await self._attempt(request, silence_s)
             async with response:
-                yield response
+                try:
+                    yield response
+                except BaseException:
+                    _abort(response)
+                    raise
 
     async def _attempt(self, request: Request, silence_s: float | None) -> aiohttp.ClientResponse:
         assert self._session is not None, "used before it is open"
@@ -163,6 +176,13 @@ class Transport:
             if self._configuration.cert_file and self._sessions is not None:
                 context: ssl.SSLContext = self._sessions.ssl_context
                 context.load_cert_chain(self._configuration.cert_file, self._configuration.key_file)
+
+
+def _abort(response: aiohttp.ClientResponse) -> None:
+    """Cut a response that is left before its end: nobody would wait for the farewells of TLS."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 class _Translated:

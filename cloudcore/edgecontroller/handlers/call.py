@@ -105,7 +105,7 @@ class Withdrawal:
 class Answer:
     """What goes back to the node."""
 
-    content: msgspec.Raw = OK
+    content: msgspec.Raw = field(default_factory=lambda: OK)
     resource_version: str = ""
     source: str = ""
     """Who answers, where it is not the controller."""

@@ -4,7 +4,8 @@ Source: KubeEdge cloud/pkg/edgecontroller/controller/upstream.go (patchPod, dele
 updatePodStatus).
 """
 
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Final
 
 import msgspec
 
@@ -17,8 +18,9 @@ from cloudcore.kube.client import STRATEGIC_MERGE_PATCH
 from cloudcore.kube.views import ObjectKey, PodView, view_as
 from common.errors import RemoteError
 from common.names import UID, Operation, ResourceType
+from common.status import Status, failure
 
-_MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
+_MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
 
 
 async def patch(call: Call, services: Services) -> Answer:
@@ -94,15 +96,35 @@ async def update_status_legacy(call: Call, services: Services) -> Answer:
 
 
 async def _patch_status(call: Call, key: ObjectKey, change: bytes, services: Services) -> Answer:
-    body = await services.client.patch(
-        kinds.PODS.path(*key, subresource="status"),
-        change,
-        content_type=STRATEGIC_MERGE_PATCH,
-        as_node=call.node,
-    )
+    try:
+        body = await services.client.patch(
+            kinds.PODS.path(*key, subresource="status"),
+            change,
+            content_type=STRATEGIC_MERGE_PATCH,
+            as_node=call.node,
+        )
+    except RemoteError as error:
+        if _is_another_pod(error.status):
+            raise RemoteError(_conflict(key)) from error
+        raise
     metadata = view_as(body, PodView).metadata
     services.state.pods.cache.note_written(key, metadata.uid, metadata.resourceVersion)
     return Answer(msgspec.Raw(body), metadata.resourceVersion)
+
+
+def _is_another_pod(status: Status) -> bool:
+    """Whether a patch was refused for its UID, which is said as an attempt to change that."""
+    causes = (status.details or {}).get("causes") or ()
+    return any(isinstance(one, dict) and one.get("field") == "metadata.uid" for one in causes)
+
+
+def _conflict(key: ObjectKey) -> Status:
+    return failure(
+        HTTPStatus.CONFLICT,
+        f"pod {key.namespace}/{key.name} is another one: its UID is not that of the patch",
+        kind="pods",
+        name=key.name,
+    )
 
 
 def _uid_in(call: Call) -> str:

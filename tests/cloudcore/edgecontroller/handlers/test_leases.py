@@ -1,0 +1,122 @@
+"""Leases of nodes are made, read and renewed.
+
+Real: API server, the whole controller. The hub is a module that listens.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from cloudcore.edgecontroller.handlers.leases import advanced, renewal_in
+from cloudcore.kube import kinds
+from cloudcore.kube.client import MERGE_PATCH, KubeClient
+from common.beehive.message import raw
+from common.clock import rfc3339_micro
+from common.names import NODE_LEASE_NAMESPACE, Operation
+from tests.cloudcore.cluster import body, controlled, load, make_edge_node
+
+MOMENT = datetime(2026, 11, 24, 9, 31, 4, 870222, tzinfo=UTC)
+
+
+def lease_object(node: str, renewed: datetime = MOMENT) -> dict[str, Any]:
+    return {
+        "metadata": {"name": node, "namespace": NODE_LEASE_NAMESPACE},
+        "spec": {
+            "holderIdentity": node,
+            "leaseDurationSeconds": 40,
+            "renewTime": rfc3339_micro(renewed),
+        },
+    }
+
+
+def test_a_renewal_never_goes_back() -> None:
+    later = MOMENT + timedelta(seconds=10)
+    assert advanced(later, MOMENT) == later
+    assert advanced(MOMENT, None) == MOMENT
+    assert advanced(MOMENT, MOMENT) == MOMENT + timedelta(microseconds=1)
+    assert advanced(MOMENT, later) == later + timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(
+    "spec", [{}, {"renewTime": None}, {"renewTime": "soon"}, {"renewTime": "2026-11-24T09:31:04"}]
+)
+def test_what_is_no_time_is_no_renewal(spec: dict[str, Any]) -> None:
+    assert renewal_in(spec) is None
+
+
+async def test_a_lease_is_made_read_and_renewed(client: KubeClient) -> None:
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        resource = f"node/{node}/{NODE_LEASE_NAMESPACE}/lease/{node}"
+
+        missing = await cloud.hub.ask(Operation.QUERY, resource)
+        assert load(missing.content)["Err"]["ErrStatus"]["reason"] == "NotFound"
+
+        made = await cloud.hub.ask(Operation.INSERT, resource, raw(lease_object(node)))
+        lease = load(made.content)["Object"]
+        assert lease["spec"]["holderIdentity"] == node
+        again = await cloud.hub.ask(Operation.INSERT, resource, raw(lease_object(node)))
+        assert load(again.content)["Err"]["ErrStatus"]["reason"] == "AlreadyExists"
+
+        read = await cloud.hub.ask(Operation.QUERY, resource)
+        assert load(read.content) == {"Object": lease, "Err": None}
+        assert read.header.resourceversion == ""
+
+        lease["spec"]["renewTime"] = rfc3339_micro(MOMENT + timedelta(seconds=10))
+        renewed = await cloud.hub.ask(Operation.UPDATE, resource, raw(lease))
+        spec = load(renewed.content)["Object"]["spec"]
+        assert renewal_in(spec) == MOMENT + timedelta(seconds=10)
+
+
+async def test_a_clock_that_was_set_back_renews_all_the_same(client: KubeClient) -> None:
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        resource = f"node/{node}/{NODE_LEASE_NAMESPACE}/lease/{node}"
+        made = await cloud.hub.ask(Operation.INSERT, resource, raw(lease_object(node)))
+        lease = load(made.content)["Object"]
+        lease["spec"]["renewTime"] = "1970-01-01T00:00:10.000000Z"
+        answer = await cloud.hub.ask(Operation.UPDATE, resource, raw(lease))
+        spec = load(answer.content)["Object"]["spec"]
+        assert renewal_in(spec) == MOMENT + timedelta(microseconds=1)
+
+
+async def test_a_renewal_wins_over_a_conflict(client: KubeClient) -> None:
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        resource = f"node/{node}/{NODE_LEASE_NAMESPACE}/lease/{node}"
+        made = await cloud.hub.ask(Operation.INSERT, resource, raw(lease_object(node)))
+        lease = load(made.content)["Object"]
+        await client.patch(
+            kinds.LEASES.path(NODE_LEASE_NAMESPACE, node),
+            body({"metadata": {"annotations": {"by": "somebody"}}}),
+            content_type=MERGE_PATCH,
+        )
+        lease["spec"]["renewTime"] = rfc3339_micro(MOMENT + timedelta(seconds=10))
+        answer = await cloud.hub.ask(Operation.UPDATE, resource, raw(lease))
+        renewed = load(answer.content)["Object"]
+        assert renewal_in(renewed["spec"]) == MOMENT + timedelta(seconds=10)
+        assert renewed["metadata"]["annotations"] == {"by": "somebody"}
+
+
+async def test_a_lease_that_is_unknown_so_far_is_renewed_from_what_is_there(
+    client: KubeClient,
+) -> None:
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        resource = f"node/{node}/{NODE_LEASE_NAMESPACE}/lease/{node}"
+        await client.create(kinds.LEASES.path(NODE_LEASE_NAMESPACE), body(lease_object(node)))
+        back = lease_object(node, MOMENT - timedelta(days=1))
+        answer = await cloud.hub.ask(Operation.UPDATE, resource, raw(back))
+        spec = load(answer.content)["Object"]["spec"]
+        assert renewal_in(spec) == MOMENT + timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize("spec", ["text", None, {}, {"renewTime": "soon"}])
+async def test_a_lease_without_a_time_is_refused(client: KubeClient, spec: object) -> None:
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        resource = f"node/{node}/{NODE_LEASE_NAMESPACE}/lease/{node}"
+        lease = lease_object(node) | {"spec": spec}
+        answer = await cloud.hub.ask(Operation.UPDATE, resource, raw(lease))
+        assert load(answer.content)["Err"]["ErrStatus"]["code"] == 422

@@ -1,0 +1,244 @@
+"""What changes at the API server reaches the nodes that need it.
+
+Real: API server, etcd, controller manager, the whole controller. The hub is a module that listens.
+"""
+
+from cloudcore.edgecontroller.downstream import SYNCED_CONDITION
+from cloudcore.kube import kinds
+from cloudcore.kube.client import MERGE_PATCH, KubeClient
+from cloudcore.kube.views import ObjectKey
+from common.names import EDGE_NODE_LABEL, Operation, PeerProtocol
+from tests.cloudcore.cluster import (
+    body,
+    claim_object,
+    controlled,
+    eventually,
+    load,
+    make_node,
+    pod_object,
+    unique,
+)
+
+
+async def test_a_pod_is_inserted_updated_and_deleted_on_its_node(
+    client: KubeClient, namespace: str
+) -> None:
+    async with controlled(client) as cloud:
+        node = await make_node(client)
+        await cloud.hub.object(Operation.UPDATE, f"node/{node}/null/node/{node}")
+        await client.create(kinds.PODS.path(namespace), body(pod_object(namespace, "web", node)))
+        resource = f"node/{node}/{namespace}/pod/web"
+        inserted = await cloud.hub.object(Operation.INSERT, resource)
+        pod = load(inserted.content)
+        assert (pod["kind"], pod["apiVersion"]) == ("Pod", "v1")
+        assert inserted.header.resourceversion == pod["metadata"]["resourceVersion"]
+        assert (inserted.route.source, inserted.route.group) == ("edgecontroller", "resource")
+        assert bytes(inserted.content).startswith(b'{"kind":"Pod","apiVersion":"v1",')
+
+        await client.patch(
+            kinds.PODS.path(namespace, "web"),
+            b'{"metadata":{"labels":{"tier":"front"}}}',
+            content_type=MERGE_PATCH,
+        )
+        updated = await cloud.hub.object(Operation.UPDATE, resource)
+        assert load(updated.content)["metadata"]["labels"] == {"tier": "front"}
+
+        await client.delete(kinds.PODS.path(namespace, "web"), body({"gracePeriodSeconds": 0}))
+        deleted = await cloud.hub.object(Operation.DELETE, resource)
+        assert load(deleted.content)["metadata"]["uid"] == pod["metadata"]["uid"]
+        assert cloud.locations.pods_of(node) == ()
+
+
+async def test_a_pod_that_is_made_first_and_bound_later_is_an_insert(
+    client: KubeClient, namespace: str
+) -> None:
+    async with controlled(client) as cloud:
+        node = await make_node(client)
+        await cloud.hub.object(Operation.UPDATE, f"node/{node}/null/node/{node}")
+        pod = pod_object(namespace, "late", node)
+        del pod["spec"]["nodeName"]
+        pod["spec"]["schedulerName"] = "nobody"
+        await client.create(kinds.PODS.path(namespace), body(pod))
+        binding = {
+            "metadata": {"name": "late", "namespace": namespace},
+            "target": {"kind": "Node", "name": node},
+        }
+        await client.create(kinds.PODS.path(namespace, "late", "binding"), body(binding))
+        await cloud.hub.object(Operation.INSERT, f"node/{node}/{namespace}/pod/late")
+
+
+async def test_configmap_and_secret_go_to_the_nodes_whose_pods_name_them(
+    client: KubeClient, namespace: str
+) -> None:
+    async with controlled(client) as cloud:
+        node, other = await make_node(client), await make_node(client)
+        await cloud.hub.object(Operation.UPDATE, f"node/{other}/null/node/{other}")
+        pod = pod_object(namespace, "web", node, configmaps=("conf",), secrets=("db",))
+        await client.create(kinds.PODS.path(namespace), body(pod))
+        await client.create(kinds.PODS.path(namespace), body(pod_object(namespace, "plain", other)))
+        for resource in (f"{node}/{namespace}/pod/web", f"{other}/{namespace}/pod/plain"):
+            await cloud.hub.object(Operation.INSERT, f"node/{resource}")
+
+        for kind, name, operation in (
+            (kinds.CONFIGMAPS, "conf", Operation.INSERT),
+            (kinds.SECRETS, "db", Operation.UPDATE),
+        ):
+            wire_type = kind.kind.lower()
+            resource = f"node/{node}/{namespace}/{wire_type}/{name}"
+            created = {"metadata": {"name": name}, "data": {"k": "dg=="}}
+            await client.create(kind.path(namespace), body(created))
+            added = await cloud.hub.object(operation, resource)
+            assert load(added.content)["data"] == {"k": "dg=="}
+
+            mark = len(cloud.hub.seen)
+            await client.patch(
+                kind.path(namespace, name), b'{"data":{"k":"dw=="}}', content_type=MERGE_PATCH
+            )
+            changed = await cloud.hub.object(Operation.UPDATE, resource, since=mark)
+            assert load(changed.content)["data"] == {"k": "dw=="}
+
+            await client.delete(kind.path(namespace, name))
+            await cloud.hub.object(Operation.DELETE, resource)
+
+        told = [m.resource for m in cloud.hub.seen if m.resource.startswith(f"node/{other}/")]
+        assert not [one for one in told if "/configmap/" in one or "/secret/" in one]
+
+
+async def test_all_nodes_share_the_content_of_one_change(
+    client: KubeClient, namespace: str
+) -> None:
+    async with controlled(client) as cloud:
+        nodes = [await make_node(client) for _ in range(3)]
+        for node in nodes:
+            await cloud.hub.object(Operation.UPDATE, f"node/{node}/null/node/{node}")
+            pod = pod_object(namespace, node, node, configmaps=("shared",))
+            await client.create(kinds.PODS.path(namespace), body(pod))
+            await cloud.hub.object(Operation.INSERT, f"node/{node}/{namespace}/pod/{node}")
+        await client.create(
+            kinds.CONFIGMAPS.path(namespace), body({"metadata": {"name": "shared"}})
+        )
+        contents = [
+            (
+                await cloud.hub.object(
+                    Operation.INSERT, f"node/{node}/{namespace}/configmap/shared"
+                )
+            ).content
+            for node in nodes
+        ]
+        assert contents[0] is contents[1] is contents[2]
+
+
+async def test_a_node_that_becomes_an_edge_node_gets_the_pods_it_had(
+    client: KubeClient, namespace: str
+) -> None:
+    async with controlled(client) as cloud:
+        node = await make_node(client, edge=False)
+        await client.create(
+            kinds.PODS.path(namespace),
+            body(pod_object(namespace, "old", node, configmaps=("conf",))),
+        )
+        bystander = await make_node(client)
+        await cloud.hub.object(Operation.UPDATE, f"node/{bystander}/null/node/{bystander}")
+        assert not cloud.locations.is_edge_node(node)
+
+        labelled = body({"metadata": {"labels": {EDGE_NODE_LABEL: ""}}})
+        await client.patch(kinds.NODES.path(name=node), labelled, content_type=MERGE_PATCH)
+        await cloud.hub.object(Operation.INSERT, f"node/{node}/{namespace}/pod/old")
+        assert cloud.locations.names(node, "configmap", namespace, "conf")
+
+        bare = body({"metadata": {"labels": {EDGE_NODE_LABEL: None}}})
+        mark = len(cloud.hub.seen)
+        await client.patch(kinds.NODES.path(name=node), bare, content_type=MERGE_PATCH)
+        await cloud.hub.object(Operation.UPDATE, f"node/{node}/null/node/{node}", since=mark)
+        assert not cloud.locations.is_edge_node(node)
+        assert not cloud.locations.names(node, "configmap", namespace, "conf")
+
+
+async def test_a_node_that_is_deleted_is_forgotten_with_its_pods(
+    client: KubeClient, namespace: str
+) -> None:
+    async with controlled(client) as cloud:
+        node = await make_node(client)
+        await cloud.hub.object(Operation.UPDATE, f"node/{node}/null/node/{node}")
+        await client.create(kinds.PODS.path(namespace), body(pod_object(namespace, "web", node)))
+        await cloud.hub.object(Operation.INSERT, f"node/{node}/{namespace}/pod/web")
+        await client.delete(kinds.NODES.path(name=node))
+        await cloud.hub.object(Operation.DELETE, f"node/{node}/null/node/{node}")
+        assert not cloud.locations.is_edge_node(node)
+        assert cloud.locations.pod_node(namespace, "web") is None
+
+
+async def test_services_go_to_our_own_edges_with_the_first_pod_and_away_with_the_last(
+    client: KubeClient, namespace: str
+) -> None:
+    service = {"metadata": {"name": "front"}, "spec": {"ports": [{"port": 80}]}}
+    async with controlled(client) as cloud:
+        node, kubeedge = await make_node(client), await make_node(client)
+        await cloud.hub.connect(node, PeerProtocol.CLOUDEDGE_V1)
+        await cloud.hub.connect(kubeedge, PeerProtocol.KUBEEDGE)
+        await cloud.hub.object(Operation.UPDATE, f"node/{kubeedge}/null/node/{kubeedge}")
+        await client.create(kinds.SERVICES.path(namespace), body(service))
+        for one in (node, kubeedge):
+            await client.create(kinds.PODS.path(namespace), body(pod_object(namespace, one, one)))
+        resource = f"node/{node}/{namespace}/service/front"
+        first = await cloud.hub.wait_for(lambda m: m.resource == resource)
+        assert load(first.content)["kind"] == "Service"
+        assert first.operation in (Operation.INSERT, Operation.UPDATE)
+
+        await client.delete(kinds.PODS.path(namespace, node), body({"gracePeriodSeconds": 0}))
+        await cloud.hub.object(Operation.DELETE, resource)
+        assert not [
+            m
+            for m in cloud.hub.seen
+            if m.resource.startswith(f"node/{kubeedge}/{namespace}/service")
+        ]
+
+
+async def test_endpoint_slices_and_claims_are_known(client: KubeClient, namespace: str) -> None:
+    slice_object = {
+        "metadata": {
+            "name": "front-1",
+            "labels": {"kubernetes.io/service-name": "front"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [
+            {
+                "addresses": ["192.0.2.7"],
+                "targetRef": {"kind": "Pod", "name": "web", "namespace": namespace},
+            }
+        ],
+        "ports": [],
+    }
+    async with controlled(client) as cloud:
+        await client.create(kinds.ENDPOINT_SLICES.path(namespace), body(slice_object))
+        node = await make_node(client)
+        pod = pod_object(namespace, "web", node)
+        pod["spec"]["volumes"] = [{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}]
+        volume = unique("pv")
+        await client.create(
+            kinds.PERSISTENT_VOLUME_CLAIMS.path(namespace), body(claim_object("data", volume))
+        )
+        await cloud.hub.object(Operation.UPDATE, f"node/{node}/null/node/{node}")
+        await client.create(kinds.PODS.path(namespace), body(pod))
+        await cloud.hub.object(Operation.INSERT, f"node/{node}/{namespace}/pod/web")
+        key = ObjectKey(namespace, "front")
+
+        async def is_known() -> bool:
+            names_volume = cloud.locations.names(node, "persistentvolume", "null", volume)
+            return names_volume and bool(cloud.locations.pods_of_service(key))
+
+        await eventually(is_known)
+        assert cloud.locations.endpoints_of_service(key) == {"192.0.2.7"}
+        assert cloud.locations.pods_of_service(key) == {ObjectKey(namespace, "web")}
+
+        await client.delete(kinds.ENDPOINT_SLICES.path(namespace, "front-1"))
+
+        async def is_gone() -> bool:
+            return not cloud.locations.pods_of_service(key)
+
+        await eventually(is_gone)
+
+
+async def test_readiness_tells_whether_the_caches_are_in_step(client: KubeClient) -> None:
+    async with controlled(client) as cloud:
+        assert not [one for one in cloud.health.problems() if one.startswith(SYNCED_CONDITION)]
