@@ -265,7 +265,8 @@ class Edged:
             worker.pushed(pod)
             return
         # A pod of the same name with another UID was deleted in the API server: it ends first.
-        before = [other for other in self._pods.values() if other.key == key_of(pod)]
+        key = key_of(pod)
+        before = [other for other in self._pods.values() if other.key == key]
         for other in before:
             other.vanish()
         self._add(PodWorker(self._services, pod, self._gone, blocked=bool(before)))
