@@ -25,11 +25,13 @@ class Link:
         self._whole.set()
         self._is_cut = False
         self._connections: set[asyncio.StreamWriter] = set()
+        self._tasks = asyncio.TaskGroup()
         self._server: asyncio.Server
 
     async def __aenter__(self) -> Self:
         """Listen."""
-        self._server = await asyncio.start_server(self._serve, LOOPBACK, self.port)
+        await self._tasks.__aenter__()
+        self._server = await asyncio.start_server(self._accept, LOOPBACK, self.port)
         return self
 
     async def __aexit__(
@@ -42,7 +44,7 @@ class Link:
         self._server.close()
         self.cut()
         self._whole.set()
-        await self._server.wait_closed()
+        await self._tasks.__aexit__(None, None, None)
 
     def cut(self) -> None:
         """End every connection now and refuse new ones until ``mend``."""
@@ -58,6 +60,9 @@ class Link:
         """Let everything through again; what was held back comes first."""
         self._is_cut = False
         self._whole.set()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks.create_task(self._serve(reader, writer), name=f"link {self.port}")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._is_cut:
