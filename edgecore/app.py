@@ -13,9 +13,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-import sdnotify
 from prometheus_client import CollectorRegistry
 
+from common import systemd
 from common.beehive.context import MessageContext
 from common.beehive.module import Module, run_modules
 from common.clock import Clock
@@ -185,7 +185,6 @@ async def _beat(health: Health) -> None:
 
 async def _tell_systemd(edges: Sequence[Edge], health: Health, stop: asyncio.Event) -> None:
     """Say READY once the stores are open, also offline, and STOPPING when it stops."""
-    systemd = sdnotify.SystemdNotifier()
     for edge in edges:
         await edge.is_open.wait()
     health.set_condition("edge-store")

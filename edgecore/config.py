@@ -112,12 +112,7 @@ class EdgeCoreSettings(EdgeSettings):
     @field_validator("node_name")
     @classmethod
     def _is_name(cls, value: str) -> str:
-        if len(value) > _MAX_NAME or _DNS_NAME.fullmatch(value) is None:
-            raise ValueError(
-                f"{value!r} cannot name a Node: small letters, digits, '-' and '.', at most"
-                f" {_MAX_NAME} characters"
-            )
-        return value
+        return _checked_name(value)
 
     @field_validator("runtime")
     @classmethod
@@ -166,12 +161,13 @@ class HollowSettings(EdgeSettings):
         "hollow", description="Names are PREFIX-0, PREFIX-1 and so on, and so are the folders."
     )
 
-    def edges(self) -> Iterator[EdgeCoreSettings]:
-        """Yield the configuration of each edge.
+    @field_validator("node_name_prefix")
+    @classmethod
+    def _makes_names(cls, value: str) -> str:
+        return _checked_name(f"{value}-0").removesuffix("-0")
 
-        Raises:
-            ValueError: the prefix makes no names (a ``pydantic.ValidationError``).
-        """
+    def edges(self) -> Iterator[EdgeCoreSettings]:
+        """Yield the configuration of each edge."""
         shared = {name: getattr(self, name) for name in EdgeSettings.model_fields}
         for number in range(self.count):
             name = f"{self.node_name_prefix}-{number}"
@@ -182,6 +178,15 @@ class HollowSettings(EdgeSettings):
                 "node_ip": "127.0.0.1",
             }
             yield EdgeCoreSettings.model_validate(shared | own)
+
+
+def _checked_name(value: str) -> str:
+    if len(value) > _MAX_NAME or _DNS_NAME.fullmatch(value) is None:
+        raise ValueError(
+            f"{value!r} cannot name a Node: small letters, digits, '-' and '.', at most"
+            f" {_MAX_NAME} characters"
+        )
+    return value
 
 
 def _own_address() -> str:

@@ -13,6 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
+    InvalidMessage,
     InvalidStatus,
     WebSocketException,
 )
@@ -58,6 +59,7 @@ class _Connection(ClientConnection):
     """
 
     received_s = 0.0
+    lost_by: Exception | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -66,6 +68,10 @@ class _Connection(ClientConnection):
     def data_received(self, data: bytes) -> None:
         self.received_s = self.loop.time()
         super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost_by = exc  # the cloud's refusal of a certificate comes after TLS is established
+        super().connection_lost(exc)
 
 
 class Link:
@@ -144,8 +150,17 @@ async def dial(
     Raises:
         LinkLostError: it cannot be made; the text has the cloud's words.
     """
+    made: list[_Connection] = []
+
+    class Made(_Connection):
+        """Known here also when the handshake fails."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            made.append(self)
+
     try:
-        connection = await connect(
+        await connect(
             uri,
             additional_headers=headers,
             user_agent_header=None,
@@ -158,11 +173,13 @@ async def dial(
             ping_interval=None,  # see Link.ping
             max_size=MAX_MESSAGE_BYTES,
             max_queue=_READ_AHEAD,
-            create_connection=_Connection,
+            create_connection=Made,
         )
     except (WebSocketException, OSError, EOFError) as error:
-        raise _lost(error) from error
-    assert isinstance(connection, _Connection)
+        refusals = [connection.lost_by for connection in made]
+        by_tls = next((e for e in refusals if isinstance(e, ssl.SSLError)), None)
+        raise _lost(by_tls or error) from error
+    connection = made[-1]
     try:
         yield Link(connection)
     finally:
@@ -177,6 +194,10 @@ def _lost(error: Exception) -> LinkLostError:
             body = (error.response.body or b"").decode(errors="replace").strip()
             text = f"refused: {error.response.status_code} {body or error.response.reason_phrase}"
             return LinkLostError("refused", text[:_MAX_REASON_CHARS])
+        case InvalidMessage():
+            # What Python's servers do to a client whose certificate they refuse: they just go.
+            text = "the cloud went away before it said anything; it may refuse our certificate"
+            return LinkLostError("handshake", text, is_certificate=True)
         case InvalidHandshake():
             return LinkLostError("handshake", f"handshake failed: {error}"[:_MAX_REASON_CHARS])
         case ConnectionClosed() if error.rcvd is not None:
@@ -185,7 +206,7 @@ def _lost(error: Exception) -> LinkLostError:
             return LinkLostError(reason, text[:_MAX_REASON_CHARS])
         case TimeoutError():
             return LinkLostError("timeout", "the cloud did not answer in time")
-    cause: Any = error.__cause__ if isinstance(error, ConnectionClosed) else error
+    cause = error.__cause__ if isinstance(error, ConnectionClosed) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
         text = f"the cloud's certificate is not accepted: {cause.verify_message}"
         return LinkLostError("certificate", text[:_MAX_REASON_CHARS], is_certificate=True)

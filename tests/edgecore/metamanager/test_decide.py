@@ -288,7 +288,7 @@ def test_deletions_write_tombstones_and_inventories_remove_them() -> None:
     assert Exhume(CONFIGMAP) in plan.writes
 
 
-# --- properties ------------------------------------------------------------------------------------
+# --- properties ---
 
 
 @st.composite

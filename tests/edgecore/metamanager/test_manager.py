@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw, refusal, reply
 from common.clock import Clock
+from common.delivery.backoff import Backoff
 from common.names import (
     LINK_RESOURCE,
     LinkState,
@@ -233,7 +234,7 @@ async def test_the_state_of_the_link_is_passed_on_to_edged(context: MessageConte
 async def test_our_cloud_is_told_what_is_here_until_it_answers(
     context: MessageContext, store: EdgeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manager.Backoff, "next_s", lambda _self: 0.0)
+    monkeypatch.setattr(Backoff, "next_s", lambda _self: 0.0)
     await store.apply(
         [
             Put(stored(POD, uid="p", version=3)),

@@ -18,6 +18,7 @@ from edgecore.edgestore.store import EdgeStore
 from edgecore.metamanager import query
 from edgecore.metamanager.keeper import Keeper
 from edgecore.metamanager.query import Queries
+from tests.edgecore.cloud import until
 from tests.edgecore.edgestore.objects import stored
 from tests.edgecore.metamanager.messages import CONFIGMAP, POD, content, delete
 
@@ -127,8 +128,7 @@ async def test_all_who_ask_at_once_share_one_question(cloud: Cloud) -> None:
     assert cloud.tasks is not None
     asking = [cloud.tasks.create_task(cloud.get(CONFIGMAP)) for _ in range(20)]
     other = cloud.tasks.create_task(cloud.get("default/configmap/other"))
-    while len(cloud.asked) < 2:
-        await asyncio.sleep(0)
+    await until(lambda: len(cloud.asked) == 2)
     cloud.may_answer.set()
     await asyncio.wait([*asking, other])
     assert len(cloud.asked) == 2
@@ -265,7 +265,7 @@ async def test_an_old_token_is_renewed_and_is_better_than_none(cloud: Cloud) -> 
     assert loads((await cloud.get(TOKEN, wish())).content)["status"]["token"] == "new"
 
 
-async def test_a_token_that_is_refused_is_refused(cloud: Cloud, store: EdgeStore) -> None:
+async def test_a_token_that_is_refused_is_refused(cloud: Cloud) -> None:
     cloud.answer = says(token(timedelta(seconds=-9), "old"))
     await cloud.get(TOKEN, wish())
     cloud.answer = refuses(failure(403, "the pod has ended"))

@@ -1,0 +1,222 @@
+"""One connection: real TLS and WebSocket on loopback, cut and refused in the ways that happen."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from common import pki
+from common.names import NodeID, PeerProtocol
+from common.tls import client_context
+from edgecore.edgehub import link as under_test
+from edgecore.edgehub.link import REPLACED, Link, LinkLostError, dial
+from tests.edgecore.cloud import HOST, Peer, TestCloud, until
+
+HEADERS = {"node_id": "n1", "ConnectionUse": "msg"}
+
+
+@pytest.fixture
+def tls(cloud: TestCloud, tmp_path: Path) -> ssl.SSLContext:
+    return identity(cloud, tmp_path)
+
+
+def identity(cloud: TestCloud, folder: Path, trusted: str | None = None) -> ssl.SSLContext:
+    key = pki.new_key()
+    issued = cloud.issue(pki.new_csr(key, NodeID("n1")), "n1")
+    file = folder / "n1.pem"
+    file.write_bytes(pki.cert_to_pem(issued).encode() + pki.key_to_pem(key))
+    return client_context(trusted or cloud.authority.pem, file)
+
+
+def uri(cloud: TestCloud) -> str:
+    return f"wss://{HOST}:{cloud.websocket_port}/x/n1/events"
+
+
+@asynccontextmanager
+async def linked(cloud: TestCloud, tls: ssl.SSLContext) -> AsyncIterator[Link]:
+    async with dial(uri(cloud), HEADERS, tls, handshake_s=5) as link:
+        yield link
+
+
+async def echo(peer: Peer) -> None:
+    with contextlib.suppress(ConnectionClosed):
+        async for frame in peer.connection:
+            await peer.connection.send(frame)
+
+
+@pytest.mark.both_loops
+async def test_frames_go_both_ways_as_text(cloud: TestCloud, tls: ssl.SSLContext) -> None:
+    kinds: list[type] = []
+
+    async def serve(peer: Peer) -> None:
+        kinds.append(type(await peer.connection.recv()))
+        await peer.connection.send("ä" * 100_000)
+        await peer.connection.send(b"binary is fine too")
+        await peer.connection.wait_closed()
+
+    async with cloud.listening(serve), linked(cloud, tls) as link:
+        await link.send(b'{"a":1}')
+        assert await link.receive() == ("ä" * 100_000).encode()
+        assert await link.receive() == b"binary is fine too"
+    assert kinds == [str]
+
+
+async def test_the_protocol_is_ours_only_where_the_cloud_agrees(
+    cloud: TestCloud, tls: ssl.SSLContext
+) -> None:
+    async with cloud.listening(echo):
+        async with linked(cloud, tls) as link:
+            assert link.protocol is PeerProtocol.KUBEEDGE
+        cloud.protocol = PeerProtocol.CLOUDEDGE_V1
+        async with linked(cloud, tls) as link:
+            assert link.protocol is PeerProtocol.CLOUDEDGE_V1
+    request = cloud.requests[0]
+    assert request.headers["Sec-WebSocket-Protocol"] == "cloudedge.v1"
+    assert "Sec-WebSocket-Extensions" not in request.headers
+    assert (request.headers["node_id"], request.headers["ConnectionUse"]) == ("n1", "msg")
+
+
+async def lost(cloud: TestCloud, tls: ssl.SSLContext) -> LinkLostError:
+    with pytest.raises(LinkLostError) as caught:
+        async with linked(cloud, tls) as link:
+            await link.receive()
+    return caught.value
+
+
+async def test_a_refusal_is_told_in_the_clouds_words(cloud: TestCloud, tls: ssl.SSLContext) -> None:
+    cloud.refuse_with = (HTTPStatus.FORBIDDEN, "the certificate is not that of n1\n")
+    async with cloud.listening(echo):
+        error = await lost(cloud, tls)
+    assert error.reason == "refused"
+    assert str(error) == "refused: 403 the certificate is not that of n1"
+
+
+async def test_a_close_is_told_in_the_clouds_words(cloud: TestCloud, tls: ssl.SSLContext) -> None:
+    async def replace(peer: Peer) -> None:
+        await peer.connection.close(REPLACED, "a newer connection")
+
+    async with cloud.listening(replace):
+        error = await lost(cloud, tls)
+    assert error.reason == "replaced"
+    assert str(error) == f"closed by the cloud: {REPLACED} a newer connection"
+
+
+async def test_a_cut_is_a_broken_link(cloud: TestCloud, tls: ssl.SSLContext) -> None:
+    async def cut(peer: Peer) -> None:
+        peer.connection.transport.abort()
+
+    async with cloud.listening(cut):
+        assert (await lost(cloud, tls)).reason == "broken"
+
+
+async def test_nobody_there_is_a_broken_link(cloud: TestCloud, tls: ssl.SSLContext) -> None:
+    with socket.create_server((HOST, 0)) as server:
+        cloud.websocket_port = server.getsockname()[1]
+    error = await lost(cloud, tls)
+    assert error.reason == "broken"
+    assert not error.is_certificate
+
+
+async def test_a_cloud_that_says_nothing_is_given_up(cloud: TestCloud, tls: ssl.SSLContext) -> None:
+    with socket.create_server((HOST, 0)) as server:
+        cloud.websocket_port = server.getsockname()[1]
+        with pytest.raises(LinkLostError) as caught:
+            async with dial(uri(cloud), HEADERS, tls, handshake_s=0.05):
+                pass
+    assert caught.value.reason == "timeout"
+
+
+async def test_a_cloud_of_another_authority_is_not_trusted(
+    cloud: TestCloud, tmp_path: Path
+) -> None:
+    foreign = pki.new_authority(cloud.now())
+    async with cloud.listening(echo):
+        error = await lost(cloud, identity(cloud, tmp_path, foreign.pem))
+    assert error.reason == "certificate"
+    assert error.is_certificate
+
+
+async def test_a_cloud_that_just_goes_may_refuse_the_certificate(cloud: TestCloud) -> None:
+    async with cloud.listening(echo):
+        error = await lost(cloud, client_context(cloud.authority.pem))
+    assert error.is_certificate
+    assert "may refuse our certificate" in str(error)
+
+
+async def test_a_cloud_that_says_that_it_refuses_the_certificate_is_quoted(
+    cloud: TestCloud,
+) -> None:
+    with socket.create_server((HOST, 0)) as server:
+        cloud.websocket_port = server.getsockname()[1]
+
+        def refuse() -> None:  # OpenSSL on a plain socket sends the alert, as Go does
+            plain, _ = server.accept()
+            with plain, contextlib.suppress(OSError):
+                cloud.tls().wrap_socket(plain, server_side=True)
+            # The alert goes out before the end of the connection.
+
+        refusing = asyncio.get_running_loop().run_in_executor(None, refuse)
+        error = await lost(cloud, client_context(cloud.authority.pem))
+        await refusing
+    assert error.is_certificate
+
+
+async def test_writing_to_a_link_that_is_gone_fails(cloud: TestCloud, tls: ssl.SSLContext) -> None:
+    async def close(peer: Peer) -> None:
+        await peer.connection.close()
+
+    async with cloud.listening(close), linked(cloud, tls) as link:
+        with pytest.raises(LinkLostError):
+            await link.receive()
+        with pytest.raises(LinkLostError):
+            await link.send(b"{}")
+        with pytest.raises(LinkLostError):
+            await link.ping(1.0)
+
+
+async def flood(link: Link) -> None:
+    while True:
+        await link.send(b"x" * 1_000_000)
+
+
+async def test_a_cloud_that_reads_nothing_does_not_hold_the_writer_for_ever(
+    cloud: TestCloud, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def sleep(peer: Peer) -> None:
+        peer.connection.transport.pause_reading()
+        await peer.connection.wait_closed()
+
+    monkeypatch.setattr(under_test, "WRITE_S", 0.05)
+    async with cloud.listening(sleep), linked(cloud, tls) as link:
+        with pytest.raises(LinkLostError) as caught:
+            await flood(link)
+        assert caught.value.reason == "stalled"
+
+
+async def test_any_byte_is_a_sign_of_life_and_so_is_a_pong(
+    cloud: TestCloud, tls: ssl.SSLContext
+) -> None:
+    may_go_on = asyncio.Event()
+
+    async def half_a_frame(peer: Peer) -> None:
+        await may_go_on.wait()
+        # A text frame of 100 bytes, of which the first arrive.
+        peer.connection.transport.write(b"\x81\x64" + b"x" * 5)
+        await peer.connection.wait_closed()
+
+    async with cloud.listening(half_a_frame), linked(cloud, tls) as link:
+        connection = link._connection
+        connection.received_s -= 100
+        assert link.idle_s() > 99
+        await link.ping(1.0)
+        await until(lambda: link.idle_s() < 99)
+        connection.received_s -= 100
+        may_go_on.set()
+        await until(lambda: link.idle_s() < 99)

@@ -1,0 +1,104 @@
+"""Configuration of edgecore, from flags and environment as the command line gives them."""
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from common.config import load
+from common.errors import ConfigError
+from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings, RuntimeName
+
+
+def settings(
+    flags: Mapping[str, object], environ: Mapping[str, str] | None = None
+) -> EdgeCoreSettings:
+    return load(
+        EdgeCoreSettings,
+        env_prefix=ENV_PREFIX,
+        file=None,
+        environ=environ or {},
+        flags={"cloud": "cloud", "node_name": "n1", **flags},
+    )
+
+
+def faults(**flags: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        settings(flags)
+    return str(caught.value)
+
+
+def test_the_cloud_is_all_that_must_be_told() -> None:
+    made = settings({})
+    assert (made.websocket_port, made.https_port, made.heartbeat_s) == (10000, 10002, 15.0)
+    assert made.runtime is RuntimeName.PROCESS
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(ConfigError, match="--cloud: must be given"):
+        load(EdgeCoreSettings, env_prefix=ENV_PREFIX, file=None, environ={}, flags={})
+
+
+def test_a_node_is_called_like_its_host_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "Edge-7")
+    assert settings({"node_name": None}).node_name == "edge-7"
+
+
+@pytest.mark.parametrize("name", ["", "A", "a_b", "-a", "a-", "a..b", "a/b", "a" * 254, "../x"])
+def test_a_name_that_no_node_can_have_is_refused(name: str) -> None:
+    assert "cannot name a Node" in faults(node_name=name)
+
+
+def test_the_runtime_cri_comes_later() -> None:
+    assert "use process until then" in faults(runtime="cri")
+
+
+def test_labels_and_taints_are_read_from_text() -> None:
+    made = settings({"labels": "a=b,c=", "taints": "edge=yes:NoSchedule,only:NoExecute"})
+    assert made.labels == {"a": "b", "c": ""}
+    assert made.taint_objects() == (
+        {"key": "edge", "value": "yes", "effect": "NoSchedule"},
+        {"key": "only", "value": "", "effect": "NoExecute"},
+    )
+    assert settings({"labels": {"a": "b"}}).labels == {"a": "b"}
+    assert "key=value,key=value" in faults(labels="a")
+    assert "NoSchedule" in faults(taints="a=b")
+
+
+def test_a_token_comes_from_one_place(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(" a.b.c.d\n")
+    assert settings({"token_file": str(file)}).read_token() == "a.b.c.d"
+    assert settings({}, {"EDGECORE_TOKEN": "x.y.z.w"}).read_token() == "x.y.z.w"
+    assert settings({}).read_token() == ""
+    assert "not both" in faults(token="a", token_file=str(file))
+    file.unlink()
+    with pytest.raises(ConfigError, match="No such file"):
+        settings({"token_file": str(file)}).read_token()
+
+
+def test_a_token_is_not_shown() -> None:
+    assert "hunter2" not in repr(settings({"token": "hunter2"}))
+
+
+def test_the_address_is_the_one_given_or_that_of_the_default_route(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert settings({"node_ip": "10.1.2.3"}).address() == "10.1.2.3"
+    assert settings({}).address().count(".") == 3
+
+    def unreachable(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(socket.socket, "connect", unreachable)
+    assert settings({}).address() == "127.0.0.1"
+
+
+def test_hollow_edges_differ_in_name_and_folder(tmp_path: Path) -> None:
+    hollow = HollowSettings(cloud="cloud", count=3, node_name_prefix="h", data_dir=tmp_path)
+    edges = list(hollow.edges())
+    assert [edge.node_name for edge in edges] == ["h-0", "h-1", "h-2"]
+    assert [edge.data_dir for edge in edges] == [tmp_path / f"h-{n}" for n in range(3)]
+    assert {edge.runtime for edge in edges} == {RuntimeName.HOLLOW}
+    assert {edge.cloud for edge in edges} == {"cloud"}
