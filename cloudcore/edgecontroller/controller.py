@@ -16,7 +16,7 @@ from common.beehive.context import MessageContext
 from common.clock import Clock
 from common.health import Health
 from common.metrics import MessageMetrics
-from common.names import GroupName, ModuleName
+from common.names import GroupName, ModuleName, NodeID
 
 
 class EdgeController:
@@ -47,7 +47,7 @@ class EdgeController:
         """
         context = context or ControllerContext()
         sender = Sender(bus, context, metrics)
-        state = ClusterState(locations)
+        self._state = state = ClusterState(locations)
         reader = ObjectReader(client, state)
         self._downstream = DownstreamController(client, state, sender, health)
         resync = Resync(state, reader, sender, self._downstream.synced)
@@ -58,6 +58,10 @@ class EdgeController:
     def synced(self) -> asyncio.Event:
         """Set when all first lists are complete."""
         return self._downstream.synced
+
+    def may_be_edge(self, node: NodeID) -> bool:
+        """Whether ``node`` is an edge node or, as far as is known, has no Node yet."""
+        return not self._state.is_foreign(node)
 
     async def run(self) -> None:
         """Serve until the mailbox is closed and all that it had accepted is answered."""

@@ -32,10 +32,11 @@ DEPLOYMENTS: Final = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 STEP_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.05
 
+# Kubernetes makes one dollar of two, so four of them are the shell's own process id.
 GREETER: Final = """
 while true; do
   text=$(cat "${CLOUDEDGE_VOLUME_GREETING:-/etc/greeting}/text")
-  echo "pid $$ says: $text (password of ${#PASSWORD} letters)"
+  echo "pid $$$$ says: $text (password of ${#PASSWORD} letters)"
   sleep 0.2
 done
 """

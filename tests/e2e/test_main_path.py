@@ -16,9 +16,10 @@ from deploy.devcluster.site import Edge, is_ready, log_lines, restarts, until
 from tests.e2e.conftest import Join, pod
 
 FOREVER = "while true; do sleep 0.1; done"
+# Kubernetes makes one dollar of two, so four of them are the shell's own process id.
 READ_GREETING = """
 while true; do
-  echo "pid $$ reads $(cat "${CLOUDEDGE_VOLUME_GREETING:-/etc/greeting}/text")"
+  echo "pid $$$$ reads $(cat "${CLOUDEDGE_VOLUME_GREETING:-/etc/greeting}/text")"
   sleep 0.05
 done
 """

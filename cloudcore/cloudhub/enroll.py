@@ -1,0 +1,206 @@
+"""Enrolment over HTTPS: the authority's certificate, and certificates for nodes.
+
+=====================  =============================================================================
+``GET /ca.crt``        200: the authority's certificate, DER
+``GET /edge.crt``      body: PKCS#10 request, DER; headers ``NodeName`` and, without a client
+                       certificate, ``Authorization: Bearer <JWT>``. 200: the certificate, DER
+``GET /node/{name}``   200 ``Node found``, 404 ``Node not found``
+=====================  =============================================================================
+
+A plain token enrols only a name that has no Node and no certificate that is still good; a token
+that is bound to a node, or the node's own certificate, enrols that node in any case. Unlike
+KubeEdge's, the request's subject must be the node's, and every refusal says what to do.
+
+Source: KubeEdge cloud/pkg/cloudhub/servers/httpserver/server.go.
+"""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from cloudcore.cloudhub import tokens
+from cloudcore.cloudhub.ledger import Entry, Ledger
+from cloudcore.cloudhub.tokens import TokenError
+from cloudcore.kube import kinds
+from cloudcore.kube.client import KubeClient
+from common import pki
+from common.errors import CertificateError, RemoteError
+from common.metrics import MessageMetrics
+from common.names import NodeID
+
+logger = logging.getLogger(__name__)
+
+MAX_CSR_BYTES: Final = 64 * 1024
+MAX_HEADER_BYTES: Final = 8 * 1024
+KEEPALIVE_TIMEOUT_S: Final = 5.0
+
+_NODE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_MAX_NODE_NAME_CHARS: Final = 253
+_BEARER_PARTS: Final = 2
+
+
+class Refused(Exception):
+    """The request is answered with ``status`` and ``text``, which says what to do."""
+
+    def __init__(self, status: HTTPStatus, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.status, self.reason, self.text = status, reason, text
+
+
+class Enrollment:
+    """The handlers, and what they need."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        authority: pki.Authority,
+        metrics: MessageMetrics,
+        now: Callable[[], datetime],
+    ) -> None:
+        """Serve certificates of ``authority``; ``client`` tells which nodes there are."""
+        self._client, self._authority = client, authority
+        self._ledger, self._metrics, self._now = Ledger(client), metrics, now
+
+    def application(self) -> web.Application:
+        """Return the application for an HTTPS server."""
+        application = web.Application(
+            client_max_size=MAX_CSR_BYTES, middlewares=[self._answer_refusals]
+        )
+        application.router.add_get("/ca.crt", self._ca)
+        application.router.add_get("/edge.crt", self._certificate)
+        application.router.add_get("/node/{name}", self._node)
+        return application
+
+    async def _ca(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._authority.der)
+
+    async def _node(self, request: web.Request) -> web.Response:
+        if await self._has_node(_node_name(request.match_info["name"])):
+            return web.Response(text="Node found")
+        return web.Response(status=HTTPStatus.NOT_FOUND, text="Node not found")
+
+    async def _certificate(self, request: web.Request) -> web.Response:
+        node = _node_name(request.headers.get("NodeName", ""))
+        is_known = self._authenticate(request, node)
+        csr = await request.read()
+        issued = self._sign(csr, node)
+        seen = await self._ledger.find(node)
+        if not is_known:
+            await self._require_free_name(node, seen)
+        await self._ledger.record(node, issued, seen)
+        logger.info(
+            "certificate issued",
+            extra={"node": node, "serial": f"{issued.serial:x}", "until": issued.not_after},
+        )
+        return web.Response(body=issued.der)
+
+    def _authenticate(self, request: web.Request, node: NodeID) -> bool:
+        """Return whether the requester is known to be ``node``, or may only take a free name.
+
+        Raises:
+            Refused: it may do neither.
+        """
+        transport = request.transport
+        certificate = transport.get_extra_info("peercert") if transport is not None else None
+        if certificate:
+            if pki.node_of_certificate(certificate) == node:
+                return True
+            raise Refused(
+                HTTPStatus.UNAUTHORIZED, "wrong_certificate", f"the certificate is not {node}'s"
+            )
+        scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not presented:
+            raise Refused(
+                HTTPStatus.UNAUTHORIZED,
+                "no_token",
+                "a join token is needed: make one with `cloudcore token create`",
+            )
+        try:
+            grant = tokens.check_token(self._authority, presented.strip(), self._now())
+        except TokenError as error:
+            raise Refused(HTTPStatus.UNAUTHORIZED, "token", str(error)) from error
+        if grant.node not in (None, node):
+            raise Refused(
+                HTTPStatus.UNAUTHORIZED, "token", f"the token is bound to {grant.node}, not {node}"
+            )
+        return grant.node == node
+
+    def _sign(self, csr: bytes, node: NodeID) -> pki.Issued:
+        try:
+            return pki.issue_node(self._authority, csr, node, self._now())
+        except CertificateError as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, "csr", str(error)) from error
+
+    async def _require_free_name(self, node: NodeID, seen: Entry | None) -> None:
+        """Refuse a plain token for a name that somebody has.
+
+        Raises:
+            Refused: the Node exists, or a certificate of that name is still good.
+        """
+        if seen is not None and seen.not_after > self._now():
+            why = f"{node} is already enrolled (its certificate is good until {seen.not_after})"
+        elif await self._has_node(node):
+            why = f"the Node {node} exists"
+        else:
+            return
+        raise Refused(
+            HTTPStatus.FORBIDDEN,
+            "name_taken",
+            f"{why}: if this machine takes its place, use a token that is bound to it:"
+            f" `cloudcore token create --node-name {node}`",
+        )
+
+    async def _has_node(self, node: NodeID) -> bool:
+        try:
+            await self._client.get(kinds.NODES.path(name=node))
+        except RemoteError as error:
+            if error.status.is_not_found:
+                return False
+            raise
+        return True
+
+    @web.middleware
+    async def _answer_refusals(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Refused as refused:
+            return self._refuse(request, refused)
+        except RemoteError as error:
+            code = HTTPStatus.CONFLICT if error.status.is_conflict else HTTPStatus.BAD_GATEWAY
+            text = f"the API server says: {error.status.message}"
+            return self._refuse(request, Refused(code, "api_server", text))
+
+    def _refuse(self, request: web.Request, refused: Refused) -> web.Response:
+        self._metrics.refused.labels(f"enroll_{refused.reason}").inc()
+        logger.warning(
+            "enrolment refused",
+            extra={
+                "address": request.remote,
+                "node": request.headers.get("NodeName", "")[:_MAX_NODE_NAME_CHARS],
+                "reason": refused.reason,
+                "detail": refused.text,
+            },
+        )
+        return web.Response(status=refused.status, text=f"{refused.text}\n")
+
+
+def _node_name(text: str) -> NodeID:
+    """Return ``text`` as the name of a Node.
+
+    Raises:
+        Refused: no Node can have that name.
+    """
+    if len(text) > _MAX_NODE_NAME_CHARS or _NODE_NAME.fullmatch(text) is None:
+        raise Refused(
+            HTTPStatus.BAD_REQUEST,
+            "node_name",
+            "the header NodeName must be a Node's name: small letters, digits, '-' and '.'",
+        )
+    return NodeID(text)

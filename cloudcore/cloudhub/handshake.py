@@ -1,0 +1,97 @@
+"""Who may open a connection: a pure judgement of the WebSocket handshake.
+
+Unlike KubeEdge's, whose refused connections stay open and dead, every refusal is an HTTP response
+that says why and what to do (cloud/pkg/cloudhub/handler/message_handler.go, HandleConnection).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from common.names import EDGE_NODE_LABEL, NodeID, PeerProtocol, node_user
+
+CONNECTION_USE_HEADER: Final = "ConnectionUse"
+NODE_ID_HEADER: Final = "node_id"
+_USE: Final = "msg"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a connection or a request is refused."""
+
+    status: HTTPStatus
+    reason: str
+    """The counter's label."""
+
+    text: str
+    """For whoever runs the edge: what is wrong, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """A client that asks for a connection."""
+
+    certificate_node: NodeID | None
+    """The node in its certificate; None where that is not a node's."""
+
+    node_ids: Sequence[str]
+    """All values of the header ``node_id``."""
+
+    uses: Sequence[str]
+    """All values of ``ConnectionUse``: KubeEdge's edge adds one with each attempt to connect."""
+
+    is_connected: bool
+    """The node has a connection, which this one will replace."""
+
+
+def judge(handshake: Handshake, *, is_edge: bool, has_room: bool) -> Refusal | None:
+    """Return why ``handshake`` is refused, or None.
+
+    Args:
+        handshake: what the client showed.
+        is_edge: its node has the edge label, or is not registered yet.
+        has_room: the hub has fewer nodes than it may have.
+    """
+    node = handshake.certificate_node
+    if node is None:
+        return Refusal(
+            HTTPStatus.FORBIDDEN,
+            "not_a_node",
+            "the client certificate is not a node's: its subject must be O=system:nodes,"
+            f" CN={node_user(NodeID('NAME'))}. Enrol this edge again with a new token.",
+        )
+    if set(handshake.node_ids) != {node}:
+        return Refusal(
+            HTTPStatus.FORBIDDEN,
+            "node_id_mismatch",
+            f"the certificate is that of node {node}, so the header {NODE_ID_HEADER} must say"
+            " the same. Use this node's name, or enrol the edge under the other one.",
+        )
+    if set(handshake.uses) != {_USE}:
+        return Refusal(
+            HTTPStatus.BAD_REQUEST,
+            "connection_use",
+            f"the header {CONNECTION_USE_HEADER}: {_USE} is required.",
+        )
+    if not is_edge:
+        return Refusal(
+            HTTPStatus.FORBIDDEN,
+            "not_an_edge_node",
+            f"Node {node} exists without the label {EDGE_NODE_LABEL}. If it is to be an edge"
+            f" node: kubectl label node {node} {EDGE_NODE_LABEL}=",
+        )
+    if not has_room and not handshake.is_connected:
+        return Refusal(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "node_limit",
+            "this cloudcore has as many nodes as it may have. Raise its --node-limit, or connect"
+            " to another one.",
+        )
+    return None
+
+
+def select_protocol(offered: Sequence[str]) -> PeerProtocol:
+    """Return our own protocol where the client offers it; KubeEdge's edges offer none."""
+    own = PeerProtocol.CLOUDEDGE_V1
+    return own if own in offered else PeerProtocol.KUBEEDGE

@@ -1,0 +1,140 @@
+"""What happens to a message that a node sent: a pure judgement that the session carries out."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from cloudcore.cloudhub.authorize import Locations, authorize
+from common import wire
+from common.beehive.message import NULL, Header, Message, Route, raw, refusal, reply
+from common.errors import UnknownOperationError, WireError
+from common.names import GroupName, ModuleName, NodeID, Operation, ResourceType
+from common.status import Status, StatusError, failure
+
+MAX_ID_CHARS: Final = 128
+MAX_RESOURCE_CHARS: Final = 1024
+
+MEMBERSHIP_RESOURCE: Final = "membership/detail"
+
+# Modules of KubeEdge's edge that this cloud has no counterpart for. What they send is dropped and
+# not refused: nobody there waits for a refusal, and their group would be needed to deliver one.
+_UNSERVED_SOURCES: Final = frozenset(
+    {"twin", "devicetwin", "bus", "eventbus", "servicebus", "metaserver", "taskmanager"}
+)
+_UNSERVED_GROUPS: Final = frozenset({"twin", "user", "bus", "taskmanager", "dynamiccontroller"})
+_UNSERVED_OPERATIONS: Final = frozenset(
+    {
+        Operation.UPLOAD,
+        Operation.UPGRADE,
+        Operation.PREPULL,
+        Operation.UPDATE_NODE_ACTION_STATUS,
+        Operation.UNHOLD_UPGRADE,
+    }
+)
+
+# Writes, and whatever concerns leases, are answered by {"Object": ..., "Err": ...}.
+_WRAPPED: Final = frozenset(
+    {
+        (Operation.INSERT, ResourceType.NODE),
+        (Operation.INSERT, ResourceType.POD),
+        (Operation.PATCH, ResourceType.NODE_PATCH),
+        (Operation.PATCH, ResourceType.POD_PATCH),
+        (Operation.QUERY, ResourceType.LEASE),
+        (Operation.INSERT, ResourceType.LEASE),
+        (Operation.UPDATE, ResourceType.LEASE),
+    }
+)
+
+
+class Intake(Enum):
+    """What a session does with a message."""
+
+    KEEPALIVE = auto()
+    ACK = auto()
+    FAULT = auto()
+    """The edge could not do what it was told; it will be told again."""
+
+    MEMBERSHIP = auto()
+    UNSERVED = auto()
+    FORWARD = auto()
+    REFUSE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judgement; ``status`` is there only with ``Intake.REFUSE``."""
+
+    intake: Intake
+    status: Status | None = None
+
+
+def check_envelope(message: Message) -> None:
+    """Refuse an envelope that nobody could answer or that costs more than it says.
+
+    Raises:
+        WireError: the id is missing or too long, or the resource is too long.
+    """
+    if not 0 < len(message.msg_id) <= MAX_ID_CHARS:
+        raise WireError(f"header.msg_id must have 1 to {MAX_ID_CHARS} characters")
+    if len(message.resource) > MAX_RESOURCE_CHARS:
+        raise WireError(f"route.resource may have {MAX_RESOURCE_CHARS} characters")
+
+
+def judge(node: NodeID, message: Message, locations: Locations) -> Verdict:
+    """Return what to do with ``message``, whose envelope is sound."""
+    match message.operation:
+        case Operation.KEEPALIVE:
+            return Verdict(Intake.KEEPALIVE)
+        case Operation.RESPONSE:
+            return Verdict(Intake.ACK)
+        case Operation.ERROR:
+            return Verdict(Intake.FAULT)
+    route = message.route
+    if route.resource == MEMBERSHIP_RESOURCE:
+        return Verdict(Intake.MEMBERSHIP)
+    if (
+        route.source in _UNSERVED_SOURCES
+        or route.group in _UNSERVED_GROUPS
+        or route.operation in _UNSERVED_OPERATIONS
+    ):
+        return Verdict(Intake.UNSERVED)
+    status = authorize(node, message, locations)
+    return Verdict(Intake.FORWARD) if status is None else Verdict(Intake.REFUSE, status)
+
+
+def is_answered(message: Message) -> bool:
+    """Whether the sender of ``message`` gets a response on the wire; of an event it gets none."""
+    return _type(message) != ResourceType.EVENT
+
+
+def refuse(request: Message, status: Status) -> Message:
+    """Return the response that says ``status`` in the form that the sender of ``request`` reads."""
+    source, group = ModuleName.EDGE_CONTROLLER, GroupName.RESOURCE
+    if (request.operation, _type(request)) not in _WRAPPED:
+        return refusal(request, status, source=source, group=group)
+    content = raw(wire.ObjectResponse(NULL, StatusError(status)))
+    return reply(request, content, source=source, group=group)
+
+
+def refuse_operation(error: UnknownOperationError) -> Message | None:
+    """Return the response to a message whose verb does not exist.
+
+    None where the message has no id that could be answered.
+    """
+    if not 0 < len(error.msg_id) <= MAX_ID_CHARS or len(error.resource) > MAX_RESOURCE_CHARS:
+        return None
+    # Some verb must stand in the request; a response does not repeat it.
+    request = Message(Header(error.msg_id), Route(Operation.NULL, resource=error.resource))
+    return refuse(request, failure(405, str(error)))
+
+
+def confirm_membership(request: Message) -> Message:
+    """Return what keeps KubeEdge's device twin from asking again every minute.
+
+    Source: KubeEdge edge/pkg/devicetwin (any message of group twin with the parent id confirms).
+    """
+    return reply(request, source="devicecontroller", group="twin")
+
+
+def _type(message: Message) -> str:
+    return message.resource.partition("/")[2].partition("/")[0]
