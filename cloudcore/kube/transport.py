@@ -17,6 +17,7 @@ from typing import Any, Final
 from urllib.request import getproxies
 
 import aiohttp
+import yaml
 import yarl
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import Configuration
@@ -32,6 +33,17 @@ _JSON: Final = "application/json"
 # These functions of the library carry no types.
 _load_kubeconfig: Any = kube_config.load_kube_config
 _load_in_cluster: Any = kube_config.load_incluster_config
+
+# What the library lets out for a file that is not there, no YAML, or another thing altogether.
+_UNREADABLE: Final = (
+    kube_config.ConfigException,
+    yaml.YAMLError,
+    AttributeError,
+    KeyError,
+    OSError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +100,7 @@ class Transport:
         try:
             await self._load_credentials()
             self._sessions = _Sessions(self._configuration)
-        except (kube_config.ConfigException, OSError, ValueError) as error:
+        except _UNREADABLE as error:
             where = self._kubeconfig or "in-cluster configuration"
             raise ConfigError([f"{where}: {error}"]) from error
         self._session = self._sessions.open()
@@ -172,7 +184,11 @@ class Transport:
             if self._generation != generation:
                 return
             self._generation += 1
-            await self._load_credentials()
+            try:
+                await self._load_credentials()
+            except _UNREADABLE as error:
+                status = failure(401, f"credentials are refused, and there are no others: {error}")
+                raise RemoteError(status) from error
             if self._configuration.cert_file and self._sessions is not None:
                 context: ssl.SSLContext = self._sessions.ssl_context
                 context.load_cert_chain(self._configuration.cert_file, self._configuration.key_file)
@@ -200,7 +216,7 @@ class _Translated:
         match error:
             case TimeoutError():
                 status = failure(504, "the API server did not answer in time")
-            case aiohttp.ClientError() | OSError() | kube_config.ConfigException():
+            case aiohttp.ClientError() | OSError():
                 status = failure(503, f"the API server cannot be reached: {error}")
             case _:
                 return
