@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.devcluster.api import DEFAULT_WAIT_S, Object, WaitError
-from deploy.devcluster.daemons import CloudCore, EdgeCore
+from deploy.devcluster.daemons import CloudCore, Daemon, EdgeCore
 from deploy.devcluster.link import Link
 
 _POLL_S: Final = 0.05
@@ -107,3 +107,18 @@ def restarts(pod: Object) -> int:
     """Return how often the pod's first container was started again."""
     statuses = pod.get("status", {}).get("containerStatuses", [])
     return int(statuses[0]["restartCount"]) if statuses else 0
+
+
+async def until_metric(
+    daemon: Daemon, name: str, value: float, *, timeout_s: float = DEFAULT_WAIT_S
+) -> None:
+    """Return as soon as the metric ``name`` of ``daemon`` is ``value``.
+
+    Raises:
+        WaitError: it was not within ``timeout_s`` seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    while (found := await daemon.metric(name)) != value:
+        if time.monotonic() > deadline:
+            raise WaitError(f"not within {timeout_s:g} s: {name} is {found:g}, not {value:g}")
+        await asyncio.sleep(_POLL_S)

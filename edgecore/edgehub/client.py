@@ -50,7 +50,7 @@ PROJECT_ID: Final = "e632aba927ea4ac2b575ec1603d56f10"
 PROVEN_AFTER_S: Final = 30.0
 """A connection that lived this long has proved that connecting works: the next pause is short."""
 
-_BACKOFF: Final = BackoffPolicy(first_s=0.5, cap_s=30.0, jitter=0.6)
+_BACKOFF: Final = BackoffPolicy(first_s=0.5, cap_s=10.0, jitter=0.6)
 _FLUSH_S: Final = 2.0
 _BATCH: Final = 64
 

@@ -7,10 +7,12 @@ is cut by a proxy for longer than that period.
 import pytest
 
 from deploy.devcluster.api import Api, Object
-from deploy.devcluster.site import is_ready, restarts
+from deploy.devcluster.daemons import CloudCore
+from deploy.devcluster.site import is_ready, restarts, until_metric
 from tests.e2e.conftest import Join, pod
 
 GIVEN_UP_S = 90.0  # the grace period of 50 s, and the controller's own pace
+RECONNECTED_S = 20.0
 CONVERGED_S = 10.0
 
 
@@ -20,7 +22,7 @@ def conditions(found: Object) -> dict[str, str]:
 
 @pytest.mark.timeout(240)
 async def test_a_node_that_was_given_up_is_ready_again_soon_after_its_return(
-    api: Api, join: Join, namespace: str
+    api: Api, cloud: CloudCore, join: Join, namespace: str
 ) -> None:
     edge = await join()
     pods = f"/api/v1/namespaces/{namespace}/pods"
@@ -41,6 +43,7 @@ async def test_a_node_that_was_given_up_is_ready_again_soon_after_its_return(
         timeout_s=GIVEN_UP_S,
     )
     edge.mend()
+    await until_metric(cloud, "cloudcore_connected_nodes", 1, timeout_s=RECONNECTED_S)
     await api.wait(
         node,
         lambda n: n is not None and is_ready(n),
