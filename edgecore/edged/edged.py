@@ -38,7 +38,7 @@ from edgecore.edged.nodeagent import Machine, NodeAgent
 from edgecore.edged.objects import Ref
 from edgecore.edged.podview import Object, key_of, spec_of, uid_of
 from edgecore.edged.podworker import PodServices, PodWorker
-from edgecore.edged.requests import Link, Requests
+from edgecore.edged.requests import Answer, Link, Requests
 from edgecore.edged.runtime.base import PodObservation, Runtime
 
 logger = logging.getLogger(__name__)
@@ -177,23 +177,33 @@ class Edged:
         return since_s is None or self._clock.monotonic() - since_s < STUCK_AFTER_S
 
     async def _load(self) -> None:
-        """Take the stored pods, then end what the runtime has and the store does not."""
+        """Take the stored pods; then end what the runtime has and the store does not.
+
+        The latter only once the store is known to lack nothing: after it was lost or damaged,
+        what runs is left alone until the cloud has said what there is.
+        """
         resource = build_resource("", CLUSTER_SCOPE, ResourceType.POD, edge_site=True)
         backoff = Backoff(_LIST_RETRY)
         while True:
-            answer = await self._requests.ask(Operation.QUERY, resource)
-            if answer.ok and isinstance(answer.value, list):
+            if self._take_stored(await self._requests.ask(Operation.QUERY, resource)):
                 break
-            logger.warning("the stored pods cannot be listed: what runs is left alone")
             await asyncio.sleep(backoff.next_s())
-        for pod in answer.value:
-            if uid_of(pod) not in self._pods and uid_of(pod) not in self._deleted:
-                self._take_pod(pod)
         for observed in await self._runtime.list_pods():
             if observed.uid not in self._pods:
                 self._end_orphan(observed)
         self._is_loaded = True
         self._deleted.clear()
+
+    def _take_stored(self, answer: Answer) -> bool:
+        """Take the pods of a list; return whether that is all there are."""
+        items = answer.obj.get("items")
+        if not isinstance(items, list):
+            logger.warning("the stored pods cannot be listed: what runs is left alone")
+            return False
+        for pod in items:
+            if uid_of(pod) not in self._pods and uid_of(pod) not in self._deleted:
+                self._take_pod(pod)
+        return answer.obj.get("complete") is True
 
     def _end_orphan(self, observed: PodObservation) -> None:
         extra = {"pod": f"{observed.namespace}/{observed.name}", "uid": observed.uid}

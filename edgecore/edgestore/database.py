@@ -14,6 +14,7 @@ from typing import Any, Final
 from common.errors import StoreError
 from edgecore.edgestore.opening import connect, open_sound, store_error
 from edgecore.edgestore.records import (
+    COMPLETE_STATE,
     MAX_TOMBSTONES,
     Bury,
     Exhume,
@@ -161,6 +162,7 @@ class Database:
             if damaged:
                 with _transaction(connection):
                     connection.executemany(_REMOVE, [(key,) for key in damaged])
+                    _execute(connection, SetState(COMPLETE_STATE, ""))
         except sqlite3.Error as error:
             raise store_error(self.path, error) from error
         for key in damaged:

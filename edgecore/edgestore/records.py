@@ -7,6 +7,9 @@ from typing import Final
 MAX_TOMBSTONES: Final = 2000
 """Ended objects that are remembered. A message is not late by more than that many deletions."""
 
+COMPLETE_STATE: Final = "complete"
+"""Key of the state that says whether the cloud has confirmed that nothing is missing."""
+
 MAX_VERSION: Final = 2**63 - 1
 """The largest resource version: etcd's revision is a signed 64-bit number, and so is SQLite's."""
 

@@ -9,10 +9,20 @@ from types import TracebackType
 from typing import Final, TypeVar
 
 from edgecore.edgestore.database import Database
-from edgecore.edgestore.records import Bury, Index, Put, SetState, StoredObject, Write
+from edgecore.edgestore.records import (
+    COMPLETE_STATE,
+    Bury,
+    Index,
+    Put,
+    SetState,
+    StoredObject,
+    Write,
+)
 from edgecore.edgestore.writer import Writer
 
 FILE_NAME: Final = "edge-store.db"
+
+_YES: Final = "yes"
 
 T = TypeVar("T")
 
@@ -48,8 +58,11 @@ class EdgeStore:
         self._threads = StoreThreads() if threads is None else threads
         self._has_own_threads = threads is None
         self.index = Index()
-        self.is_incomplete = False
-        """Something was damaged and is gone. The cloud has to be asked for everything."""
+        self.was_damaged = False
+        """Something was damaged and is gone: found when the file was opened."""
+        self.is_complete = False
+        """Whether the cloud has confirmed, at some time, that this is all there is, and nothing
+        was lost since. Until then what is missing here may exist: nothing follows from that."""
 
     async def __aenter__(self) -> "EdgeStore":
         """Open and check the file, and load the index.
@@ -58,7 +71,8 @@ class EdgeStore:
             StoreError: it cannot be used; the text says what to do.
         """
         try:
-            self.is_incomplete = await self._read(self._database.open)
+            self.was_damaged = await self._read(self._database.open)
+            self.is_complete = await self.state(COMPLETE_STATE) == _YES
             for stored in await self._read(self._database.identities):
                 self.index.note(Put(stored))
             for tombstone in await self._read(self._database.tombstones):
@@ -128,6 +142,15 @@ class EdgeStore:
             StoreError: as ``apply``.
         """
         await self.apply([SetState(key, value)])
+
+    async def confirm_complete(self) -> None:
+        """Note, durably, that the cloud holds nothing for this edge that is not stored.
+
+        Raises:
+            StoreError: as ``apply``.
+        """
+        await self.set_state(COMPLETE_STATE, _YES)
+        self.is_complete = True
 
     async def _read(self, read: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads.reader, read)

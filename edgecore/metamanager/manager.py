@@ -71,6 +71,13 @@ class Link(msgspec.Struct, frozen=True):
     protocol: PeerProtocol = PeerProtocol.KUBEEDGE
 
 
+class Difference(msgspec.Struct, frozen=True):
+    """Answer to an inventory: how many objects the cloud sends, and how many it takes back."""
+
+    updated: int = 0
+    deleted: int = 0
+
+
 class MetaManager:
     """Keep what the cloud says, acknowledge what is durable, answer what this node asks."""
 
@@ -234,15 +241,21 @@ class MetaManager:
         if self._is_connected:
             if link.protocol is PeerProtocol.CLOUDEDGE_V1:
                 tasks.create_task(self._send_inventory(self._connection), name="inventory")
-            elif self._store.is_incomplete:
+            elif self._store.was_damaged:
                 logger.warning(
                     "the edge-store was damaged, and this cloud cannot be asked for everything:"
                     " delete the Node's ObjectSyncs there, or change the objects"
                 )
+            elif not self._store.is_complete:
+                await self._store.confirm_complete()  # a new edge, which this cloud tells all
         await self._send(ModuleName.EDGED, message)
 
     async def _send_inventory(self, connection: int) -> None:
-        """Say what this edge has until the cloud has answered or the connection is another one."""
+        """Say what this edge has until it is in step, or the connection is another one.
+
+        Where it is not known that the store lacks nothing, it is asked again until there was no
+        difference: what an answer announces may still be on its way.
+        """
         backoff = Backoff(_INVENTORY_RETRY)
         while connection == self._connection:
             resource = build_resource(
@@ -253,16 +266,30 @@ class MetaManager:
             )
             answer = await self._ask_cloud(request, INVENTORY_S)
             status = status_of(answer.content)
-            if status is None:
-                if is_from_cloud(answer):
-                    await self._acknowledge(answer)
-                logger.info(
-                    "in step with the cloud",
-                    extra={"answer": bytes(answer.content)[:64].decode(errors="replace")},
-                )
+            if status is not None:
+                logger.warning("the inventory was not answered", extra={"status": status.message})
+            elif await self._is_in_step(answer):
                 return
-            logger.warning("the inventory was not answered", extra={"status": status.message})
             await asyncio.sleep(backoff.next_s())
+
+    async def _is_in_step(self, answer: Message) -> bool:
+        """Note what the cloud says to an inventory; return whether that is enough."""
+        if is_from_cloud(answer):
+            await self._acknowledge(answer)
+        try:
+            difference = loads_as(answer.content, Difference)
+            if not self._store.is_complete:
+                if difference != Difference():
+                    return False
+                await self._store.confirm_complete()
+        except (WireError, StoreError) as error:
+            logger.warning("the inventory came to nothing", extra={"error": str(error)})
+            return False
+        logger.info(
+            "in step with the cloud",
+            extra={"updated": difference.updated, "deleted": difference.deleted},
+        )
+        return True
 
     def _inventory(self) -> dict[str, list[list[str]]]:
         objects = []

@@ -130,7 +130,9 @@ class Queries:
 
     async def _list(self, resource_type: str) -> Answer:
         values = [stored.value for stored in await self._store.list_type(resource_type)]
-        return Answer(msgspec.Raw(b"[" + b",".join(values) + b"]"))
+        complete = b"true" if self._store.is_complete else b"false"
+        items = b",".join(values)
+        return Answer(msgspec.Raw(b'{"complete":%b,"items":[%b]}' % (complete, items)))
 
     async def _token(self, request: Message, tasks: asyncio.TaskGroup) -> Answer:
         key = token_key(request.resource, request.data())

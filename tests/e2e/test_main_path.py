@@ -215,6 +215,26 @@ async def test_a_deletion_while_the_edge_is_offline_is_carried_out_on_its_return
     await until(lambda: not edge.daemon.stored("configmap"), "nor a ConfigMap that none names")
 
 
+async def test_a_damaged_edge_store_is_filled_again_and_no_container_is_touched(
+    api: Api, join: Join, namespace: str
+) -> None:
+    edge = await join()
+    pods, configmaps = paths(namespace)
+    await api.create(configmaps, greeting("kept"))
+    await api.create(pods, reader("web", edge.daemon.node))
+    found = await ready(api, pods, "web")
+    pid = pid_of(await prints(edge, found, "kept"))
+    held = edge.daemon.stored("pod")
+    await edge.daemon.stop()
+    (edge.daemon.data_dir / "edge-store.db").write_bytes(b"not a database" * 1000)
+    await edge.daemon.start()
+    await until(lambda: edge.daemon.stored("pod").keys() == held.keys(), "the pod is stored again")
+    # That it is served again shows that edged has taken the pod up.
+    await api.patch(f"{configmaps}/greeting", {"data": {"text": "still kept"}})
+    assert pid_of(await prints(edge, found, "still kept")) == pid
+    assert restarts(await ready(api, pods, "web")) == 0
+
+
 async def test_two_edges_never_see_each_others_secrets(
     api: Api, join: Join, namespace: str
 ) -> None:

@@ -238,6 +238,28 @@ async def test_a_store_that_cannot_be_read_is_no_reason_to_end_anything(tmp_path
         assert container_id(world) == before
 
 
+async def test_what_a_store_that_may_lack_something_does_not_list_goes_on_running(
+    tmp_path: Path,
+) -> None:
+    async with edge(tmp_path, processes(tmp_path)) as world:
+        await world.put(pod_object("web"))
+        await world.put(pod_object("lost"))
+        await world.until(lambda: running(world) and running(world, "lost"))
+        web, lost = world.objects["default/pod/web"], world.objects["default/pod/lost"]
+        before = container_id(world), container_id(world, "lost")
+    async with edge(tmp_path, processes(tmp_path)) as world:
+        world.is_complete, world.stored = False, [web]
+        await world.until(lambda: len(world.asked("query", "null/pod")) == 2)
+        world.stored = [web, lost]
+        await world.put(web)
+        await world.put(lost)
+        world.is_complete = True
+        await world.until(lambda: len(world.asked("query", "null/pod")) == 3)
+        await world.put(pod_object("other"))
+        await world.until(lambda: running(world, "other"))
+        assert (container_id(world), container_id(world, "lost")) == before
+
+
 async def test_a_deletion_while_the_edge_was_away_is_carried_out_on_return(tmp_path: Path) -> None:
     async with edge(tmp_path, processes(tmp_path)) as world:
         await world.put(pod_object("web"))

@@ -102,6 +102,8 @@ class World:
         """By resource, as ``default/pod/web``: what the API server has."""
         self.stored: list[dict[str, Any]] = []
         """The pods that the edge-store lists."""
+        self.is_complete = True
+        """Whether the edge-store is known to lack nothing."""
         self.requests: list[Message] = []
         self.refuse: Callable[[Message], Status | None] = lambda _: None
         self.hold: Callable[[Message], bool] = lambda _: False
@@ -189,7 +191,8 @@ class World:
 
     def _answer(self, request: Message) -> Message:
         if request.resource == "null/pod":
-            return reply(request, raw(self.stored))
+            listed = {"complete": self.is_complete, "items": self.stored}
+            return reply(request, raw(listed))
         if status := self.refuse(request):
             return refusal(request, status)
         resource = parse_resource(request.resource, edge_site=True)

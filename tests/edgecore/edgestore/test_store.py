@@ -19,14 +19,15 @@ async def test_what_was_applied_is_there_after_a_restart(tmp_path: Path) -> None
     async with EdgeStore(tmp_path) as store:
         await store.apply([Put(one), Bury(Tombstone("u0", KEY, 2, final=True))])
         assert store.index.entry(KEY) == Entry("u1", 3)
-        await store.set_state("node", "uid-1")
+        assert not store.is_complete
+        await store.confirm_complete()
     async with EdgeStore(tmp_path) as store:
-        assert not store.is_incomplete
+        assert not store.was_damaged
+        assert store.is_complete
         assert store.index.entry(KEY) == Entry("u1", 3)
         assert store.index.tombstone("u0") == Tombstone("u0", KEY, 2, final=True)
         assert await store.get(KEY) == one
         assert await store.list_type("configmap") == [one]
-        assert await store.state("node") == "uid-1"
         await store.apply([])
         await store.apply([Remove(KEY)])
         assert await store.get(KEY) is None
@@ -54,7 +55,8 @@ async def test_a_failed_write_is_not_indexed(tmp_path: Path) -> None:
 async def test_a_damaged_file_is_replaced_and_the_loss_is_told(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"nonsense" * 999)
     async with EdgeStore(tmp_path) as store:
-        assert store.is_incomplete
+        assert store.was_damaged
+        assert not store.is_complete
         assert not store.index.entries
 
 

@@ -196,9 +196,11 @@ async def test_pods_are_known_here_or_nowhere(cloud: Cloud, store: EdgeStore) ->
 async def test_a_question_without_a_name_is_answered_by_a_list(
     cloud: Cloud, store: EdgeStore
 ) -> None:
-    assert bytes((await cloud.get("null/pod")).content) == b"[]"
+    assert loads((await cloud.get("null/pod")).content) == {"complete": False, "items": []}
     await store.apply([Put(stored(f"default/pod/{n}", value=b'{"n":%d}' % n)) for n in range(3)])
-    assert loads((await cloud.get("null/pod")).content) == [{"n": 0}, {"n": 1}, {"n": 2}]
+    await store.confirm_complete()
+    items = [{"n": 0}, {"n": 1}, {"n": 2}]
+    assert loads((await cloud.get("null/pod")).content) == {"complete": True, "items": items}
 
 
 async def test_a_volume_is_asked_for_each_time_and_stored_for_bad_days(cloud: Cloud) -> None:
