@@ -14,9 +14,13 @@ KubeEdge's, the request's subject must be the node's, and every refusal says wha
 Source: KubeEdge cloud/pkg/cloudhub/servers/httpserver/server.go.
 """
 
+import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from http import HTTPStatus
 from typing import Final
@@ -24,6 +28,7 @@ from typing import Final
 from aiohttp import web
 
 from cloudcore.cloudhub import tokens
+from cloudcore.cloudhub.acceptor import AcceptLimits, Acceptor, Listener
 from cloudcore.cloudhub.ledger import Entry, Ledger
 from cloudcore.cloudhub.tokens import TokenError
 from cloudcore.kube import kinds
@@ -38,6 +43,7 @@ logger = logging.getLogger(__name__)
 MAX_CSR_BYTES: Final = 64 * 1024
 MAX_HEADER_BYTES: Final = 8 * 1024
 KEEPALIVE_TIMEOUT_S: Final = 5.0
+LIMITS: Final = AcceptLimits(handshakes=16, connections=128, lifetime_s=60.0)
 
 _NODE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _MAX_NODE_NAME_CHARS: Final = 253
@@ -75,6 +81,38 @@ class Enrollment:
         application.router.add_get("/edge.crt", self._certificate)
         application.router.add_get("/node/{name}", self._node)
         return application
+
+    @asynccontextmanager
+    async def served(
+        self, sockets: Sequence[socket.socket], context: ssl.SSLContext
+    ) -> AsyncIterator[None]:
+        """Serve on ``sockets``, which are listening and non-blocking, while the context lasts.
+
+        Args:
+            sockets: closed at the end.
+            context: TLS; a client's certificate is optional.
+        """
+        runner = web.AppRunner(
+            self.application(),
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_TIMEOUT_S,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+        )
+        await runner.setup()
+        server = runner.server
+        assert server is not None
+        listener = Listener("https", context, server, lambda: len(server.connections))
+        acceptor = Acceptor(sockets, listener, LIMITS, self._metrics)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(acceptor.run(), name="https server")
+                try:
+                    yield
+                finally:
+                    acceptor.close()
+        finally:
+            await runner.cleanup()
 
     async def _ca(self, _: web.Request) -> web.Response:
         return web.Response(body=self._authority.der)
