@@ -23,7 +23,8 @@ REQUEST_TIMEOUT_S: Final = 30.0
 """For one request with its answer, whatever is tried within."""
 
 WATCH_SILENCE_S: Final = 150.0
-"""The API server sends a bookmark about every minute: a watch silent for longer is half open."""
+"""Where anything happens in a cluster, the API server sends a bookmark about every minute: a watch
+that is silent for longer is taken to be half open."""
 
 MAX_LINE_BYTES: Final = 32 * 1024 * 1024
 """A watch event holds one object; etcd takes 1.5 MiB, in a form denser than JSON."""

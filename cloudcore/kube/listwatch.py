@@ -33,6 +33,9 @@ PAGE_LIMIT: Final = 500
 WATCH_TIMEOUT_S: Final = (300, 600)
 """A watch is ended by the API server after a time between these two, so that watches spread."""
 
+LONG_LIVED_S: Final = 30.0
+"""A watch that ended after this long was a sound one, even if there was nothing to tell."""
+
 _TOO_LARGE: Final = "Too large resource version"
 
 
@@ -155,19 +158,21 @@ class ListWatch:
         Order and delivery: events of one object come in the order of its versions. After a failure
         nothing is missed and nothing comes twice, except by a list.
         """
+        clock = asyncio.get_running_loop().time
         while True:
-            progressed = False
+            started_s, is_sound = clock(), False
             try:
                 step = self._watch() if self._version else self._list()
                 async with aclosing(step) as events:
                     async for event in events:
-                        progressed = True
+                        is_sound = True
                         self._backoff.reset()
                         yield event
+                is_sound = is_sound or clock() - started_s >= LONG_LIVED_S
             except RemoteError as error:
                 self._note(error.status)
-                progressed = False
-            if not progressed:  # failed, or ended without a word: never in a tight loop
+                is_sound = False
+            if not is_sound:  # failed, or ended at once without a word: never in a tight loop
                 await self._pause(self._backoff.next_s())
 
     async def list_all(self) -> list[RawObject]:
@@ -209,9 +214,13 @@ class ListWatch:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(timeout_s),
         }
-        async with aclosing(self._source.watch(self._kind.path(), params)) as lines:
-            async for line in lines:
-                yield self._event(_decode(line, _Event))
+        try:
+            async with aclosing(self._source.watch(self._kind.path(), params)) as lines:
+                async for line in lines:
+                    yield self._event(_decode(line, _Event))
+        except RemoteError as error:
+            if not _is_silence(error.status):
+                raise
 
     def _event(self, event: _Event) -> WatchEvent:
         if event.type == "ERROR":
@@ -232,8 +241,7 @@ class ListWatch:
 
     def _note(self, status: Status) -> None:
         """Draw the conclusion from a failure: must everything be listed again?"""
-        is_future = status.code == HTTPStatus.GATEWAY_TIMEOUT and _TOO_LARGE in status.message
-        if status.code == HTTPStatus.GONE or is_future:
+        if status.code == HTTPStatus.GONE or _TOO_LARGE in status.message:
             self._version = ""
             logger.info(
                 "the API server no longer has this version: listing again",
@@ -244,6 +252,11 @@ class ListWatch:
                 "list or watch failed",
                 extra={"kind": self._kind.kind, "code": status.code, "reason": status.message},
             )
+
+
+def _is_silence(status: Status) -> bool:
+    """Whether a watch said nothing for too long: half open, or nothing happens in the cluster."""
+    return status.code == HTTPStatus.GATEWAY_TIMEOUT and _TOO_LARGE not in status.message
 
 
 def _decode(body: bytes | msgspec.Raw, kind: type[T]) -> T:
