@@ -44,6 +44,18 @@ def paths(namespace: str) -> tuple[str, str]:
     return f"{base}/pods", f"{base}/configmaps"
 
 
+async def run_reader(
+    api: Api, edge: Edge, namespace: str, text: str, name: str = "web"
+) -> tuple[Object, int]:
+    """Run a pod that prints ``text`` from a ConfigMap; return it and the process that prints."""
+    pods, configmaps = paths(namespace)
+    if await api.get(f"{configmaps}/greeting") is None:
+        await api.create(configmaps, greeting(text))
+    await api.create(pods, reader(name, edge.daemon.node))
+    found = await ready(api, pods, name)
+    return found, pid_of(await prints(edge, found, text))
+
+
 async def ready(api: Api, pods: str, name: str, **timeout: float) -> Object:
     found = await api.wait(
         f"{pods}/{name}", lambda p: p is not None and is_ready(p), "the pod is Ready", **timeout
@@ -74,10 +86,8 @@ async def test_of_a_hundred_quick_updates_the_edge_ends_on_the_last(
     api: Api, join: Join, namespace: str
 ) -> None:
     edge = await join()
-    pods, configmaps = paths(namespace)
-    await api.create(configmaps, greeting("start"))
-    await api.create(pods, reader("web", edge.daemon.node))
-    found = await ready(api, pods, "web")
+    _, configmaps = paths(namespace)
+    found, _ = await run_reader(api, edge, namespace, "start")
     for number in range(100):
         await api.patch(f"{configmaps}/greeting", {"data": {"text": f"update {number}"}})
     await prints(edge, found, "update 99")
@@ -144,13 +154,9 @@ async def test_after_a_sigkill_with_the_cloud_down_the_edge_has_its_pods_and_tou
     api: Api, cloud: CloudCore, join: Join, namespace: str
 ) -> None:
     edge = await join()
-    pods, configmaps = paths(namespace)
-    await api.create(configmaps, greeting("from the store"))
-    await api.create(pods, reader("kept", edge.daemon.node))
-    await api.create(pods, reader("killed", edge.daemon.node))
-    kept, killed = await ready(api, pods, "kept"), await ready(api, pods, "killed")
-    kept_pid = pid_of(await prints(edge, kept, "from the store"))
-    killed_pid = pid_of(await prints(edge, killed, "from the store"))
+    pods, _ = paths(namespace)
+    kept, kept_pid = await run_reader(api, edge, namespace, "from the store", "kept")
+    killed, killed_pid = await run_reader(api, edge, namespace, "from the store", "killed")
 
     await cloud.stop()
     edge.daemon.kill()
@@ -181,10 +187,7 @@ async def test_a_restart_of_cloudcore_touches_nothing_that_runs(
 ) -> None:
     edge = await join()
     pods, configmaps = paths(namespace)
-    await api.create(configmaps, greeting("steady"))
-    await api.create(pods, reader("web", edge.daemon.node))
-    found = await ready(api, pods, "web")
-    pid = pid_of(await prints(edge, found, "steady"))
+    found, pid = await run_reader(api, edge, namespace, "steady")
     await cloud.restart()
     # That the edge is served again shows that it has reconnected and resynced.
     await api.patch(f"{configmaps}/greeting", {"data": {"text": "still steady"}})
@@ -197,20 +200,18 @@ async def test_a_deletion_while_the_edge_is_offline_is_carried_out_on_its_return
     api: Api, join: Join, namespace: str
 ) -> None:
     edge = await join()
-    pods, configmaps = paths(namespace)
-    await api.create(configmaps, greeting("bye"))
-    for name in ("graceful", "forced"):
-        await api.create(pods, reader(name, edge.daemon.node))
-    found = {name: await ready(api, pods, name) for name in ("graceful", "forced")}
-    pids = {name: pid_of(await prints(edge, p, "bye")) for name, p in found.items()}
+    pods, _ = paths(namespace)
+    pids = [
+        (await run_reader(api, edge, namespace, "bye", name))[1] for name in ("graceful", "forced")
+    ]
     edge.cut()
     await api.delete(f"{pods}/graceful")
     await api.delete(f"{pods}/forced", grace_s=0)
     assert await api.get(f"{pods}/forced") is None
-    assert all(map(is_alive, pids.values()))
+    assert all(map(is_alive, pids))
     edge.mend()
     await api.wait(f"{pods}/graceful", lambda p: p is None, "the pod is gone from the API")
-    await until(lambda: not any(map(is_alive, pids.values())), "the processes have ended")
+    await until(lambda: not any(map(is_alive, pids)), "the processes have ended")
     await until(lambda: not edge.daemon.stored("pod"), "the edge-store has no pod")
     await until(lambda: not edge.daemon.stored("configmap"), "nor a ConfigMap that none names")
 
@@ -220,10 +221,7 @@ async def test_a_damaged_edge_store_is_filled_again_and_no_container_is_touched(
 ) -> None:
     edge = await join()
     pods, configmaps = paths(namespace)
-    await api.create(configmaps, greeting("kept"))
-    await api.create(pods, reader("web", edge.daemon.node))
-    found = await ready(api, pods, "web")
-    pid = pid_of(await prints(edge, found, "kept"))
+    found, pid = await run_reader(api, edge, namespace, "kept")
     held = edge.daemon.stored("pod")
     await edge.daemon.stop()
     (edge.daemon.data_dir / "edge-store.db").write_bytes(b"not a database" * 1000)
@@ -274,10 +272,7 @@ async def test_a_pod_whose_process_dies_is_restarted_while_the_link_is_cut(
 ) -> None:
     edge = await join()
     pods, configmaps = paths(namespace)
-    await api.create(configmaps, greeting("offline"))
-    await api.create(pods, reader("web", edge.daemon.node))
-    found = await ready(api, pods, "web")
-    pid = pid_of(await prints(edge, found, "offline"))
+    found, pid = await run_reader(api, edge, namespace, "offline")
     edge.cut()
     os.kill(pid, signal.SIGKILL)
     await until(lambda: pid_of(last_line(edge, found)) != pid, "the edge restarts it alone")
@@ -295,11 +290,8 @@ async def test_a_pod_that_is_replaced_under_its_name_ends_before_the_new_one_sta
     api: Api, join: Join, namespace: str
 ) -> None:
     edge = await join()
-    pods, configmaps = paths(namespace)
-    await api.create(configmaps, greeting("first"))
-    await api.create(pods, reader("web", edge.daemon.node))
-    first = await ready(api, pods, "web")
-    first_pid = pid_of(await prints(edge, first, "first"))
+    pods, _ = paths(namespace)
+    first, first_pid = await run_reader(api, edge, namespace, "first")
     edge.cut()
     await api.delete(f"{pods}/web", grace_s=0)
     await api.create(pods, reader("web", edge.daemon.node))
