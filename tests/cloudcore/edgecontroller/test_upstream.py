@@ -1,0 +1,191 @@
+"""Every message gets exactly one answer, in order by object, with leases never behind objects.
+
+Real: API server, the whole controller, unless a test says that a handler is in its place.
+"""
+
+import asyncio
+from collections import Counter
+from types import MappingProxyType
+
+import pytest
+
+from cloudcore.edgecontroller import upstream
+from cloudcore.edgecontroller.handlers.call import Answer, Call, Services
+from cloudcore.edgecontroller.handlers.table import TABLE, Entry, Places
+from cloudcore.kube.client import KubeClient
+from common.beehive.message import Message, new, raw
+from common.names import ModuleName, Operation, PeerProtocol
+from tests.cloudcore.cluster import (
+    Controlled,
+    controlled,
+    load,
+    make_edge_node,
+    make_pod,
+    pod_object,
+)
+
+
+def put_in_place(
+    monkeypatch: pytest.MonkeyPatch, operation: Operation, resource_type: str, entry: Entry
+) -> None:
+    table = MappingProxyType({**TABLE, (operation, resource_type): entry})
+    monkeypatch.setattr(upstream, "TABLE", table)
+
+
+def refusals(cloud: Controlled, reason: str) -> float:
+    return float(cloud.metrics.refused.labels(reason=reason)._value.get())
+
+
+@pytest.mark.parametrize(
+    ("operation", "resource", "code"),
+    [
+        (Operation.QUERY, "default/volume/v", 405),
+        (Operation.DELETE, "default/configmap/web", 405),
+        (Operation.UPLOAD, "default/pod/web", 405),
+        (Operation.QUERY, "default/configmap", 400),
+        (Operation.QUERY, "configmap", 400),
+        (Operation.QUERY, "a/b/c/d/e", 400),
+        (Operation.PATCH, "null/nodepatch", 400),
+    ],
+)
+async def test_what_cannot_be_served_is_refused_and_counted(
+    client: KubeClient, operation: Operation, resource: str, code: int
+) -> None:
+    reason = {400: "BadRequest", 405: "MethodNotAllowed"}[code]
+    async with controlled(client) as cloud:
+        answer = await cloud.hub.ask(operation, f"node/n1/{resource}")
+        content = load(answer.content)
+        error = content.get("Err", content)
+        assert error["ErrStatus"]["code"] == code
+        assert (answer.operation, answer.resource) == (
+            Operation.RESPONSE,
+            f"node/n1/{resource}",
+        )
+        assert refusals(cloud, reason) == 1
+
+
+async def test_a_handler_that_fails_answers_and_harms_nobody(
+    client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(call: Call, services: Services) -> Answer:
+        raise ZeroDivisionError(call.node, services)
+
+    put_in_place(monkeypatch, Operation.QUERY, "configmap", Entry(fail))
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        for name in ("a", "a", "b"):
+            answer = await cloud.hub.ask(Operation.QUERY, f"node/{node}/default/configmap/{name}")
+            error = load(answer.content)["ErrStatus"]
+            assert error["code"] == 500
+            assert "ZeroDivision" not in error["message"]
+        answer = await cloud.hub.ask(Operation.QUERY, f"node/{node}/null/node/{node}")
+        assert load(answer.content)["kind"] == "Node"
+
+
+async def test_messages_about_one_object_keep_their_order_and_others_do_not_wait(
+    client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    gate = asyncio.Event()
+
+    async def handle(call: Call, services: Services) -> Answer:
+        assert services.client is client
+        if call.message.content == raw("first"):
+            await gate.wait()
+        done.append(f"{call.resource.name} {load(call.message.content)}")
+        return Answer()
+
+    put_in_place(monkeypatch, Operation.UPDATE, "event", Entry(handle))
+    async with controlled(client) as cloud:
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(ask(cloud, "n1", "a", "first"))
+            second = group.create_task(ask(cloud, "n1", "a", "second"))
+            for other in (("n1", "b"), ("n2", "a")):
+                await ask(cloud, *other, "other")
+            assert done == ["b other", "a other"]
+            gate.set()
+        assert done[2:] == ["a first", "a second"]
+        assert first.result().parent_id != second.result().parent_id
+
+
+async def ask(cloud: Controlled, node: str, name: str, content: str) -> Message:
+    resource = f"node/{node}/default/event/{name}"
+    return await cloud.hub.ask(Operation.UPDATE, resource, raw(content))
+
+
+async def test_leases_do_not_wait_behind_objects(
+    client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = asyncio.Event()
+    waiting = 0
+    full = asyncio.Event()
+
+    async def block(call: Call, services: Services) -> Answer:
+        nonlocal waiting
+        assert call.node
+        assert services.client is client
+        waiting += 1
+        if waiting == upstream.PLACES[Places.OBJECTS]:
+            full.set()
+        await gate.wait()
+        return Answer()
+
+    put_in_place(monkeypatch, Operation.UPDATE, "event", Entry(block))
+    async with controlled(client) as cloud:
+        async with asyncio.TaskGroup() as group:
+            for number in range(200):
+                group.create_task(ask(cloud, "n1", f"e{number}", "x"))
+            async with asyncio.timeout(20):
+                await full.wait()
+            answer = await cloud.hub.ask(Operation.QUERY, "node/n1/kube-node-lease/lease/n1")
+            assert load(answer.content)["Err"]["ErrStatus"]["code"] in (403, 404)
+            assert waiting == upstream.PLACES[Places.OBJECTS]
+            gate.set()
+        assert waiting == 200
+
+
+async def test_each_message_is_answered_exactly_once(client: KubeClient, namespace: str) -> None:
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        requests = [
+            new("edged", "meta", Operation.QUERY, f"node/{node}/{namespace}/configmap/c{i % 7}")
+            for i in range(100)
+        ]
+        for request in requests:
+            await cloud.hub.bus.send(ModuleName.EDGE_CONTROLLER, request)
+        asked = {request.msg_id for request in requests}
+        await cloud.hub.wait_for(lambda _: asked <= {m.parent_id for m in cloud.hub.seen})
+        answered = Counter(m.parent_id for m in cloud.hub.seen if m.parent_id)
+        assert answered == dict.fromkeys(asked, 1)
+
+
+async def test_what_was_accepted_is_answered_before_the_end(client: KubeClient) -> None:
+    async with controlled(client) as cloud:
+        request = new("edged", "meta", Operation.QUERY, "node/n1/default/configmap/none")
+        await cloud.hub.bus.send(ModuleName.EDGE_CONTROLLER, request)
+    assert [m.parent_id for m in cloud.hub.seen if m.parent_id] == [request.msg_id]
+
+
+async def test_a_kubeedge_edge_that_connects_gets_everything_it_should_have(
+    client: KubeClient, namespace: str
+) -> None:
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        await make_pod(cloud, pod_object(namespace, "web", node))
+        mark = len(cloud.hub.seen)
+        await cloud.hub.connect(node, PeerProtocol.KUBEEDGE)
+        for resource in (f"null/node/{node}", f"{namespace}/pod/web"):
+            await cloud.hub.object(Operation.UPDATE, f"node/{node}/{resource}", since=mark)
+
+
+async def test_our_own_edge_that_connects_is_waited_for(client: KubeClient, namespace: str) -> None:
+    async with controlled(client) as cloud:
+        node, kubeedge = await make_edge_node(cloud), await make_edge_node(cloud)
+        await make_pod(cloud, pod_object(namespace, "web", node))
+        mark = len(cloud.hub.seen)
+        await cloud.hub.connect(node, PeerProtocol.CLOUDEDGE_V1)
+        await cloud.hub.connect(kubeedge, PeerProtocol.KUBEEDGE)
+        await cloud.hub.object(
+            Operation.UPDATE, f"node/{kubeedge}/null/node/{kubeedge}", since=mark
+        )
+        assert not [m for m in cloud.hub.seen[mark:] if m.resource.startswith(f"node/{node}/")]
