@@ -4,11 +4,13 @@ Source: KubeEdge cloud/pkg/edgecontroller/controller/upstream.go (patchPod, dele
 updatePodStatus).
 """
 
+import asyncio
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 
+from cloudcore.edgecontroller.handlers import patience
 from cloudcore.edgecontroller.handlers.call import Answer, Call, Services, Withdrawal
 from cloudcore.edgecontroller.routing import Delivery
 from cloudcore.edgecontroller.sender import skeleton
@@ -16,6 +18,7 @@ from cloudcore.edgecontroller.statuspatch import POD_LISTS, is_contained
 from cloudcore.kube import kinds
 from cloudcore.kube.client import STRATEGIC_MERGE_PATCH
 from cloudcore.kube.views import ObjectKey, PodView, view_as
+from common.delivery.backoff import Backoff
 from common.errors import RemoteError
 from common.names import UID, Operation, ResourceType
 from common.status import Status, failure
@@ -65,13 +68,34 @@ async def delete(call: Call, services: Services) -> Answer:
     uid = _uid_in(call) or services.state.locations.pod_uid(*call.key)
     if not uid:
         raise call.invalid("the deletion names no UID")
+    path = kinds.PODS.path(*call.key)
     options = msgspec.json.encode({"gracePeriodSeconds": 0, "preconditions": {"uid": uid}})
+    backoff = Backoff(patience.POLICY)
+    for _ in range(patience.ATTEMPTS):
+        try:
+            await services.client.delete(path, options, as_node=call.node)
+        except RemoteError as error:
+            if not error.status.is_not_found and not error.status.is_conflict:
+                raise
+            # NodeRestriction also says 404 of a pod that its own cache does not have yet.
+            if await _is_gone(path, uid, services):
+                return Answer()
+        else:
+            return Answer()
+        await asyncio.sleep(backoff.next_s())
+    status = failure(503, "the API server does not delete the pod yet", kind="pods")
+    raise RemoteError(status)
+
+
+async def _is_gone(path: str, uid: str, services: Services) -> bool:
+    """Whether there is no such pod any more, by a consistent read."""
     try:
-        await services.client.delete(kinds.PODS.path(*call.key), options, as_node=call.node)
+        body = await services.client.get(path)
     except RemoteError as error:
-        if not error.status.is_not_found and not error.status.is_conflict:
-            raise
-    return Answer()
+        if error.status.is_not_found:
+            return True
+        raise
+    return view_as(body, PodView).metadata.uid != uid
 
 
 async def update_status_legacy(call: Call, services: Services) -> Answer:

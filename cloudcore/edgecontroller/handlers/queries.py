@@ -3,6 +3,7 @@
 import msgspec
 
 from cloudcore.edgecontroller.handlers.call import Answer, Call, Services
+from cloudcore.edgecontroller.handlers.patience import until_known
 from cloudcore.kube import kinds
 from cloudcore.kube.kinds import ResourceKind
 from cloudcore.kube.views import ObjectView, view_as
@@ -29,7 +30,11 @@ async def read_volume(call: Call, services: Services) -> Answer:
     """Return a volume object, if the API server lets this node have it."""
     kind = _VOLUME_KINDS[call.resource.resource_type]
     path = kind.path(*call.key)
-    body = await services.client.get(path, as_node=call.node)
+
+    async def get() -> bytes:
+        return await services.client.get(path, as_node=call.node)
+
+    body = await until_known(get)
     return Answer(msgspec.Raw(body), view_as(body, ObjectView).metadata.resourceVersion)
 
 

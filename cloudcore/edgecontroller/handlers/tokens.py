@@ -8,6 +8,7 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/authentication-resou
 import msgspec
 
 from cloudcore.edgecontroller.handlers.call import Answer, Call, Services
+from cloudcore.edgecontroller.handlers.patience import until_known
 from cloudcore.kube import kinds
 
 
@@ -15,4 +16,8 @@ async def request(call: Call, services: Services) -> Answer:
     """Return the TokenRequest with its token."""
     body = msgspec.json.encode(call.mapping())
     path = kinds.SERVICE_ACCOUNTS.path(*call.key, subresource="token")
-    return Answer(msgspec.Raw(await services.client.create(path, body, as_node=call.node)))
+
+    async def create() -> bytes:
+        return await services.client.create(path, body, as_node=call.node)
+
+    return Answer(msgspec.Raw(await until_known(create)))

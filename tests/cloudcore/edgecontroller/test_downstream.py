@@ -3,11 +3,21 @@
 Real: API server, etcd, controller manager, the whole controller. The hub is a module that listens.
 """
 
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from cloudcore.edgecontroller import downstream
 from cloudcore.edgecontroller.downstream import SYNCED_CONDITION
 from cloudcore.kube import kinds
 from cloudcore.kube.client import MERGE_PATCH, KubeClient
 from cloudcore.kube.views import ObjectKey
-from common.names import EDGE_NODE_LABEL, Operation, PeerProtocol
+from common.errors import RemoteError
+from common.names import EDGE_NODE_LABEL, NodeID, Operation, PeerProtocol
+from common.status import failure
 from tests.cloudcore.cluster import (
     body,
     claim_object,
@@ -185,6 +195,12 @@ async def test_services_go_to_our_own_edges_with_the_first_pod_and_away_with_the
         assert load(first.content)["kind"] == "Service"
         assert first.operation in (Operation.INSERT, Operation.UPDATE)
 
+        back = service | {"metadata": {"name": "back"}}
+        await client.create(kinds.SERVICES.path(namespace), body(back))
+        await cloud.hub.object(Operation.INSERT, f"node/{node}/{namespace}/service/back")
+        await client.delete(kinds.SERVICES.path(namespace, "back"))
+        await cloud.hub.object(Operation.DELETE, f"node/{node}/{namespace}/service/back")
+
         await client.delete(kinds.PODS.path(namespace, node), body({"gracePeriodSeconds": 0}))
         await cloud.hub.object(Operation.DELETE, resource)
         assert not [
@@ -242,3 +258,99 @@ async def test_endpoint_slices_and_claims_are_known(client: KubeClient, namespac
 async def test_readiness_tells_whether_the_caches_are_in_step(client: KubeClient) -> None:
     async with controlled(client) as cloud:
         assert not [one for one in cloud.health.problems() if one.startswith(SYNCED_CONDITION)]
+
+
+class HeldWatch:
+    """Holds back every watch until the test lets go of it, and then has it forgotten."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self._watch, self._held, self._let_go = client.watch, True, asyncio.Event()
+
+    async def watch(self, path: str, params: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
+        if self._held:
+            await self._let_go.wait()
+            raise RemoteError(failure(410, "too old resource version"))
+        async with aclosing(self._watch(path, params)) as lines:
+            async for line in lines:
+                yield line
+
+    def let_go(self) -> None:
+        self._held = False
+        self._let_go.set()
+
+
+async def prepared(client: KubeClient, namespace: str) -> NodeID:
+    node = await make_node(client)
+    pod = pod_object(namespace, "web", node, configmaps=("conf",))
+    await client.create(kinds.PODS.path(namespace), body(pod))
+    await client.create(kinds.CONFIGMAPS.path(namespace), body({"metadata": {"name": "conf"}}))
+    return node
+
+
+async def test_what_vanished_unseen_is_deleted_after_it_was_asked_for(
+    client: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await prepared(client, namespace)
+    held = HeldWatch(client)
+    monkeypatch.setattr(client, "watch", held.watch)
+    async with controlled(client) as cloud:
+        uid = cloud.locations.pod_uid(namespace, "web")
+        await client.delete(kinds.CONFIGMAPS.path(namespace, "conf"))
+        await client.delete(kinds.PODS.path(namespace, "web"), body({"gracePeriodSeconds": 0}))
+        held.let_go()
+        deleted = await cloud.hub.object(Operation.DELETE, f"node/{node}/{namespace}/pod/web")
+        assert load(deleted.content)["metadata"]["uid"] == uid
+        assert cloud.locations.pod_node(namespace, "web") is None
+
+
+async def test_what_cannot_be_asked_for_is_not_deleted(
+    client: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await prepared(client, namespace)
+    held, get = HeldWatch(client), client.get
+    asked = asyncio.Event()
+
+    async def away(path: str, **options: Any) -> bytes:
+        if path == kinds.PODS.path(namespace, "web"):
+            asked.set()
+            raise RemoteError(failure(503, "away"))
+        return await get(path, **options)
+
+    monkeypatch.setattr(client, "watch", held.watch)
+    monkeypatch.setattr(client, "get", away)
+    monkeypatch.setattr(downstream, "_CONFIRM_ATTEMPTS", 1)
+    async with controlled(client) as cloud:
+        await client.delete(kinds.PODS.path(namespace, "web"), body({"gracePeriodSeconds": 0}))
+        held.let_go()
+        await asked.wait()
+        dropped = cloud.metrics.dropped.labels(reason="absence_unconfirmed")
+
+        async def is_counted() -> bool:
+            return bool(dropped._value.get() == 1)
+
+        await eventually(is_counted)
+        mine = [m for m in cloud.hub.seen if m.resource == f"node/{node}/{namespace}/pod/web"]
+        assert Operation.DELETE not in [m.operation for m in mine]
+
+
+async def test_the_pods_of_a_new_edge_node_are_asked_for_until_they_come(
+    client: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get, failures = client.get, [failure(503, "away")]
+
+    async def away_once(path: str, **options: Any) -> bytes:
+        if "fieldSelector" in options.get("params", {}) and failures:
+            raise RemoteError(failures.pop())
+        return await get(path, **options)
+
+    async with controlled(client) as cloud:
+        node = await make_node(client, edge=False)
+        pod = pod_object(namespace, "old", node)
+        await client.create(kinds.PODS.path(namespace), body(pod))
+        bystander = await make_node(client)
+        await cloud.hub.object(Operation.UPDATE, f"node/{bystander}/null/node/{bystander}")
+        monkeypatch.setattr(client, "get", away_once)
+        labelled = body({"metadata": {"labels": {EDGE_NODE_LABEL: ""}}})
+        await client.patch(kinds.NODES.path(name=node), labelled, content_type=MERGE_PATCH)
+        await cloud.hub.object(Operation.INSERT, f"node/{node}/{namespace}/pod/old")
+        assert failures == []

@@ -222,3 +222,26 @@ async def test_a_kubeedge_edge_gets_all_but_services_as_updates(
                 f"{namespace}/pod/web",
             )
         )
+
+
+async def test_what_cannot_be_read_is_left_to_the_kubeedge_edge_to_ask_for(
+    client: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get = client.get
+
+    async def away(path: str, **options: Any) -> bytes:
+        if path.endswith(("/configmaps/conf", "/secrets/db")):
+            code = 404 if path.endswith("conf") else 503
+            raise RemoteError(failure(code, path))
+        return await get(path, **options)
+
+    async with controlled(client) as cloud:
+        node, _ = await everything(cloud, namespace)
+        monkeypatch.setattr(client, "get", away)
+        mark = len(cloud.hub.seen)
+        await cloud.hub.connect(node, PeerProtocol.KUBEEDGE)
+        await cloud.hub.object(Operation.UPDATE, f"node/{node}/{namespace}/pod/web", since=mark)
+        resources = [resource for _, resource in told(cloud, mark)]
+        assert f"node/{node}/{namespace}/configmap/conf" not in resources
+        dropped = cloud.metrics.dropped.labels(reason="resync_failed")
+        assert dropped._value.get() == 1

@@ -13,6 +13,7 @@ from cloudcore.kube.client import STRATEGIC_MERGE_PATCH, KubeClient
 from common.beehive.message import raw
 from common.errors import RemoteError
 from common.names import Operation
+from common.status import not_found
 from tests.cloudcore.cluster import (
     controlled,
     eventually,
@@ -208,6 +209,33 @@ async def test_a_deletion_without_a_uid_is_of_the_known_pod_or_refused(
         await cloud.hub.object(Operation.DELETE, resource)
         answer = await cloud.hub.ask(Operation.DELETE, resource, raw({}))
         assert load(answer.content)["ErrStatus"]["code"] == 422
+
+
+@pytest.mark.parametrize(("lies", "code"), [(2, 0), (99, 503)])
+async def test_a_deletion_that_comes_before_the_api_server_knows_the_pod_is_made_again(
+    client: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch, lies: int, code: int
+) -> None:
+    """NodeRestriction says 404 of a pod that its own cache does not have yet: forced here."""
+    left = lies
+    delete = client.delete
+
+    async def not_yet(path: str, options: bytes = b"", **more: Any) -> bytes:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise RemoteError(not_found("pods", "web"))
+        return await delete(path, options, **more)
+
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        pod = await make_pod(cloud, pod_object(namespace, "web", node))
+        monkeypatch.setattr(client, "delete", not_yet)
+        resource = f"node/{node}/{namespace}/pod/web"
+        answer = await cloud.hub.ask(Operation.DELETE, resource, raw(pod["metadata"]["uid"]))
+        if code:
+            assert load(answer.content)["ErrStatus"]["code"] == code
+        else:
+            await cloud.hub.object(Operation.DELETE, resource)
 
 
 async def test_a_mirror_pod_is_created_in_the_nodes_name(
