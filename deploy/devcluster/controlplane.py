@@ -191,10 +191,6 @@ class ControlPlane:
             if program.pid is not None
         }
 
-    def log(self, component: Component) -> Path:
-        """The file with all that the component printed."""
-        return self._layout.log(component)
-
     def _kill_all(self) -> None:
         for program in reversed(self._programs.values()):
             program.kill()
