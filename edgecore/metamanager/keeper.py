@@ -6,13 +6,13 @@ change that between the judgement and the commit.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from common.beehive.message import Message
 from common.errors import WireError
 from common.names import ResourceType
 from common.wire import loads
-from edgecore.edgestore.records import Put, Remove, StoredObject
+from edgecore.edgestore.records import Put, Remove, StoredObject, Write
 from edgecore.edgestore.store import EdgeStore
 from edgecore.metamanager.decide import Outcome, Plan, decide, decide_answer
 from edgecore.metamanager.needs import NEEDED_TYPES, PodNeeds, garbage, pod_needs
@@ -28,6 +28,8 @@ class Keeper:
         self._store = store
         self._lock = asyncio.Lock()
         self._pods: dict[str, PodNeeds] = {}
+        self.may_have_unneeded = asyncio.Event()
+        """Set when something was kept that a pod has to need; cleared by ``sweep``."""
 
     async def load(self) -> None:
         """Learn what the stored pods need, and forget the rows that none of them needs.
@@ -41,9 +43,22 @@ class Keeper:
             except WireError as error:  # it was understood when it was stored
                 fields = {"key": pod.key, "error": str(error)}
                 logger.warning("a stored pod cannot be read", extra=fields)
-        index = self._store.index
-        rows = [(k, index.entries[k].uid) for kind in NEEDED_TYPES for k in index.keys(kind)]
-        await self._store.apply([Remove(key) for key in garbage(rows, self._pods.values())])
+        await self.sweep()
+
+    async def sweep(self) -> None:
+        """Forget the rows that no stored pod needs.
+
+        Most go with the last pod that needs them. But a ConfigMap may also come late, when its pod
+        has gone, and cannot be told from one that is early, whose pod is still to come.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        async with self._lock:
+            self.may_have_unneeded.clear()
+            index = self._store.index
+            rows = [(k, index.entries[k].uid) for kind in NEEDED_TYPES for k in index.keys(kind)]
+            await self._store.apply([Remove(key) for key in garbage(rows, self._pods.values())])
 
     async def keep(self, messages: Sequence[Message]) -> Plan:
         """Decide on ``messages`` from the cloud; when this returns, the plan's writes are durable.
@@ -55,6 +70,7 @@ class Keeper:
             plan = decide(messages, self._store.index, self._pods)
             await self._store.apply(plan.writes)
             self._note(plan.pods)
+            self._note_kept(plan.writes)
             return plan
 
     async def keep_answer(self, answer: Message) -> Outcome:
@@ -67,6 +83,7 @@ class Keeper:
             outcome, writes, pods = decide_answer(answer, self._store.index, self._pods)
             await self._store.apply(writes)
             self._note(pods)
+            self._note_kept(writes)
             return outcome
 
     async def put(self, stored: StoredObject) -> None:
@@ -76,7 +93,13 @@ class Keeper:
             StoreError: it was not kept.
         """
         async with self._lock:
-            await self._store.apply([Put(stored)])
+            writes = [Put(stored)]
+            await self._store.apply(writes)
+            self._note_kept(writes)
+
+    def _note_kept(self, writes: Iterable[Write]) -> None:
+        if any(isinstance(w, Put) and w.stored.resource_type in NEEDED_TYPES for w in writes):
+            self.may_have_unneeded.set()
 
     def _note(self, changes: Mapping[str, PodNeeds | None]) -> None:
         for key, needs in changes.items():

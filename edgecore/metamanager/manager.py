@@ -51,6 +51,9 @@ REQUEST_S: Final = 10.0
 INVENTORY_S: Final = 60.0
 """How long the cloud may take to compare: it answers only when its caches are in step."""
 
+SWEEP_AFTER_S: Final = 10.0
+"""How long something that no pod names may wait for its pod."""
+
 _INVENTORY_TYPES: Final = (
     ResourceType.POD,
     ResourceType.CONFIGMAP,
@@ -105,11 +108,22 @@ class MetaManager:
         await self._keeper.load()
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._sweep(), name="sweep")
                 while True:
                     batch = await self._context.receive_batch(self.name, limit=BATCH)
                     await self._handle(batch, tasks)
         except* MailboxClosedError:  # it has ended the tasks as well
             logger.debug("mailbox is closed and empty")
+
+    async def _sweep(self) -> None:
+        """Forget, a while after it came, what has turned out to be needed by no pod."""
+        while True:
+            await self._keeper.may_have_unneeded.wait()
+            await asyncio.sleep(SWEEP_AFTER_S)
+            try:
+                await self._keeper.sweep()
+            except StoreError as error:
+                logger.warning("the store cannot be swept", extra={"error": str(error)})
 
     async def _handle(self, batch: Sequence[Message], tasks: asyncio.TaskGroup) -> None:
         from_cloud = []

@@ -52,6 +52,19 @@ async def test_what_pods_need_is_learned_again_at_start_and_the_rest_goes(tmp_pa
         assert not store.index.entries
 
 
+async def test_what_came_after_its_pod_had_gone_is_swept_and_what_is_needed_stays(
+    store: EdgeStore,
+) -> None:
+    keeper = Keeper(store)
+    await keeper.keep([insert(POD, spec=naming("web"))])
+    assert not keeper.may_have_unneeded.is_set()
+    await keeper.keep([insert(CONFIGMAP), insert("default/secret/late", uid="s", version=9)])
+    assert keeper.may_have_unneeded.is_set()
+    await keeper.sweep()
+    assert store.index.entries.keys() == {POD, CONFIGMAP}
+    assert not keeper.may_have_unneeded.is_set()
+
+
 async def test_a_stored_pod_that_cannot_be_read_stops_nobody(
     store: EdgeStore, caplog: pytest.LogCaptureFixture
 ) -> None:
