@@ -55,6 +55,8 @@ def check_token(authority: pki.Authority, presented: str, now: datetime) -> Gran
     """
     if len(presented) > MAX_TOKEN_CHARS:
         raise TokenError("the token is too long to be one")
+    if not presented.isascii():  # among it what HTTP makes of bytes that are no UTF-8
+        raise TokenError("a token has letters, digits, '.', '-' and '_' only")
     try:
         claims = jwt.decode(
             presented,
