@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from cloudcore.cloudhub import credentials, tokens
 from cloudcore.config import ENV_PREFIX, CloudCoreSettings
 from cloudcore.kube.client import KubeClient
 from common.config import as_command
-from common.daemon import fail, run_daemon
+from common.daemon import add_version, fail, run_daemon
 from common.errors import EdgeError
 
 NAME = "cloudcore"
@@ -34,24 +33,13 @@ def _commands() -> typer.Typer:
         add_completion=False,
         help="Join edge machines to a Kubernetes cluster.",
     )
-    commands.callback()(_root)
+    add_version(commands, NAME)
     commands.command("run")(as_command(CloudCoreSettings, run, env_prefix=ENV_PREFIX))
     token = typer.Typer(no_args_is_help=True, help="Tokens with which edges join.")
     token.command("create")(create_token)
     token.callback()(_group)
     commands.add_typer(token, name="token")
     return commands
-
-
-def _root(
-    *,
-    show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
-    ] = False,
-) -> None:
-    if show_version:
-        typer.echo(f"{NAME} {version('cloudedge')}")
-        raise typer.Exit
 
 
 def _group() -> None:

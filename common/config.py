@@ -228,4 +228,5 @@ def _fault(item: ErrorDetails, origin: Mapping[str, str], model: type[Settings])
     name = str(item["loc"][0]) if item["loc"] else ""
     if item["type"] == "missing":
         return f"{flag_name(name)}: must be given: {model.model_fields[name].description}"
-    return f"{origin.get(name, name) or 'configuration'}: {item['msg']}"
+    what = item["msg"].removeprefix("Value error, ")  # said by a validator, in its own words
+    return f"{origin.get(name, name) or 'configuration'}: {what}"

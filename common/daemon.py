@@ -4,8 +4,10 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NoReturn, TypeVar
+from importlib.metadata import version
+from typing import Annotated, Final, NoReturn, TypeVar
 
+import typer
 import uvloop
 
 from common.config import DaemonSettings
@@ -51,6 +53,27 @@ def fail(name: str, faults: Sequence[BaseException]) -> NoReturn:
             print(f"{name}: {line}", file=sys.stderr)  # noqa: T201 - the command line's own words
     is_config = any(isinstance(fault, ConfigError) for fault in faults)
     sys.exit(EXIT_CONFIG if is_config else EXIT_FAILURE)
+
+
+def add_version(commands: typer.Typer, name: str) -> None:
+    """Give the program ``name`` an option ``--version``."""
+
+    def show(wanted: bool) -> None:  # noqa: FBT001 - the signature of typer's callbacks
+        if wanted:
+            typer.echo(f"{name} {version('cloudedge')}")
+            raise typer.Exit
+
+    @commands.callback()
+    def root(
+        *,
+        show_version: Annotated[
+            bool,
+            typer.Option(
+                "--version", callback=show, is_eager=True, help="Print the version and exit."
+            ),
+        ] = False,
+    ) -> None:
+        del show_version  # its callback has done it
 
 
 async def _until_signal(

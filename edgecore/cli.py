@@ -6,7 +6,7 @@ from typing import Final
 import typer
 
 from common.config import as_command
-from common.daemon import fail, run_daemon
+from common.daemon import add_version, fail, run_daemon
 from common.errors import EdgeError
 from edgecore import app
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings
@@ -31,6 +31,7 @@ def _commands() -> typer.Typer:
         add_completion=False,
         help="Run the pods of an edge machine, with or without its cloud.",
     )
+    add_version(commands, NAME)
     commands.command("run")(as_command(EdgeCoreSettings, run, env_prefix=ENV_PREFIX))
     commands.command("hollow")(as_command(HollowSettings, hollow, env_prefix=ENV_PREFIX))
     return commands

@@ -100,9 +100,14 @@ class Transport:
         try:
             await self._load_credentials()
             self._sessions = _Sessions(self._configuration)
+        except OSError as error:
+            raise ConfigError([f"--kubeconfig: {error.filename}: {error.strerror}"]) from error
         except _UNREADABLE as error:
-            where = self._kubeconfig or "in-cluster configuration"
-            raise ConfigError([f"{where}: {error}"]) from error
+            if self._kubeconfig is None:
+                fault = f"must be given outside a pod (in-cluster configuration: {error})"
+            else:
+                fault = f"{self._kubeconfig}: does not say how to reach an API server: {error}"
+            raise ConfigError([f"--kubeconfig: {fault}"]) from error
         self._session = self._sessions.open()
 
     async def close(self) -> None:
@@ -172,6 +177,7 @@ class Transport:
         if self._kubeconfig is None:
             _load_in_cluster(client_configuration=self._configuration)
         else:
+            self._kubeconfig.open("rb").close()  # the library would take a missing file for empty
             await _load_kubeconfig(
                 config_file=str(self._kubeconfig),
                 client_configuration=self._configuration,
