@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from cloudcore.cloudhub.acceptor import bind
 from cloudcore.cloudhub.enroll import Enrollment
-from cloudcore.cloudhub.hub import CloudHub
+from cloudcore.cloudhub.hub import CloudHub, Gate
 from cloudcore.cloudhub.identity import load_identity
 from cloudcore.cloudhub.registry import SessionRegistry
 from cloudcore.cloudhub.session import SessionServices
@@ -79,7 +79,7 @@ async def run(settings: CloudCoreSettings, stop: asyncio.Event) -> None:
                 settings.keepalive_s,
             ),
             SessionRegistry(settings.node_limit, registry),
-            controller.may_be_edge,
+            Gate(controller.may_be_edge, controller.synced.wait),
         )
         telling = background.create_task(_tell_systemd(controller.synced, stop), name="sd_notify")
         opened.callback(telling.cancel)

@@ -96,16 +96,14 @@ class Acceptor(asyncio.AbstractServer):
 
     async def run(self) -> None:
         """Accept until ``close``; handshakes that are in flight then are cut off."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._accept(one, group), name=f"{self._listener.name} accept")
-                for one in self.sockets
-            ]
-            await self._closed.wait()
-            for task in tasks:
-                task.cancel()
-        for one in self.sockets:
-            one.close()
+        try:
+            async with asyncio.TaskGroup() as group:
+                accepting = group.create_task(self._accept_all(), name=self._listener.name)
+                await self._closed.wait()
+                accepting.cancel()
+        finally:
+            for one in self.sockets:
+                one.close()
 
     def close(self) -> None:
         """Accept no more. Connections that were accepted live on."""
@@ -133,6 +131,11 @@ class Acceptor(asyncio.AbstractServer):
     async def __aenter__(self) -> Self:
         """Return itself."""
         return self
+
+    async def _accept_all(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for one in self.sockets:
+                group.create_task(self._accept(one, group), name=f"{self._listener.name} accept")
 
     async def _accept(self, listening: socket.socket, group: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()

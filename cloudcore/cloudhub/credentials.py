@@ -187,5 +187,6 @@ def _secret(name: str, data: Mapping[str, bytes]) -> bytes:
 
 
 def _data_of(body: bytes) -> dict[str, bytes]:
+    # The API server takes nothing but base64 into a Secret.
     secret: dict[str, Any] = msgspec.json.decode(body)
     return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}

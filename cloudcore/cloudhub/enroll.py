@@ -125,7 +125,7 @@ class Enrollment:
     async def _certificate(self, request: web.Request) -> web.Response:
         node = _node_name(request.headers.get("NodeName", ""))
         is_known = self._authenticate(request, node)
-        csr = await request.read()
+        csr = await _body(request)
         issued = self._sign(csr, node)
         seen = await self._ledger.find(node)
         if not is_known:
@@ -211,7 +211,9 @@ class Enrollment:
         except Refused as refused:
             return self._refuse(request, refused)
         except RemoteError as error:
-            code = HTTPStatus.CONFLICT if error.status.is_conflict else HTTPStatus.BAD_GATEWAY
+            code = (
+                HTTPStatus.CONFLICT if error.status.is_conflict else HTTPStatus.SERVICE_UNAVAILABLE
+            )
             text = f"the API server says: {error.status.message}"
             return self._refuse(request, Refused(code, "api_server", text))
 
@@ -227,6 +229,17 @@ class Enrollment:
             },
         )
         return web.Response(status=refused.status, text=f"{refused.text}\n")
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise Refused(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "csr_too_large",
+            f"a certificate request has at most {MAX_CSR_BYTES} bytes",
+        ) from error
 
 
 def _node_name(text: str) -> NodeID:

@@ -9,7 +9,8 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from cloudcore.cloudhub import closing
 from cloudcore.cloudhub.connection import HubConnection
 from cloudcore.cloudhub.registry import SessionRegistry
-from cloudcore.cloudhub.server import Admission, HubServer
+from cloudcore.cloudhub.server import Admission, HubServer, OpenServer
 from cloudcore.cloudhub.session import Session, SessionServices
 from common import wire
 from common.beehive.message import Message, new, raw
@@ -41,6 +42,18 @@ class _Object(msgspec.Struct):
     metadata: _Metadata
 
 
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Who may connect, and from when on."""
+
+    is_edge: Callable[[NodeID], bool]
+    """Whether a node is an edge node, or has yet to register."""
+
+    ready: Callable[[], Awaitable[object]]
+    """Returns when it is known which pods are bound to whom. Nobody is let in before: an edge
+    would be told that its own pods do not exist, and what they name is none of its business."""
+
+
 class CloudHub:
     """Serve the nodes: sockets on one side, the bus on the other."""
 
@@ -52,7 +65,7 @@ class CloudHub:
         context: ssl.SSLContext,
         services: SessionServices,
         registry: SessionRegistry,
-        is_edge: Callable[[NodeID], bool],
+        gate: Gate,
     ) -> None:
         """Serve connections that come in on ``sockets``.
 
@@ -61,27 +74,28 @@ class CloudHub:
             context: TLS with client certificates.
             services: what the sessions share.
             registry: which node has which session.
-            is_edge: whether a node is an edge node, or has yet to register.
+            gate: who may connect.
         """
+        self._gate = gate
         self._services, self._registry = services, registry
         self._bus, self._metrics = services.context, services.metrics
         admission = Admission(
             is_connected=lambda node: registry.get(node) is not None,
             has_room=registry.has_room,
-            is_edge=is_edge,
+            is_edge=gate.is_edge,
         )
         self._parts = HubServer(
             sockets, context, admission, self._serve, self._metrics, services.max_message_bytes
         )
         # Messages of one object to many nodes come one after the other and share their content.
         self._last_content: msgspec.Raw | None = None
-        self._last_uid = UID("")
+        self._last_uid = ""
 
     async def run(self) -> None:
         """Serve until the mailbox is closed and empty; then write what waits, and close."""
         server = self._parts.open()
         async with asyncio.TaskGroup() as group:
-            group.create_task(server.run(), name="cloudhub server")
+            listening = group.create_task(self._listen(server), name="cloudhub server")
             tending = group.create_task(self._tend(), name="cloudhub tend")
             try:
                 await self._dispatch_all()
@@ -97,6 +111,15 @@ class CloudHub:
                         session.abort()
                     await server.wait_closed()
                 tending.cancel()
+                listening.cancel()
+
+    async def _listen(self, server: OpenServer) -> None:
+        try:
+            await self._gate.ready()
+            await server.run()
+        finally:
+            for one in self._parts.sockets:
+                one.close()
 
     async def _dispatch_all(self) -> None:
         try:
@@ -122,16 +145,17 @@ class CloudHub:
             if not session.answer(message.about(site_form)):
                 self._drop("late_reply", message, logging.DEBUG)
         else:
-            try:
-                session.offer(self._uid_of(message), message.about(site_form))
-            except WireError:
-                self._drop("no_uid", message, logging.ERROR)
+            session.offer(self._uid_of(message, site_form), message.about(site_form))
 
-    def _uid_of(self, message: Message) -> UID:
+    def _uid_of(self, message: Message, site_form: str) -> UID:
         if message.content is not self._last_content:
-            uid = wire.loads_as(message.content, _Object).metadata.uid
-            self._last_content, self._last_uid = message.content, UID(uid)
-        return self._last_uid
+            try:
+                uid = wire.loads_as(message.content, _Object).metadata.uid
+            except WireError:
+                uid = ""
+            self._last_content, self._last_uid = message.content, uid
+        # Where there is no UID, the address is all there is to know an object by.
+        return UID(self._last_uid or site_form)
 
     async def _serve(self, connection: HubConnection) -> None:
         """Serve one node from its accepted handshake to the end of the connection."""

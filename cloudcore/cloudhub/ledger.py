@@ -4,6 +4,7 @@ It has an entry a node, ``{"serial": hex, "notAfter": RFC 3339}``, of the certif
 issued last. A plain token enrols only a name that has none that is still good.
 """
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -31,11 +32,20 @@ class Entry:
     not_after: datetime
 
 
+class _Entry(msgspec.Struct):
+    """An entry as it is written."""
+
+    serial: str
+    notAfter: str  # noqa: N815 - spelled as Kubernetes does
+
+
 class Ledger:
     """The record of certificates. Its methods may be called by many cloudcores at once."""
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
+        # Requests to this cloudcore wait for each other; only those to others can be in the way.
+        self._writing = asyncio.Lock()
 
     async def find(self, node: NodeID) -> Entry | None:
         """Return the certificate that ``node`` got last; None where it never got one.
@@ -54,6 +64,10 @@ class Ledger:
             RemoteError: 409, somebody else has enrolled that name meanwhile; or as ``find``.
         """
         entry = {"serial": f"{issued.serial:x}", "notAfter": rfc3339(issued.not_after)}
+        async with self._writing:
+            await self._record(node, entry, seen)
+
+    async def _record(self, node: NodeID, entry: dict[str, str], seen: Entry | None) -> None:
         for _ in range(_ATTEMPTS):
             found = await self._read()
             if _entry(found, node) != seen:
@@ -97,5 +111,9 @@ def _entry(configmap: dict[str, Any], node: NodeID) -> Entry | None:
     text = (configmap.get("data") or {}).get(node)
     if text is None:
         return None
-    fields = msgspec.json.decode(text)
-    return Entry(fields["serial"], parse_rfc3339(fields["notAfter"]))
+    try:
+        entry = msgspec.json.decode(text, type=_Entry)
+        return Entry(entry.serial, parse_rfc3339(entry.notAfter))
+    except (msgspec.DecodeError, ValueError) as error:
+        where = f"ConfigMap {NAMESPACE}/{CONFIGMAP}, key {node}"
+        raise RemoteError(failure(500, f"{where}: damaged, delete the key: {error}")) from error

@@ -1,0 +1,152 @@
+"""The handshake. Real: TLS, WebSocket, sockets on loopback; behind the hub is a test double.
+
+Each refusal tells the client why, is counted, and disturbs no other node.
+"""
+
+import asyncio
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import InvalidMessage, InvalidStatus
+from websockets.typing import Subprotocol
+
+from common import pki, tls
+from common.names import Operation, PeerProtocol
+from tests.cloudcore.cloudhub.stage import HOST, Stage, staged, until
+
+pytestmark = pytest.mark.both_loops
+
+
+async def test_an_edge_of_kubeedge_connects_to_any_path_and_agrees_on_nothing(
+    stage: Stage,
+) -> None:
+    async with stage.connect("n1") as socket:
+        told = await stage.controller.next_of(Operation.CONNECTED)
+        assert told.resource == "node/n1"
+        assert bytes(told.content) == b'{"protocol":"kubeedge"}'
+        assert socket.subprotocol is None
+        assert not socket.protocol.extensions
+    assert (await stage.controller.next_of(Operation.DISCONNECTED)).resource == "node/n1"
+    await until(lambda: len(stage.registry) == 0)
+
+
+async def test_our_own_edge_agrees_on_our_protocol(stage: Stage) -> None:
+    offered = [Subprotocol("something"), Subprotocol(PeerProtocol.CLOUDEDGE_V1)]
+    async with stage.connect("n1", subprotocols=offered) as socket:
+        told = await stage.controller.next_of(Operation.CONNECTED)
+        assert socket.subprotocol == "cloudedge.v1"
+        assert bytes(told.content) == b'{"protocol":"cloudedge.v1"}'
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "reason", "hint"),
+    [
+        ({"node_id": "n1"}, 400, "connection_use", "ConnectionUse: msg"),
+        ({"node_id": "n1", "ConnectionUse": "str"}, 400, "connection_use", "ConnectionUse: msg"),
+        ({"node_id": "n2", "ConnectionUse": "msg"}, 403, "node_id_mismatch", "node n1"),
+        ({"ConnectionUse": "msg"}, 403, "node_id_mismatch", "node_id"),
+    ],
+)
+async def test_a_handshake_that_lacks_something_is_refused_with_the_reason(
+    stage: Stage, headers: dict[str, str], status: int, reason: str, hint: str
+) -> None:
+    async with stage.edge("n2") as other:
+        with pytest.raises(InvalidStatus) as refused:
+            await stage.connect("n1", headers=headers)
+        assert refused.value.response.status_code == status
+        assert hint in (refused.value.response.body or b"").decode()
+        assert stage.refused(reason) == 1
+        assert await other.is_served()
+
+
+async def test_a_node_without_the_edge_label_is_refused(stage: Stage) -> None:
+    stage.foreign.add("n1")
+    with pytest.raises(InvalidStatus) as refused:
+        await stage.connect("n1")
+    assert refused.value.response.status_code == 403
+    assert b"kubectl label node n1 node-role.kubernetes.io/edge=" in (
+        refused.value.response.body or b""
+    )
+    assert stage.refused("not_an_edge_node") == 1
+
+
+async def test_a_certificate_that_is_no_nodes_is_refused(stage: Stage, tmp_path: Path) -> None:
+    # KubeEdge's own servers have certificates of the same authority, but not for clients.
+    server = stage.certificates.server()
+    stranger = tls.client_context(
+        stage.certificates.authority.pem, tmp_path / "server.crt", tmp_path / "server.key"
+    )
+    assert server.verify_mode is ssl.CERT_REQUIRED
+    with pytest.raises((OSError, InvalidMessage)):
+        await stage.connect("n1", context=stranger)
+    await until(lambda: stage.refused("websocket_tls_handshake") == 1)
+    assert len(stage.registry) == 0
+
+
+async def test_a_certificate_of_another_authority_ends_the_tls_handshake(stage: Stage) -> None:
+    other = pki.new_authority(datetime.now(UTC))
+    with pytest.raises((OSError, InvalidMessage)):
+        await stage.connect("n1", context=stage.certificates.client("n1", other))
+    await until(lambda: stage.refused("websocket_tls_handshake") == 1)
+
+
+async def test_the_hub_takes_as_many_nodes_as_it_may_and_not_one_more(stage: Stage) -> None:
+    async with (
+        stage.edge("n1") as first,
+        stage.edge("n2"),
+        stage.edge("n3"),
+        stage.edge("n4") as last,
+    ):
+        with pytest.raises(InvalidStatus) as refused:
+            await stage.connect("n5")
+        assert refused.value.response.status_code == 503
+        assert b"--node-limit" in (refused.value.response.body or b"")
+        assert stage.refused("node_limit") == 1
+        assert await first.is_served()
+        assert await last.is_served()
+    await until(lambda: len(stage.registry) == 0)
+    async with stage.edge("n5") as late:
+        assert await late.is_served()
+
+
+async def test_what_is_no_websocket_handshake_is_refused(stage: Stage) -> None:
+    reader, writer = await asyncio.open_connection(
+        HOST, stage.port, ssl=stage.certificates.client("n1")
+    )
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nnode_id: n1\r\nConnectionUse: msg\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 426")
+    writer.close()
+    await until(lambda: stage.refused("bad_request") == 1)
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [(b"X: " + b"x" * 9000, b"431"), (b"X: x\r\n" * 200, b"431")],
+)
+async def test_headers_have_a_size(stage: Stage, header: bytes, status: bytes) -> None:
+    reader, writer = await asyncio.open_connection(
+        HOST, stage.port, ssl=stage.certificates.client("n1")
+    )
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n")
+    assert status in await reader.readline()
+    writer.close()
+    await until(lambda: stage.refused("bad_request") == 1)
+
+
+async def test_nobody_is_let_in_before_it_is_known_who_may_do_what(tmp_path: Path) -> None:
+    ready = asyncio.Event()
+    async with staged(tmp_path, ready=ready) as stage, asyncio.TaskGroup() as group:
+
+        async def connect() -> None:
+            async with stage.edge("n1") as edge:
+                assert await edge.is_served()
+
+        connecting = group.create_task(connect())
+        # Another message goes all the way through the hub meanwhile.
+        await stage.controller.tell("n9", 1)
+        await until(lambda: stage.dropped("not_connected") == 1)
+        assert len(stage.registry) == 0
+        assert not connecting.done()
+        ready.set()
