@@ -1,0 +1,73 @@
+"""The hub between the bus and the nodes. Real: TLS, WebSocket, sockets on loopback; the edges and
+the controller are test doubles.
+"""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from common.beehive.message import Message, new, raw
+from common.names import Operation
+from tests.cloudcore.cloudhub.stage import HOST, Stage, staged, until
+
+pytestmark = pytest.mark.both_loops
+
+
+def to_node(
+    resource: str, content: msgspec.Raw, operation: Operation = Operation.UPDATE
+) -> Message:
+    return new("edgecontroller", "resource", operation, resource, content, resource_version="1")
+
+
+async def test_each_node_gets_what_its_name_is_on_and_nothing_else(stage: Stage) -> None:
+    async with stage.edge("n1") as first, stage.edge("n2") as second:
+        content = raw({"metadata": {"uid": "u1"}, "data": {}})
+        for node in ("n1", "n2", "n3"):
+            await stage.controller.send(to_node(f"node/{node}/shop/configmap/web", content))
+        for edge in (first, second):
+            received = await edge.receive()
+            assert received.resource == "shop/configmap/web"
+            assert bytes(received.content) == bytes(content)
+        assert stage.dropped("not_connected") == 1
+        assert await first.is_served()
+        assert await second.is_served()
+
+
+async def test_objects_without_a_uid_are_told_apart_by_their_address(stage: Stage) -> None:
+    async with stage.edge("n1") as edge:
+        skeleton = raw({"metadata": {"name": "x"}})
+        for number in range(3):
+            await stage.controller.send(
+                to_node(f"node/n1/shop/pod/p{number}", skeleton, Operation.DELETE)
+            )
+        await stage.controller.send(to_node("node/n1/shop/pod/p3", raw(None), Operation.DELETE))
+        received = [(await edge.receive()).resource for _ in range(4)]
+        assert received == [f"shop/pod/p{number}" for number in range(4)]
+
+
+async def test_a_message_for_no_node_is_dropped_and_counted(stage: Stage) -> None:
+    await stage.controller.send(to_node("shop/configmap/web", raw({})))
+    await until(lambda: stage.dropped("no_node") == 1)
+
+
+async def test_a_node_that_does_not_read_delays_no_other(stage: Stage) -> None:
+    async with stage.edge("n1") as stuck, stage.edge("n2") as lively:
+        stuck.socket.transport.pause_reading()
+        large = "x" * 1024 * 1024
+        for number in range(30):
+            await stage.controller.tell("n1", 1, uid=f"u{number}", text=large)
+        last = await stage.controller.tell("n2", 1)
+        assert (await lively.receive()).msg_id == last.msg_id
+        assert await lively.is_served()
+        stuck.socket.transport.abort()
+
+
+async def test_handshakes_of_silent_strangers_do_not_delay_a_stop(tmp_path: Path) -> None:
+    async with asyncio.timeout(9):  # less than a handshake may take
+        async with staged(tmp_path) as stage:
+            _, writer = await asyncio.open_connection(HOST, stage.port)
+            async with stage.edge("n1") as edge:
+                assert await edge.is_served()
+        writer.close()

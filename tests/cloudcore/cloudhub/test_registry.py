@@ -1,0 +1,28 @@
+"""Which node has which session. The sessions' connections are real, see ``stage``."""
+
+from common.names import NodeID
+from tests.cloudcore.cloudhub.stage import Stage, until
+
+
+async def test_the_registry_knows_who_is_connected(stage: Stage) -> None:
+    registry = stage.registry
+    async with stage.edge("n1"), stage.edge("n2"):
+        assert len(registry) == 2
+        assert {session.node for session in registry} == {"n1", "n2"}
+        assert stage.session("n1").node == "n1"
+        assert registry.get(NodeID("n3")) is None
+        assert registry.has_room()
+        assert stage.counted("connected_nodes") == 2
+    await until(lambda: stage.counted("connected_nodes") == 0)
+
+
+async def test_an_older_session_that_ends_late_does_not_take_the_newer_one_along(
+    stage: Stage,
+) -> None:
+    async with stage.edge("n1") as older:
+        before = stage.session("n1")
+        async with stage.edge("n1") as newer:
+            await older.closed()
+            assert stage.session("n1") is not before
+            assert not stage.registry.remove(before)
+            assert await newer.is_served()
