@@ -47,7 +47,7 @@ async def run_modules(
         context.add_module(module.name, module.group, capacity=capacity)
     async with asyncio.TaskGroup() as supervisor:
         tasks = [
-            supervisor.create_task(_guard(module, stop), name=f"module {module.name}")
+            supervisor.create_task(_guard(context, module, stop), name=f"module {module.name}")
             for module in modules
         ]
         await stop.wait()
@@ -66,10 +66,14 @@ async def run_modules(
                     task.cancel()
 
 
-async def _guard(module: Module, stop: asyncio.Event) -> None:
+async def _guard(context: MessageContext, module: Module, stop: asyncio.Event) -> None:
     """Run ``module``; that it ends is a fault unless it was asked to."""
     logger.debug("module starts", extra={"component": module.name})
-    await module.run()
+    try:
+        await module.run()
+    finally:
+        # Nobody empties its mailbox any more: whoever waits for room there would wait for ever.
+        context.close(module.name)
     if not stop.is_set():
         raise ComponentExitedError(f"module {module.name} ended by itself")
     logger.debug("module ended", extra={"component": module.name})

@@ -93,3 +93,36 @@ async def test_a_module_that_hangs_is_cancelled_after_the_grace_period(
     await run_modules(bus, [Hanger(bus, ModuleName.EDGED, ended)], stop, grace_s=0.01)
     assert ended == ["edged cancelled"]
     assert "did not stop in time" in caplog.text
+
+
+class Sender(Recorder):
+    """A module that waits for room in the mailbox of another, even while it is cancelled."""
+
+    async def run(self) -> None:
+        message = new(self.name, self.group, Operation.UPDATE, "a/b/c")
+        try:
+            while True:
+                await self._bus.send(ModuleName.EDGED, message)
+        finally:
+            with contextlib.suppress(MailboxClosedError):
+                await self._bus.send(ModuleName.EDGED, message)
+            self._ended.append(self.name)
+
+
+async def test_whoever_waits_for_room_at_a_module_that_failed_is_told(bus: MessageContext) -> None:
+    ended: list[str] = []
+
+    class LateFailer(Recorder):
+        async def run(self) -> None:
+            while not bus.pending()[self.name]:  # noqa: ASYNC110 - it never empties its mailbox
+                await asyncio.sleep(0)
+            raise LookupError("broken")
+
+    modules = (
+        LateFailer(bus, ModuleName.EDGED, ended),
+        Sender(bus, ModuleName.META_MANAGER, ended),
+    )
+    with pytest.raises(ExceptionGroup) as failed:
+        await run_modules(bus, modules, asyncio.Event(), grace_s=5, capacity=1)
+    assert failed.group_contains(LookupError)
+    assert ended == [ModuleName.META_MANAGER]
