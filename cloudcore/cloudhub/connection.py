@@ -12,10 +12,17 @@ from common.names import NodeID, PeerProtocol
 class HubConnection(ServerConnection):
     """``node`` is set when the handshake has been accepted."""
 
+    # With these in its dictionary it would have more than 30 attributes, from which number on
+    # CPython lets each object have the names to itself: 1.5 KiB.
+    __slots__ = ("is_lost", "last_received_s", "node", "on_lost")
+
     node: NodeID
 
     def __init__(self, protocol: ServerProtocol, server: Server, **options: Any) -> None:
+        logger = protocol.logger
         super().__init__(protocol, server, **options)
+        # The library wraps it to tell its lines of one connection from those of another.
+        self.logger = protocol.logger = logger
         self.last_received_s = self.loop.time()
         """Monotonic seconds; any byte counts, so that a slow link is not a dead one."""
 
@@ -26,6 +33,18 @@ class HubConnection(ServerConnection):
     def peer_protocol(self) -> PeerProtocol:
         """What was agreed on: KubeEdge's where nothing was."""
         return PeerProtocol(self.subprotocol or PeerProtocol.KUBEEDGE)
+
+    def forget_handshake(self) -> None:
+        """Let go of what only the handshake needs, for as long as the node is connected: 7 KiB.
+
+        The request itself stays: that there is one tells the library that frames come now.
+        """
+        assert self.request is not None
+        self.request.headers.clear()
+        self.response = None
+        certificate = self.transport.get_extra_info("peercert")  # the transport's own dictionary
+        if certificate is not None:
+            certificate.clear()
 
     def data_received(self, data: bytes) -> None:
         """Note the time, then as usual."""

@@ -1,8 +1,9 @@
 """How much of a node's work is under way: beyond that, its socket is not read."""
 
-import asyncio
 from dataclasses import dataclass
 from typing import Final
+
+from cloudcore.cloudhub.waker import Waker
 
 MAX_OUTSTANDING: Final = 64
 """Requests under way, together with answers that the edge has not taken yet."""
@@ -27,7 +28,7 @@ class Credit:
         self._requests: dict[str, _Request] = {}
         self._bytes = 0
         self._unwritten = 0
-        self._changed = asyncio.Event()
+        self._changed = Waker()
 
     def has_room(self) -> bool:
         """Whether another message may be read."""
@@ -50,7 +51,7 @@ class Credit:
         if request is None:
             return None
         self._bytes -= request.size_bytes
-        self._changed.set()
+        self._changed.wake()
         return request.is_answered
 
     def add_answer(self) -> None:
@@ -60,13 +61,12 @@ class Credit:
     def answer_written(self) -> None:
         """Note that it was."""
         self._unwritten -= 1
-        self._changed.set()
+        self._changed.wake()
 
     def wake(self) -> None:
         """Let ``wait`` return, whatever it waits for."""
-        self._changed.set()
+        self._changed.wake()
 
     async def wait(self) -> None:
-        """Return when something has changed since the last call."""
+        """Return at the next change; whoever waits has just looked at ``has_room``."""
         await self._changed.wait()
-        self._changed.clear()

@@ -125,6 +125,7 @@ class OpenServer:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 await connection.handshake(self._check, server_header=None)
             if connection.protocol.state is OPEN:
+                connection.forget_handshake()
                 await self._parts.serve(connection)
             elif connection.protocol.handshake_exc is not None:
                 detail = str(connection.protocol.handshake_exc)

@@ -19,6 +19,7 @@ from cloudcore.cloudhub.closing import Close
 from cloudcore.cloudhub.connection import HubConnection
 from cloudcore.cloudhub.credit import Credit
 from cloudcore.cloudhub.intake import Intake
+from cloudcore.cloudhub.waker import Waker
 from common import wire
 from common.beehive.context import MessageContext
 from common.beehive.message import Message
@@ -77,7 +78,7 @@ class Session:
         self._close: Close | None = None
         self._close_deadline_s = 0.0
         self._stall = (0, self._loop.time())  # unsent bytes, and since when so many
-        self._has_work = asyncio.Event()
+        self._writer = Waker()
         connection.on_lost = self._wake
 
     # --- for the hub -----------------------------------------------------------------------------
@@ -104,7 +105,7 @@ class Session:
         before = len(self._outbox)
         if not self._outbox.offer(uid, message) or len(self._outbox) == before:
             self._services.metrics.superseded.inc()
-        self._has_work.set()
+        self._writer.wake()
 
     def answer(self, message: Message) -> bool:
         """Send the answer to a request of this connection; return False if it has made none such.
@@ -153,7 +154,7 @@ class Session:
         else:
             deadline_s = self._outbox.deadline_s()
             if deadline_s is not None and deadline_s <= now_s:
-                self._has_work.set()
+                self._writer.wake()
 
     # --- up --------------------------------------------------------------------------------------
 
@@ -170,6 +171,7 @@ class Session:
             self._is_reading = False
             if self._takes_in():
                 await self._receive(frame)
+            del frame  # the next one may be long in coming
 
     async def _receive(self, frame: str | bytes) -> None:
         if isinstance(frame, bytes):
@@ -224,14 +226,14 @@ class Session:
     def _acknowledge(self, msg_id: str) -> None:
         if self._outbox.acknowledge(msg_id):
             self._services.metrics.acknowledged.inc()
-            self._has_work.set()
+            self._writer.wake()
 
     # --- down ------------------------------------------------------------------------------------
 
     def _reply(self, message: Message) -> None:
         self._outbox.reply(message)
         self._credit.add_answer()
-        self._has_work.set()
+        self._writer.wake()
 
     async def _write(self) -> None:
         try:
@@ -242,8 +244,7 @@ class Session:
                 elif self._is_draining:
                     self.end(closing.GOING_AWAY)
                 else:
-                    self._has_work.clear()
-                    await self._has_work.wait()
+                    await self._writer.wait()
             if self._close is not None:
                 await self._connection.close(self._close.code, self._close.frame_text())
         except ConnectionClosed:
@@ -262,7 +263,7 @@ class Session:
 
     def _wake(self) -> None:
         self._credit.wake()
-        self._has_work.set()
+        self._writer.wake()
 
     def _is_stalled(self, now_s: float) -> bool:
         unsent = self._connection.transport.get_write_buffer_size()

@@ -50,5 +50,8 @@ async def test_whoever_waits_for_room_is_woken() -> None:
         await asyncio.sleep(0)
         assert not waiting.done()
         credit.settle("id")
-    credit.wake()
-    await credit.wait()
+        await waiting
+        again = group.create_task(credit.wait())
+        await asyncio.sleep(0)
+        credit.wake()
+    assert again.done()
