@@ -50,11 +50,11 @@ async def load_authority(client: KubeClient, now: datetime) -> pki.Authority:
             client, CA_SECRET, {"cadata": made.der, "cakeydata": pki.key_to_der(made.key)}
         )
     try:
-        return pki.load_authority(found["cadata"], found["cakeydata"])
-    except KeyError as error:
+        return pki.load_authority(found.get("cadata", b""), found.get("cakeydata", b""))
+    except CertificateError as error:
         raise CertificateError(
-            f"Secret {NAMESPACE}/{CA_SECRET} has no {error}: restore it, or delete it to begin with"
-            " a new authority, which every edge has to join anew"
+            f"Secret {NAMESPACE}/{CA_SECRET} cannot be used ({error}): restore it, or delete it to"
+            " begin with a new authority, which every edge has to join anew"
         ) from error
 
 

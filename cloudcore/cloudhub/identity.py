@@ -71,7 +71,7 @@ class ServerIdentity:
             try:
                 await credentials.publish_token(client, self.authority, datetime.now(UTC))
                 await self.load(client)
-            except (RemoteError, CertificateError) as error:
+            except (RemoteError, CertificateError, OSError) as error:
                 logger.warning("credentials are not renewed", extra={"error": str(error)})
                 await asyncio.sleep(backoff.next_s())
             else:

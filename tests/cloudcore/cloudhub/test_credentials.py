@@ -1,0 +1,143 @@
+"""The Secrets that all cloudcores share. Real: an API server of this module's own, since the tests
+damage what a cluster has one of.
+"""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from cloudcore.cloudhub import credentials, tokens
+from cloudcore.kube import kinds
+from cloudcore.kube.client import KubeClient
+from common import pki, tls
+from common.errors import CertificateError, RemoteError
+from deploy.devcluster.commands import Component
+from deploy.devcluster.controlplane import ControlPlane
+
+pytestmark = pytest.mark.e2e
+
+NOW = datetime.now(UTC)
+NAMES = (credentials.CA_SECRET, credentials.SERVER_SECRET, credentials.TOKEN_SECRET)
+
+
+@pytest.fixture(scope="module")
+def own_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        running = ControlPlane(
+            tmp_path_factory.mktemp("own-api"), components=(Component.ETCD, Component.API_SERVER)
+        )
+        runner.run(running.start())
+        yield running
+        runner.run(running.stop())
+
+
+@pytest.fixture
+async def api(own_api: ControlPlane) -> AsyncIterator[KubeClient]:
+    """A cluster that has none of the Secrets."""
+    async with KubeClient(own_api.kubeconfig) as client:
+        for name in NAMES:
+            with suppress(RemoteError):  # not there
+                await client.delete(kinds.SECRETS.path(credentials.NAMESPACE, name))
+        yield client
+
+
+async def data_of(api: KubeClient, name: str) -> dict[str, bytes]:
+    body = await api.get(kinds.SECRETS.path(credentials.NAMESPACE, name))
+    secret: dict[str, Any] = msgspec.json.decode(body)
+    assert secret["type"] == "Opaque"
+    return {key: base64.b64decode(value) for key, value in secret["data"].items()}
+
+
+async def test_the_authority_is_made_once_and_kept_as_kubeedge_keeps_it(api: KubeClient) -> None:
+    made = await credentials.load_authority(api, NOW)
+    data = await data_of(api, "casecret")
+    assert data == {"cadata": made.der, "cakeydata": pki.key_to_der(made.key)}
+    assert (await credentials.load_authority(api, NOW)).der == made.der
+
+
+async def test_cloudcores_that_start_at_once_share_one_authority(api: KubeClient) -> None:
+    async with asyncio.TaskGroup() as group:
+        loads = [group.create_task(credentials.load_authority(api, NOW)) for _ in range(8)]
+    assert len({load.result().der for load in loads}) == 1
+
+
+@pytest.mark.parametrize("key", ["cadata", "cakeydata"])
+@pytest.mark.parametrize("value", ["", "ZGFtYWdlZA==", None])
+async def test_a_damaged_authority_is_reported_and_never_replaced(
+    api: KubeClient, key: str, value: str | None
+) -> None:
+    await credentials.load_authority(api, NOW)
+    path = kinds.SECRETS.path(credentials.NAMESPACE, credentials.CA_SECRET)
+    secret: dict[str, Any] = msgspec.json.decode(await api.get(path))
+    secret["data"][key] = value
+    if value is None:
+        del secret["data"][key]
+    await api.update(path, msgspec.json.encode(secret))
+    before = await data_of(api, credentials.CA_SECRET)
+    with pytest.raises(CertificateError, match="kubeedge/casecret"):
+        await credentials.load_authority(api, NOW)
+    assert await data_of(api, credentials.CA_SECRET) == before
+
+
+async def test_the_server_certificate_is_kept_as_long_as_it_serves(
+    api: KubeClient, tmp_path: Path
+) -> None:
+    authority = await credentials.load_authority(api, NOW)
+    hosts = ["192.0.2.1", "0:0:0:0:0:0:0:1", "cloud.example"]
+    certificate, key = await credentials.load_server(api, authority, hosts, NOW)
+    data = await data_of(api, credentials.SERVER_SECRET)
+    assert data["cloudcoredata"] == certificate.public_bytes(Encoding.DER)
+    assert data["cloudcorekeydata"] == pki.key_to_der(key)
+    again, _ = await credentials.load_server(api, authority, hosts[:2], NOW)
+    assert again == certificate, "it has all the hosts that are asked for"
+    files = credentials.write_server_files(tmp_path, certificate, key)
+    tls.server_context(*files, client_ca_pem=authority.pem)
+
+
+async def test_a_replica_with_another_address_joins_the_certificate(api: KubeClient) -> None:
+    authority = await credentials.load_authority(api, NOW)
+    await credentials.load_server(api, authority, ["192.0.2.1"], NOW)
+    both, _ = await credentials.load_server(api, authority, ["192.0.2.2"], NOW)
+    assert pki.server_hosts(both) == {"192.0.2.1", "192.0.2.2"}
+    first, _ = await credentials.load_server(api, authority, ["192.0.2.1"], NOW)
+    assert first == both, "the two do not take turns"
+
+
+async def test_a_server_certificate_is_renewed_in_time(api: KubeClient) -> None:
+    authority = await credentials.load_authority(api, NOW)
+    first, _ = await credentials.load_server(api, authority, ["192.0.2.1"], NOW)
+    late = first.not_valid_after_utc - credentials.RENEW_WITHIN
+    kept, _ = await credentials.load_server(
+        api, authority, ["192.0.2.1"], late - timedelta(seconds=1)
+    )
+    assert kept == first
+    renewed, _ = await credentials.load_server(api, authority, ["192.0.2.1"], late)
+    assert renewed != first
+    assert renewed.not_valid_after_utc > first.not_valid_after_utc
+
+
+async def test_a_server_certificate_of_another_authority_is_replaced(api: KubeClient) -> None:
+    other = pki.new_authority(NOW)
+    stale, _ = await credentials.load_server(api, other, ["192.0.2.1"], NOW)
+    authority = await credentials.load_authority(api, NOW)
+    fresh, _ = await credentials.load_server(api, authority, ["192.0.2.1"], NOW)
+    assert fresh != stale
+    fresh.verify_directly_issued_by(authority.certificate)
+
+
+async def test_the_token_is_where_kubeedges_tools_look_for_it(api: KubeClient) -> None:
+    authority = await credentials.load_authority(api, NOW)
+    token = await credentials.publish_token(api, authority, NOW)
+    assert await data_of(api, credentials.TOKEN_SECRET) == {"tokendata": token.encode()}
+    later = NOW + timedelta(hours=12)
+    newer = await credentials.publish_token(api, authority, later)
+    assert await data_of(api, credentials.TOKEN_SECRET) == {"tokendata": newer.encode()}
+    tokens.check_token(authority, token.partition(".")[2], later)  # the older one is still good
