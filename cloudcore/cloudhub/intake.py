@@ -108,8 +108,13 @@ def is_answered(message: Message) -> bool:
 
 
 def refuse(request: Message, status: Status) -> Message:
-    """Return the response that says ``status`` in the form that the sender of ``request`` reads."""
+    """Return the response that says ``status`` in the form that the sender of ``request`` reads.
+
+    To the deletion of a pod that does not exist it says OK: that is what the edge wanted.
+    """
     source, group = ModuleName.EDGE_CONTROLLER, GroupName.RESOURCE
+    if request.operation is Operation.DELETE and status.is_not_found:
+        return reply(request, source=source, group=group)
     if (request.operation, _type(request)) not in _WRAPPED:
         return refusal(request, status, source=source, group=group)
     content = raw(wire.ObjectResponse(NULL, StatusError(status)))

@@ -124,3 +124,12 @@ def test_the_device_twin_is_told_in_its_own_group() -> None:
     answer = intake.confirm_membership(request)
     assert (answer.route.group, answer.parent_id) == ("twin", request.msg_id)
     assert bytes(answer.content) != bytes(NULL)
+
+
+def test_a_pod_that_is_gone_already_counts_as_deleted() -> None:
+    deletion = message(Operation.DELETE, "shop/pod/web")
+    verdict = judge(NODE, deletion, LocationCache())
+    assert verdict.status is not None
+    answer = intake.refuse(deletion, verdict.status)
+    assert (bytes(answer.content), answer.parent_id) == (b'"OK"', deletion.msg_id)
+    assert wire.status_of(intake.refuse(deletion, FORBIDDEN).content) == FORBIDDEN
