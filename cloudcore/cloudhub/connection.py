@@ -12,9 +12,9 @@ from common.names import NodeID, PeerProtocol
 class HubConnection(ServerConnection):
     """``node`` is set when the handshake has been accepted."""
 
-    # With these in its dictionary it would have more than 30 attributes, from which number on
-    # CPython lets each object have the names to itself: 1.5 KiB.
-    __slots__ = ("is_lost", "last_received_s", "node", "on_lost")
+    # An attribute that is new to an object which uvloop has looked at makes CPython give it a
+    # dictionary with names of its own, 1.5 KiB: so these are slots, two of the library's as well.
+    __slots__ = ("is_lost", "last_received_s", "node", "on_lost", "recv_messages", "transport")
 
     node: NodeID
 

@@ -24,6 +24,8 @@ class Credit:
     it reads.
     """
 
+    __slots__ = ("_bytes", "_changed", "_requests", "_unwritten")
+
     def __init__(self) -> None:
         self._requests: dict[str, _Request] = {}
         self._bytes = 0

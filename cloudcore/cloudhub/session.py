@@ -65,6 +65,23 @@ class SessionServices:
 class Session:
     """The connection of one node, from its registration to its end."""
 
+    __slots__ = (  # there is one for each node
+        "_close",
+        "_close_deadline_s",
+        "_connection",
+        "_credit",
+        "_is_draining",
+        "_is_over",
+        "_is_reading",
+        "_loop",
+        "_outbox",
+        "_services",
+        "_stall",
+        "_writer",
+        "node",
+        "protocol",
+    )
+
     def __init__(self, connection: HubConnection, services: SessionServices) -> None:
         self.node = connection.node
         self.protocol = connection.peer_protocol

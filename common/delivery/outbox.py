@@ -45,6 +45,16 @@ def version_of(message: Message) -> int:
 class Outbox:
     """The messages that wait for, or await an acknowledgement from, one peer."""
 
+    __slots__ = (  # there is one for each peer
+        "_in_flight",
+        "_in_flight_bytes",
+        "_in_flight_ids",
+        "_replies",
+        "_resend_after_s",
+        "_waiting",
+        "_window",
+    )
+
     def __init__(self, *, window: int, resend_after_s: float) -> None:
         """Make an empty outbox.
 
