@@ -100,6 +100,9 @@ class CloudHub:
             try:
                 await self._dispatch_all()
             finally:
+                # Where dispatching failed, the controller must not wait for room here while
+                # sessions wait for room there, and this for the sessions.
+                self._bus.close(self.name)
                 server.close()
                 for session in self._registry:
                     session.drain()

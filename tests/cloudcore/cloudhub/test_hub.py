@@ -3,14 +3,26 @@ the controller are test doubles.
 """
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
+from websockets.asyncio.client import connect
 
+from cloudcore.cloudhub.acceptor import bind
+from cloudcore.cloudhub.hub import CloudHub, Gate
+from cloudcore.cloudhub.registry import SessionRegistry
+from cloudcore.cloudhub.session import SessionServices
+from cloudcore.edgecontroller.location import LocationCache
+from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw
-from common.names import Operation
-from tests.cloudcore.cloudhub.stage import HOST, Stage, staged, until
+from common.beehive.module import run_modules
+from common.errors import MailboxClosedError
+from common.metrics import MessageMetrics
+from common.names import GroupName, ModuleName, Operation
+from tests.cloudcore.cloudhub.stage import HOST, Certificates, Edge, Stage, staged, until
 
 pytestmark = pytest.mark.both_loops
 
@@ -71,3 +83,65 @@ async def test_handshakes_of_silent_strangers_do_not_delay_a_stop(tmp_path: Path
             async with stage.edge("n1") as edge:
                 assert await edge.is_served()
         writer.close()
+
+
+class BusyController:
+    """It says more than fits into the hub's mailbox, and only then looks into its own."""
+
+    name, group = ModuleName.EDGE_CONTROLLER, GroupName.EDGE_CONTROLLER
+
+    def __init__(self, bus: MessageContext) -> None:
+        self._bus = bus
+        self.may_speak = asyncio.Event()
+
+    async def run(self) -> None:
+        await self.may_speak.wait()
+        with suppress(MailboxClosedError):
+            while True:
+                await self._bus.send(ModuleName.CLOUD_HUB, to_node("node/n1/a/pod/b", raw({})))
+        with suppress(MailboxClosedError):
+            while True:
+                await self._bus.receive(self.name)
+
+
+async def test_a_hub_that_fails_takes_the_daemon_down_though_everybody_waits_for_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise LookupError("a fault of ours")
+
+    monkeypatch.setattr(CloudHub, "_dispatch", fail)
+    bus, shown, certificates = MessageContext(), CollectorRegistry(), Certificates(tmp_path)
+    metrics, registry = MessageMetrics(shown, "cloudcore"), SessionRegistry(4, CollectorRegistry())
+    sockets, ready = bind([(HOST, 0)]), asyncio.Event()
+    ready.set()
+    services = SessionServices(bus, ModuleName.EDGE_CONTROLLER, LocationCache(), metrics)
+    gate = Gate(lambda _: True, ready.wait)
+    hub = CloudHub(sockets, certificates.server(), services, registry, gate)
+    controller = BusyController(bus)
+    port: int = sockets[0].getsockname()[1]
+
+    async def ask() -> None:
+        async with connect(
+            f"wss://{HOST}:{port}/p/n1/events",
+            ssl=certificates.client("n1"),
+            additional_headers={"node_id": "n1", "ConnectionUse": "msg"},
+            proxy=None,
+        ) as socket:
+            edge = Edge(socket)
+            for _ in range(5):  # CONNECTED has filled the controller's mailbox of one
+                await edge.send(Operation.QUERY, "null/node/n1")
+            await until(lambda: bus.pending()[ModuleName.EDGE_CONTROLLER] == 1)
+            controller.may_speak.set()
+            await edge.closed()
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(ask())
+            group.create_task(
+                run_modules(bus, (controller, hub), asyncio.Event(), grace_s=5, capacity=1)
+            )
+
+    with pytest.raises(ExceptionGroup) as failed:
+        await run()
+    assert failed.group_contains(LookupError)

@@ -83,3 +83,9 @@ def test_a_token_with_one_character_changed_is_refused(at: int) -> None:
     other = "A" if token[at] != "A" else "B"
     with pytest.raises(TokenError):
         check_token(AUTHORITY, token[:at] + other + token[at + 1 :], NOW)
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    """HTTP hands them on as surrogates, which the JWT library does not take."""
+    with pytest.raises(TokenError):
+        check_token(AUTHORITY, b"a.b.\xff".decode(errors="surrogateescape"), NOW)
