@@ -10,6 +10,7 @@ code  counted as          because
 1009  ``too_large``       above ``max_message_bytes``
 4408  ``silent``          not a byte for ``keepalive_s``
 4409  ``replaced``        a newer connection of the node has taken over
+4410  (not a refusal)     the Node was deleted, and the edge is KubeEdge's
 4413  ``stalled``         the edge takes nothing of what it is sent
 4429  ``node_limit``      it came in while the last place was being taken
 ====  ==================  ==========================================================================
@@ -40,6 +41,7 @@ class Close:
 GOING_AWAY: Final = Close(1001, "", "cloudcore stops")
 BINARY_FRAME: Final = Close(1003, "binary_frame", "messages are text frames")
 REPLACED: Final = Close(4409, "replaced", "a newer connection of this node has taken over")
+NODE_DELETED: Final = Close(4410, "", "the Node of this edge was deleted")
 STALLED: Final = Close(4413, "stalled", "the edge takes nothing of what it is sent")
 NODE_LIMIT: Final = Close(4429, "node_limit", "this cloudcore has as many nodes as it may have")
 

@@ -23,7 +23,16 @@ from cloudcore.cloudhub.session import Session, SessionServices
 from common import wire
 from common.beehive.message import Message, new, raw
 from common.errors import MailboxClosedError, ResourceError, WireError
-from common.names import UID, GroupName, ModuleName, NodeID, Operation
+from common.names import (
+    CLUSTER_SCOPE,
+    UID,
+    GroupName,
+    ModuleName,
+    NodeID,
+    Operation,
+    PeerProtocol,
+    ResourceType,
+)
 from common.resource import split_node
 
 logger = logging.getLogger(__name__)
@@ -147,6 +156,8 @@ class CloudHub:
         elif message.operation is Operation.RESPONSE:
             if not session.answer(message.about(site_form)):
                 self._drop("late_reply", message, logging.DEBUG)
+        elif _is_end_of(session, message.operation, site_form):
+            session.end(closing.NODE_DELETED)
         else:
             session.offer(self._uid_of(message, site_form), message.about(site_form))
 
@@ -213,3 +224,17 @@ class CloudHub:
                 "msg_id": message.msg_id,
             },
         )
+
+
+def _is_end_of(session: Session, operation: Operation, site_form: str) -> bool:
+    """Whether the message says that the Node is gone, to an edge that may not be told so.
+
+    Our own edges register again. KubeEdge's would forget their Node for good; its cloudcore ends
+    their connection instead.
+    """
+    own_node = f"{CLUSTER_SCOPE}/{ResourceType.NODE}/{session.node}"
+    return (
+        operation is Operation.DELETE
+        and site_form == own_node
+        and session.protocol is PeerProtocol.KUBEEDGE
+    )

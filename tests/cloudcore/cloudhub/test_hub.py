@@ -10,7 +10,9 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
+from cloudcore.cloudhub import closing
 from cloudcore.cloudhub.acceptor import bind
 from cloudcore.cloudhub.hub import CloudHub, Gate
 from cloudcore.cloudhub.registry import SessionRegistry
@@ -21,7 +23,7 @@ from common.beehive.message import Message, new, raw
 from common.beehive.module import run_modules
 from common.errors import MailboxClosedError
 from common.metrics import MessageMetrics
-from common.names import GroupName, ModuleName, Operation
+from common.names import GroupName, ModuleName, Operation, PeerProtocol
 from tests.cloudcore.cloudhub.stage import HOST, Certificates, Edge, Stage, staged, until
 
 pytestmark = pytest.mark.both_loops
@@ -145,3 +147,18 @@ async def test_a_hub_that_fails_takes_the_daemon_down_though_everybody_waits_for
     with pytest.raises(ExceptionGroup) as failed:
         await run()
     assert failed.group_contains(LookupError)
+
+
+async def test_the_end_of_its_node_is_told_to_our_own_edge_and_ends_kubeedges_connection(
+    stage: Stage,
+) -> None:
+    content = raw({"metadata": {"name": "x", "uid": "u1"}})
+    async with (
+        stage.edge("ours", [Subprotocol(PeerProtocol.CLOUDEDGE_V1)]) as ours,
+        stage.edge("theirs") as theirs,
+    ):
+        for node in ("ours", "theirs"):
+            gone = to_node(f"node/{node}/null/node/{node}", content, Operation.DELETE)
+            await stage.controller.send(gone)
+        assert (await ours.receive()).operation is Operation.DELETE
+        assert (await theirs.closed())[0] == closing.NODE_DELETED.code
