@@ -18,6 +18,7 @@ from cloudcore.cloudhub.hub import CloudHub, Gate
 from cloudcore.cloudhub.registry import SessionRegistry
 from cloudcore.cloudhub.session import SessionServices
 from cloudcore.edgecontroller.location import LocationCache
+from common import wire
 from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw
 from common.beehive.module import run_modules
@@ -162,3 +163,38 @@ async def test_the_end_of_its_node_is_told_to_our_own_edge_and_ends_kubeedges_co
             await stage.controller.send(gone)
         assert (await ours.receive()).operation is Operation.DELETE
         assert (await theirs.closed())[0] == closing.NODE_DELETED.code
+
+
+async def test_one_content_for_many_nodes_is_parsed_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = []
+    really = wire.loads_as
+
+    def loads_as(data: msgspec.Raw, kind: type) -> object:
+        parsed.append(data)
+        return really(data, kind)
+
+    content = raw({"metadata": {"uid": "u1"}})
+    async with stage.edge("n1") as first, stage.edge("n2") as second:
+        with monkeypatch.context() as patched:
+            patched.setattr("cloudcore.cloudhub.hub.wire.loads_as", loads_as)
+            for node in ("n1", "n2"):
+                await stage.controller.send(to_node(f"node/{node}/shop/configmap/web", content))
+            await first.receive()
+            await second.receive()
+    assert parsed.count(content) == 1
+
+
+async def test_what_is_refused_is_logged_without_what_it_said(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "c2VjcmV0LXZhbHVl"
+    async with stage.edge("n1") as edge:
+        await edge.ask(Operation.UPDATE, "shop/secret/db", raw({"data": {"password": secret}}))
+        await edge.socket.send(f'{{"header": "{secret}", "password": "{secret}"}}')
+        assert (await edge.closed())[0] == 1007
+    assert "message refused" in caplog.text
+    assert "connection closed" in caplog.text
+    records = [f"{record.getMessage()} {vars(record)}" for record in caplog.records]
+    assert not any(secret in record for record in records)
