@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import typer
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -33,7 +32,8 @@ ModelT = TypeVar("ModelT", bound="Settings")
 class Settings(BaseModel):
     """Base of a daemon's configuration. Every field has a description, which is its help text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A validator is built when it is first needed: of the models of all commands, one is.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class DaemonSettings(Settings):
@@ -200,6 +200,9 @@ def _read_file(path: Path) -> dict[str, object]:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     if len(text) > MAX_FILE_BYTES:
         raise ConfigError([f"{path}: larger than {MAX_FILE_BYTES} bytes"])
+    # Not at the top: a daemon without such a file does without this MiB.
+    import yaml  # noqa: PLC0415
+
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:

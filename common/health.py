@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -45,6 +46,15 @@ class Health:
     def is_alive(self) -> bool:
         """Whether the event loop has turned lately."""
         return self._monotonic() - self._last_beat_s < STUCK_AFTER_S
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Bind, and no more: the base class asks the name servers how its own address is called."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "", self.server_address[1]
 
 
 @contextmanager
@@ -89,8 +99,7 @@ def monitor(address: tuple[str, int], health: Health, registry: CollectorRegistr
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
             """Say nothing: scrapes every few seconds are no news."""
 
-    server = ThreadingHTTPServer(address, Handler)
-    server.daemon_threads = True
+    server = _Server(address, Handler)
     thread = threading.Thread(target=server.serve_forever, name="monitor", daemon=True)
     thread.start()
     try:

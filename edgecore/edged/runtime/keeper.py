@@ -16,7 +16,6 @@ the command.
 It imports little on purpose: there is one of it for each container.
 """
 
-import ctypes
 import errno
 import json
 import os
@@ -24,6 +23,10 @@ import select
 import signal
 import sys
 import time
+
+TYPE_CHECKING = False  # as typing's, whose import would cost each keeper memory
+if TYPE_CHECKING:
+    import ctypes
 
 ORDER_FD = 0
 LOCK_FD = 3
@@ -42,8 +45,6 @@ _PASSED_ON: dict[int, signal.Signals] = {
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGUSR1: signal.SIGKILL,
 }
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Log:
@@ -156,8 +157,15 @@ def main(directory: str) -> int:
     return 0
 
 
+def _libc() -> "ctypes.CDLL":
+    # Not at the top: edgecore knows this module for its constants, and does without ctypes.
+    import ctypes  # noqa: PLC0415
+
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _become_reaper() -> None:
-    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _start(order: dict) -> tuple[int, dict[int, str]]:  # type: ignore[type-arg] # typing would cost each keeper memory
@@ -193,7 +201,8 @@ def _exec(order: dict, keeper: int, out: int, err: int, failure: int) -> None:  
     """Become the command; never returns."""
     stage = "process"
     try:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        libc = _libc()
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != keeper:
             os._exit(1)  # the keeper died before the line above
         os.setpgid(0, 0)
@@ -202,7 +211,7 @@ def _exec(order: dict, keeper: int, out: int, err: int, failure: int) -> None:  
             sys.path.insert(0, order["import_path"])
             from edgecore.edged.runtime import mountns  # noqa: PLC0415 - most containers do without
 
-            mountns.enter(_libc, order["root"], order["mounts"])
+            mountns.enter(libc, order["root"], order["mounts"])
         stage = order["cwd"]
         os.chdir(order["cwd"])
         stage = order["argv"][0]

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from common.errors import RuntimeServiceError
-from edgecore.edged.runtime import keeper, mountns
+from edgecore.edged.runtime import keeper
 
 _FREE_FD: Final = 10  # above all numbers that the keeper is given
 _START_TIMEOUT_S: Final = 30.0
 _KEEPER_FILE: Final = "keeper.json"
 _LOCK_FILE: Final = "lock"
+_PROBE: Final = Path(__file__).with_name("mountns.py")  # run, never imported here: it needs ctypes
 _REPORT_BYTES: Final = 4096
 
 _PYTHON: Final = (sys.executable, "-I", "-S", "-E", "-X", "utf8")
@@ -181,7 +182,7 @@ def _spawn(directory: Path, files: Mapping[int, int]) -> int:
 
 
 def _spawn_probe() -> int:
-    return os.posix_spawn(sys.executable, [*_PYTHON, mountns.__file__], {})
+    return os.posix_spawn(sys.executable, [*_PYTHON, str(_PROBE)], {})
 
 
 async def _handshake(ours: socket.socket) -> dict[str, Any]:
