@@ -13,6 +13,8 @@ def test_free_ports_are_distinct_and_can_be_bound() -> None:
     assert len(set(found)) == 20
     for port in found:
         with socket.socket() as server:
+            # Connections of an earlier test may linger in TIME_WAIT: servers do not mind.
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             server.bind((ports.LOOPBACK, port))
 
 
