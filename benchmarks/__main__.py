@@ -1,4 +1,4 @@
-"""Measure everything, or the parts named: ``python -m benchmarks [codec store edge delivery]``."""
+"""Measure everything, or the parts named: ``python -m benchmarks [codec store delivery]``."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import uvloop
 
-from benchmarks import codec, delivery, edge, store
+from benchmarks import codec, delivery, edge, hollow, store
 from benchmarks.figures import Figure, table
 from deploy.devcluster.api import Api
 from deploy.devcluster.controlplane import ControlPlane
@@ -25,7 +25,11 @@ async def _delivery(folder: Path) -> list[Figure]:
         cloud = CloudCore(control_plane, folder / "cloudcore")
         await cloud.start()
         try:
-            return [*await delivery.measure(api, cloud), *await edge.measure(api, cloud, folder)]
+            return [
+                *await delivery.measure(api, cloud),
+                *await edge.measure(api, cloud, folder),
+                *await hollow.measure(api, cloud, folder),
+            ]
         finally:
             await cloud.stop()
 

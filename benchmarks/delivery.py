@@ -8,17 +8,16 @@ import statistics
 import time
 from typing import Final
 
+from benchmarks import objects
 from benchmarks.figures import MIB, Figure, cpu_s, resident_bytes
 from benchmarks.peers import Fleet
-from common.names import NodeID
-from deploy.devcluster.api import Api, Object
+from deploy.devcluster.api import Api
 from deploy.devcluster.daemons import CloudCore
 
 NODES: Final = 300
 PODS_PER_NODE: Final = 3
 UPDATES: Final = 20
 TIMEOUT_S: Final = 60.0
-_CREATING: Final = 32  # requests at a time
 _SETTLE_S: Final = 2.0
 NAMESPACE: Final = "bench"
 
@@ -34,31 +33,26 @@ async def measure(api: Api, cloud: CloudCore) -> list[Figure]:
         each = (resident_bytes(cloud.pid) - empty) / NODES / 1024
         figures.append(Figure("cloudcore resident, a connection", each, "KiB", 64, "175 KiB"))
         await api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-        await api.create(_path("configmaps"), _configmap(0))
+        await api.create(objects.path(NAMESPACE, "configmaps"), objects.configmap(0))
         figures += await _first_delivery(api, cloud.pid, fleet)
         figures += await _fan_out(api, cloud.pid, fleet)
-        await _remove_pods(api, fleet)
+        await objects.delete(
+            api,
+            (
+                objects.path(NAMESPACE, f"pods/{name}")
+                for index in range(NODES)
+                for name in _names_of(index)
+            ),
+        )
     return figures
 
 
 async def _first_delivery(api: Api, pid: int, fleet: Fleet) -> list[Figure]:
-    pods = {
-        node: [f"pod-{index}-{number}" for number in range(PODS_PER_NODE)]
-        for index, node in enumerate(fleet.nodes)
-    }
+    pods = {node: _names_of(index) for index, node in enumerate(fleet.nodes)}
     fleet.expect({n: [f"{NAMESPACE}/pod/{p}" for p in names] for n, names in pods.items()})
-    places = asyncio.Semaphore(_CREATING)
-
-    async def create(node: NodeID, name: str) -> None:
-        async with places:
-            await api.create(_path("pods"), _pod(node, name))
-
     used = cpu_s(pid)
     start = time.monotonic()
-    async with asyncio.TaskGroup() as group:
-        for node, names in pods.items():
-            for name in names:
-                group.create_task(create(node, name))
+    await objects.create_pods(api, NAMESPACE, [(n, p) for n, names in pods.items() for p in names])
     created = time.monotonic()
     last = await fleet.arrive(TIMEOUT_S)
     count = NODES * PODS_PER_NODE
@@ -82,14 +76,15 @@ async def _first_delivery(api: Api, pid: int, fleet: Fleet) -> list[Figure]:
 
 
 async def _fan_out(api: Api, pid: int, fleet: Fleet) -> list[Figure]:
-    resource = f"{NAMESPACE}/configmap/shared"
+    resource = f"{NAMESPACE}/configmap/{objects.CONFIGMAP}"
+    path = objects.path(NAMESPACE, f"configmaps/{objects.CONFIGMAP}")
     latencies = []
     used = 0.0
     for number in range(UPDATES):
         fleet.expect({node: [resource] for node in fleet.nodes})
         before = cpu_s(pid)
         start = time.monotonic()
-        await api.replace(_path("configmaps/shared"), _configmap(number + 1))
+        await api.replace(path, objects.configmap(number + 1))
         latencies.append((await fleet.arrive(TIMEOUT_S) - start) * 1000)
         # The acknowledgements of the last messages are still to be read.
         await asyncio.sleep(0.2)
@@ -114,39 +109,5 @@ async def _fan_out(api: Api, pid: int, fleet: Fleet) -> list[Figure]:
     ]
 
 
-async def _remove_pods(api: Api, fleet: Fleet) -> None:
-    places = asyncio.Semaphore(_CREATING)
-
-    async def delete(name: str) -> None:
-        async with places:
-            await api.delete(_path(f"pods/{name}"), grace_s=0)
-
-    async with asyncio.TaskGroup() as group:
-        for index in range(len(fleet.nodes)):
-            for number in range(PODS_PER_NODE):
-                group.create_task(delete(f"pod-{index}-{number}"))
-
-
-def _path(rest: str) -> str:
-    return f"/api/v1/namespaces/{NAMESPACE}/{rest}"
-
-
-def _configmap(number: int) -> Object:
-    return {"metadata": {"name": "shared"}, "data": {"number": str(number), "text": "x" * 1024}}
-
-
-def _pod(node: NodeID, name: str) -> Object:
-    return {
-        "metadata": {"name": name},
-        "spec": {
-            "nodeName": node,
-            "automountServiceAccountToken": False,
-            "containers": [
-                {
-                    "name": "c",
-                    "image": "busybox",
-                    "envFrom": [{"configMapRef": {"name": "shared"}}],
-                }
-            ],
-        },
-    }
+def _names_of(index: int) -> list[str]:
+    return [f"pod-{index}-{number}" for number in range(PODS_PER_NODE)]
