@@ -227,6 +227,8 @@ class MessageContext:
             )
             for module in self._members(group)
         ]
+        late: ReplyTimeoutError | None = None
+        calls: list[asyncio.Task[Message]] = []
         try:
             async with asyncio.TaskGroup() as group_calls:
                 calls = [
@@ -237,7 +239,12 @@ class MessageContext:
                     for module, copy in copies
                 ]
         except* ReplyTimeoutError as errors:
-            raise errors.exceptions[0] from None
+            # Raised in here, Python before 3.11.4 would put it into a group.
+            late = next(
+                error for error in errors.exceptions if isinstance(error, ReplyTimeoutError)
+            )
+        if late is not None:
+            raise late
         return [call.result() for call in calls]
 
     def close(self, module: ModuleName) -> None:

@@ -176,6 +176,8 @@ class EdgeCore(Daemon):
         if not path.exists():
             return {}
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+            if not store.execute("SELECT 1 FROM sqlite_master WHERE name = 'objects'").fetchone():
+                return {}  # it is being made
             rows = store.execute(
                 "SELECT namespace || '/' || name, resource_version FROM objects WHERE type = ?",
                 (kind,),

@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import uvloop
+
 from deploy.devcluster.api import Api, ApiError, Object, WaitError
 from deploy.devcluster.build import BuildError
 from deploy.devcluster.controlplane import ControlPlane
@@ -276,17 +278,21 @@ async def play(data_dir: Path) -> None:
 
 def main() -> None:
     """Play the demo; exit code 0 when every step ended as it should, else 1 with what failed."""
+    code = 0
     with tempfile.TemporaryDirectory(prefix="cloudedge-demo-") as folder:
         try:
-            asyncio.run(play(Path(folder)))
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(play(Path(folder)))
         except* (DemoError, WaitError, ApiError, ProgramError, BuildError) as errors:
             for error in errors.exceptions:
                 sys.stderr.write(f"the demo failed: {error}\n")
             with contextlib.suppress(OSError):
                 _keep_logs(Path(folder))
-            raise SystemExit(1) from None
+            code = 1
         except* KeyboardInterrupt:
-            raise SystemExit(130) from None
+            code = 130
+    if code:
+        raise SystemExit(code)
     say("the demo has passed: everything happened as it should, and nothing is left running")
 
 
