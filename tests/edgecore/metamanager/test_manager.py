@@ -100,13 +100,15 @@ async def test_what_cannot_be_stored_is_not_acknowledged(
     assert connection is not None
     connection.execute("PRAGMA query_only = ON")
     await context.send(META, insert(POD, version=5))
+    labels = {"reason": "store_error"}
+    while total(registry, "edgecore_messages_dropped_total", **labels) == 0:
+        await asyncio.sleep(0)
     answer = await from_edged(context, request(Operation.QUERY, "null/pod"))
     assert loads(answer.content)["items"] == []
     connection.execute("PRAGMA query_only = OFF")
     again = insert(POD, version=5)
     await context.send(META, again)
     assert (await context.receive(HUB)).parent_id == again.msg_id
-    labels = {"reason": "store_error"}
     assert total(registry, "edgecore_messages_dropped_total", **labels) == 1
 
 
