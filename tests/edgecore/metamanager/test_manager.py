@@ -101,7 +101,7 @@ async def test_what_cannot_be_stored_is_not_acknowledged(
     connection.execute("PRAGMA query_only = ON")
     await context.send(META, insert(POD, version=5))
     labels = {"reason": "store_error"}
-    while total(registry, "edgecore_messages_dropped_total", **labels) == 0:
+    while not total(registry, "edgecore_messages_dropped_total", **labels):  # noqa: ASYNC110
         await asyncio.sleep(0)
     answer = await from_edged(context, request(Operation.QUERY, "null/pod"))
     assert loads(answer.content)["items"] == []
