@@ -62,7 +62,12 @@ def create_token(
         ),
     ] = "",
     ttl_hours: Annotated[
-        float, typer.Option(min=0.01, max=366 * 24, help="Hours for which the token is good.")
+        float,
+        typer.Option(
+            min=0.01,
+            max=tokens.MAX_LIFETIME / timedelta(hours=1),
+            help="Hours for which the token is good.",
+        ),
     ] = 24.0,
 ) -> None:
     """Print a join token, alone on one line."""

@@ -47,7 +47,6 @@ LIMITS: Final = AcceptLimits(handshakes=16, connections=128, lifetime_s=60.0)
 
 _NODE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _MAX_NODE_NAME_CHARS: Final = 253
-_BEARER_PARTS: Final = 2
 
 
 class Refused(Exception):

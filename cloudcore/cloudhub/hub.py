@@ -232,9 +232,9 @@ def _is_end_of(session: Session, operation: Operation, site_form: str) -> bool:
     Our own edges register again. KubeEdge's would forget their Node for good; its cloudcore ends
     their connection instead.
     """
-    own_node = f"{CLUSTER_SCOPE}/{ResourceType.NODE}/{session.node}"
+    # Asked of every message: what most of them are not comes first.
     return (
         operation is Operation.DELETE
-        and site_form == own_node
         and session.protocol is PeerProtocol.KUBEEDGE
+        and site_form == f"{CLUSTER_SCOPE}/{ResourceType.NODE}/{session.node}"
     )

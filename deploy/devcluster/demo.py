@@ -32,7 +32,6 @@ PODS: Final = f"/api/v1/namespaces/{NAMESPACE}/pods"
 CONFIGMAPS: Final = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 DEPLOYMENTS: Final = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 STEP_TIMEOUT_S: Final = 30.0
-_POLL_S: Final = 0.05
 
 # Kubernetes makes one dollar of two, so four of them are the shell's own process id.
 GREETER: Final = """
