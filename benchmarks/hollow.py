@@ -123,7 +123,6 @@ async def _running(
             f"--token-file={token_file}",
         ],
         data_dir,
-        "/healthz",
     )
     try:
         await edges.start()

@@ -192,6 +192,15 @@ def server_hosts(certificate: x509.Certificate) -> frozenset[str]:
     return frozenset(str(name.value) for name in names)
 
 
+def canonical_hosts(hosts: Iterable[str]) -> frozenset[str]:
+    """Return ``hosts`` in the spelling that ``server_hosts`` of a certificate for them has.
+
+    Raises:
+        CertificateError: a host is neither an address nor an ASCII name.
+    """
+    return frozenset(str(_general_name(host).value) for host in hosts)
+
+
 def new_csr(key: Key, node: NodeID) -> bytes:
     """Return the DER of a request for the client certificate of ``node``."""
     request = x509.CertificateSigningRequestBuilder(_node_name(node))

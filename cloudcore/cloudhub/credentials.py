@@ -75,7 +75,7 @@ async def load_server(
         certificate, key = kept
         known = pki.server_hosts(certificate)
         is_lasting = certificate.not_valid_after_utc - now > RENEW_WITHIN
-        if is_lasting and known >= pki.server_hosts(pki.issue_server(authority, key, hosts, now)):
+        if is_lasting and known >= pki.canonical_hosts(hosts):
             return certificate, key
     key = pki.new_key()
     wanted = sorted({*hosts, *known} - {""})
@@ -131,13 +131,8 @@ def _server_of(
 
 
 async def _read(client: KubeClient, name: str) -> dict[str, bytes] | None:
-    try:
-        body = await client.get(kinds.SECRETS.path(NAMESPACE, name))
-    except RemoteError as error:
-        if error.status.is_not_found:
-            return None
-        raise
-    return _data_of(body)
+    body = await client.find(kinds.SECRETS.path(NAMESPACE, name))
+    return None if body is None else _data_of(body)
 
 
 async def _create_or_read(

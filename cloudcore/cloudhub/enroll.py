@@ -193,13 +193,7 @@ class Enrollment:
         )
 
     async def _has_node(self, node: NodeID) -> bool:
-        try:
-            await self._client.get(kinds.NODES.path(name=node))
-        except RemoteError as error:
-            if error.status.is_not_found:
-                return False
-            raise
-        return True
+        return await self._client.find(kinds.NODES.path(name=node)) is not None
 
     @web.middleware
     async def _answer_refusals(

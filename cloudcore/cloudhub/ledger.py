@@ -83,12 +83,9 @@ class Ledger:
         raise RemoteError(failure(409, f"{node} is being enrolled by somebody else"))
 
     async def _read(self) -> dict[str, Any]:
-        try:
-            body = await self._client.get(kinds.CONFIGMAPS.path(NAMESPACE, CONFIGMAP))
-        except RemoteError as error:
-            if error.status.is_not_found:
-                return {}
-            raise
+        body = await self._client.find(kinds.CONFIGMAPS.path(NAMESPACE, CONFIGMAP))
+        if body is None:
+            return {}
         found: dict[str, Any] = msgspec.json.decode(body)
         return found
 

@@ -109,6 +109,19 @@ class KubeClient:
         """
         return await self._request("GET", path, params=params, as_node=as_node)
 
+    async def find(self, path: str) -> bytes | None:
+        """Return the object at ``path``; None where the API server says that there is none.
+
+        Raises:
+            RemoteError: as ``get``, but for 404.
+        """
+        try:
+            return await self.get(path)
+        except RemoteError as error:
+            if error.status.is_not_found:
+                return None
+            raise
+
     async def create(self, path: str, body: bytes, *, as_node: NodeID | None = None) -> bytes:
         """Create ``body`` in the collection at ``path`` and return it as it is now.
 

@@ -25,19 +25,18 @@ _SCRIPTS: Final = Path(sys.executable).parent
 class Daemon:
     """A daemon that can be stopped, killed, frozen and started again with the same command line."""
 
-    def __init__(self, name: str, command: Sequence[str], data_dir: Path, ready_path: str) -> None:
+    def __init__(self, name: str, command: Sequence[str], data_dir: Path) -> None:
         """Nothing runs yet.
 
         Args:
             name: of the daemon, for messages.
             command: the script's name and its arguments; the monitor address is added.
             data_dir: the daemon's own folder; its log lies beside it.
-            ready_path: what the monitor endpoint answers with 200 once it has started.
         """
         self.name, self.data_dir = name, data_dir
         self.log = data_dir.with_suffix(".log")
         self._monitor_port = free_ports(1)[0]
-        self._ready = Probe(self._monitor_port, ready_path)
+        self._ready = Probe(self._monitor_port, "/readyz")
         self._program = Program(
             name,
             [
@@ -115,7 +114,6 @@ class CloudCore(Daemon):
                 *options,
             ],
             data_dir,
-            "/readyz",
         )
 
     async def token(self, node: str = "") -> str:
@@ -167,7 +165,6 @@ class EdgeCore(Daemon):
                 *options,
             ],
             data_dir,
-            "/healthz",
         )
 
     def stored(self, kind: str) -> dict[str, str]:

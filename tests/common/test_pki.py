@@ -175,3 +175,12 @@ def test_the_dict_of_getpeercert_tells_the_node() -> None:
     assert pki.node_of_certificate(b"nonsense") is None
     bare = ((("organizationName", "system:nodes"),), (("commonName", "system:node:"),))
     assert pki.node_of_certificate({"subject": bare}) is None
+
+
+def test_hosts_have_one_spelling_in_a_certificate_and_out_of_it() -> None:
+    hosts = ["2001:0DB8::0001", "127.0.0.1", "cloud.example.org"]
+    authority = pki.new_authority(NOW)
+    certificate = pki.issue_server(authority, pki.new_key(), hosts, NOW)
+    assert pki.canonical_hosts(hosts) == pki.server_hosts(certificate)
+    with pytest.raises(CertificateError):
+        pki.canonical_hosts(["wörld"])

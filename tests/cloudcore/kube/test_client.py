@@ -137,6 +137,16 @@ async def test_in_a_nodes_name_only_what_is_the_nodes_can_be_done(
     assert await code_of(client.get(kinds.SECRETS.path(namespace, "s"), as_node=mine)) == 403
 
 
+async def test_what_is_looked_for_may_not_be_there(client: KubeClient, namespace: str) -> None:
+    path = kinds.CONFIGMAPS.path(namespace, "sought")
+    assert await client.find(path) is None
+    made = {"metadata": {"name": "sought", "namespace": namespace}}
+    await client.create(kinds.CONFIGMAPS.path(namespace), body(made))
+    found = await client.find(path)
+    assert found is not None
+    assert load(found)["metadata"]["name"] == "sought"
+
+
 async def test_the_certificate_authority_is_that_of_the_credentials(client: KubeClient) -> None:
     assert client.ca_pem().startswith(b"-----BEGIN CERTIFICATE-----")
     assert client.server.startswith("https://127.0.0.1:")
