@@ -8,7 +8,7 @@ from edgecore.edged.env import environment, expand
 from edgecore.edged.fields import NodeView
 from edgecore.edged.objects import MissingError, Objects
 from edgecore.edged.podview import Object, spec_hash, spec_of, uid_of
-from edgecore.edged.runtime.base import ContainerConfig, Mount
+from edgecore.edged.runtime.spec import ContainerConfig, Mount
 
 _READ_ONLY = frozenset({"configMap", "secret", "projected", "downwardAPI"})
 

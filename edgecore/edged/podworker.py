@@ -39,7 +39,8 @@ from edgecore.edged.reconcile import (
 )
 from edgecore.edged.reporter import Reporter
 from edgecore.edged.requests import TIMEOUT_S, Link, Requests
-from edgecore.edged.runtime.base import PodObservation, Runtime, SandboxConfig
+from edgecore.edged.runtime.base import PodObservation, Runtime
+from edgecore.edged.runtime.spec import SandboxConfig
 from edgecore.edged.status import Situation, Waiting, crash_loop_waits
 from edgecore.edged.volumes import VolumeError, volumes_of
 

@@ -114,8 +114,8 @@ def pod_status(
     if init_statuses:
         status["initContainerStatuses"] = init_statuses
     if ready_to_start and situation.observed:
-        ip = situation.observed.ip or situation.node_ip
-        status |= {"podIP": ip, "podIPs": [{"ip": ip}]}
+        ips = situation.observed.ips or (situation.node_ip,)
+        status |= {"podIP": ips[0], "podIPs": [{"ip": ip} for ip in ips]}
     return status
 
 

@@ -9,14 +9,15 @@ Source: https://github.com/kubernetes/cri-api (RuntimeService v1), of which this
 pod worker needs.
 """
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Protocol
 
 from common.names import UID
+from edgecore.edged.runtime.images import Images
+from edgecore.edged.runtime.spec import ContainerConfig, SandboxConfig
 
 
 class ContainerState(StrEnum):
@@ -25,50 +26,6 @@ class ContainerState(StrEnum):
     CREATED = "created"
     RUNNING = "running"
     EXITED = "exited"
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """One volume as a container sees it."""
-
-    volume: str
-    """Name of the volume in the pod."""
-    host_path: Path
-    """File or directory on this machine, there when the container is created."""
-    container_path: str
-    read_only: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxConfig:
-    """What a runtime must know of a pod before its first container."""
-
-    uid: UID
-    namespace: str
-    name: str
-    attempt: int
-    """How many sandboxes this pod had before."""
-    log_dir: Path
-    labels: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerConfig:
-    """One start of one container, with all references resolved."""
-
-    name: str
-    attempt: int
-    image: str
-    spec_hash: str
-    """Of the fields whose change means a restart; comes back in ``ContainerStatus``."""
-    log_path: Path
-    command: tuple[str, ...] = ()
-    """``command`` of the pod's spec; empty for the image's entry point."""
-    args: tuple[str, ...] = ()
-    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """Carries Secrets: never on a command line, never in a log."""
-    working_dir: str = ""
-    mounts: tuple[Mount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +62,42 @@ class PodObservation:
     sandbox_ready: bool
     """Whether containers can live in it. Not so after a reboot: the pod needs a new sandbox."""
     sandbox_attempt: int = 0
-    ip: str = ""
-    """Address of the pod; empty where it is the node's."""
+    ips: tuple[str, ...] = ()
+    """Addresses of the pod, the main one first; none where they are the node's."""
     containers: tuple[ContainerStatus, ...] = ()
     """Every attempt that was not removed, in no order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    """How a command in a container ended."""
+
+    exit_code: int
+    output: bytes
+    """What it wrote, to both streams, cut to a size that suits a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStats:
+    """What a running container takes at one moment. Sizes in bytes."""
+
+    name: str
+    at: datetime
+    cpu_core_ns: int
+    """CPU time since it started."""
+    memory_working_set: int
+    rootfs_used: int = 0
+    rootfs_inodes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PodStats:
+    """What the running containers of a pod take."""
+
+    uid: UID
+    namespace: str
+    name: str
+    containers: tuple[ContainerStats, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +124,11 @@ class Runtime(Protocol):
     """First part of container ids in a pod's status: ``<scheme>://<id>``."""
     wants_files: bool
     """Whether volumes must be on disk before a container is created."""
+    images: Images | None
+    """The runtime's images; None where it has none and ignores what a pod says of them."""
 
     async def open(self) -> None:
-        """Connect and find what is there. Called once, before everything else."""
+        """Begin, also while the engine is away. Called once, before everything else."""
 
     async def close(self) -> None:
         """Let go of everything. Containers go on running."""
@@ -183,6 +174,25 @@ class Runtime(Protocol):
 
     async def remove_container(self, container_id: str) -> None:
         """Remove a container that does not run, and all that is kept of it but its log."""
+
+    async def exec_sync(
+        self, container_id: str, command: Sequence[str], timeout_s: float
+    ) -> ExecResult:
+        """Run ``command`` in a running container and return how it ended.
+
+        Raises:
+            TimeoutError: it did not end in time, and was killed.
+            RuntimeServiceError: it could not be run.
+        """
+
+    async def reopen_log(self, container_id: str) -> None:
+        """Have the container's output go on in a new file at its log path: the old was moved away.
+
+        A runtime that keeps its logs within bounds by itself does nothing.
+        """
+
+    async def stats(self) -> list[PodStats]:
+        """Return what the running pods take at the moment."""
 
     def events(self) -> AsyncIterator[UID]:
         """Yield the UID of a pod whenever something of it changed by itself. One reader.

@@ -18,7 +18,7 @@ import re
 import shutil
 import signal
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,13 +28,16 @@ from common.errors import RuntimeServiceError
 from common.names import UID
 from edgecore.edged.runtime import keeper, keepers
 from edgecore.edged.runtime.base import (
-    ContainerConfig,
     ContainerState,
     ContainerStatus,
+    ExecResult,
     PodObservation,
+    PodStats,
     RuntimeVersion,
-    SandboxConfig,
 )
+from edgecore.edged.runtime.beside import run_beside
+from edgecore.edged.runtime.images import Images
+from edgecore.edged.runtime.spec import ContainerConfig, SandboxConfig
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +74,7 @@ class ProcessRuntime:
 
     scheme = "process"
     wants_files = True
+    images: Images | None = None
 
     def __init__(
         self,
@@ -234,6 +238,23 @@ class ProcessRuntime:
             raise RuntimeServiceError("RemoveContainerError", f"{container_id} is running")
         await asyncio.to_thread(shutil.rmtree, container.directory, ignore_errors=True)
         del self._containers[container_id], pod.containers[container_id]
+
+    async def exec_sync(
+        self, container_id: str, command: Sequence[str], timeout_s: float
+    ) -> ExecResult:
+        """Run ``command`` with the files and the environment of the container's process."""
+        _, container = self._find(container_id)
+        note = keepers.read_json(container.directory / keeper.STATE_FILE) or {}
+        if container.status.state is not ContainerState.RUNNING or not note.get("pid"):
+            raise RuntimeServiceError("ExecError", f"container {container_id} is not running")
+        return await run_beside(note["pid"], command, timeout_s, enter=bool(self._mount))
+
+    async def reopen_log(self, container_id: str) -> None:
+        """Do nothing: the keeper keeps the log within its bounds."""
+
+    async def stats(self) -> list[PodStats]:
+        """Return nothing: processes share the machine, and nobody counts for them."""
+        return []
 
     async def events(self) -> AsyncIterator[UID]:
         """Yield the pods of which a process has ended."""

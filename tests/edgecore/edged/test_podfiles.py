@@ -8,7 +8,7 @@ import pytest
 from edgecore.edged.fields import NodeView
 from edgecore.edged.objects import MissingError, Objects
 from edgecore.edged.podfiles import Prepared, container_config, pod_files
-from edgecore.edged.runtime.base import ContainerConfig, Mount
+from edgecore.edged.runtime.spec import ContainerConfig, Mount
 from tests.edgecore.edged.world import container, pod_object
 
 VOLUMES = [

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from common.status import failure
-from edgecore.edged.runtime.base import ContainerConfig
 from edgecore.edged.runtime.hollow import HollowRuntime
 from edgecore.edged.runtime.process import ProcessRuntime
+from edgecore.edged.runtime.spec import ContainerConfig
 from tests.edgecore.edged.runtime.processes import Signs
 from tests.edgecore.edged.world import World, config_object, container, edge, eventually, pod_object
 

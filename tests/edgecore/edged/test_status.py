@@ -78,7 +78,7 @@ def recorded_situation(*containers: ContainerStatus, ready: bool, **fields: Any)
         "web",
         "s",
         sandbox_ready=ready,
-        ip="10.88.7.253",
+        ips=("10.88.7.253",),
         containers=containers,
     )
     return Situation(observed, "containerd", "192.0.2.2", **fields)

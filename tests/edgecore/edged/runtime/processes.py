@@ -8,14 +8,9 @@ from typing import Any
 
 from common.names import UID
 from edgecore.edged.runtime import keepers
-from edgecore.edged.runtime.base import (
-    ContainerConfig,
-    ContainerState,
-    ContainerStatus,
-    Mount,
-    SandboxConfig,
-)
+from edgecore.edged.runtime.base import ContainerState, ContainerStatus
 from edgecore.edged.runtime.process import ProcessRuntime
+from edgecore.edged.runtime.spec import ContainerConfig, Mount, SandboxConfig
 
 U = UID("u-1")
 

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from edgecore.edged.runtime.base import ContainerConfig, Runtime, RuntimeVersion
+from edgecore.edged.runtime.base import Runtime, RuntimeVersion
 from edgecore.edged.runtime.hollow import HollowRuntime
 from edgecore.edged.runtime.process import ProcessRuntime
+from edgecore.edged.runtime.spec import ContainerConfig
 
 
 def test_the_runtimes_keep_to_the_protocol(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from common.errors import RuntimeServiceError
 from common.names import UID
-from edgecore.edged.runtime.base import ContainerConfig, ContainerState, SandboxConfig
+from edgecore.edged.runtime.base import ContainerState
 from edgecore.edged.runtime.hollow import HollowRuntime
+from edgecore.edged.runtime.spec import ContainerConfig, SandboxConfig
 
 U = UID("u")
 
@@ -63,3 +64,10 @@ async def test_a_container_that_is_not_there_cannot_be_started() -> None:
 
 async def test_the_node_says_that_it_is_hollow() -> None:
     assert str(await HollowRuntime().version()).startswith("hollow://")
+
+
+async def test_probes_of_what_does_not_run_succeed_and_take_nothing() -> None:
+    runtime, container_id = await started()
+    assert (await runtime.exec_sync(container_id, ["false"], 1)).exit_code == 0
+    await runtime.reopen_log(container_id)
+    assert await runtime.stats() == []

@@ -11,7 +11,7 @@ import pytest
 
 from common.errors import RuntimeServiceError
 from edgecore.edged.runtime import mountns
-from edgecore.edged.runtime.base import Mount
+from edgecore.edged.runtime.spec import Mount
 from tests.edgecore.edged.runtime.processes import ended, runtime_in, start, text_of
 
 PR_CAPBSET_DROP = 24

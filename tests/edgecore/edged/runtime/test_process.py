@@ -12,8 +12,9 @@ import pytest
 
 from common.errors import RuntimeServiceError
 from edgecore.edged.runtime import keepers
-from edgecore.edged.runtime.base import ContainerConfig, ContainerState, Mount, SandboxConfig
+from edgecore.edged.runtime.base import ContainerState
 from edgecore.edged.runtime.process import DEFAULT_PATH
+from edgecore.edged.runtime.spec import ContainerConfig, Mount, SandboxConfig
 from tests.edgecore.edged.runtime.processes import (
     Signs,
     U,
@@ -110,6 +111,26 @@ async def test_a_stop_that_is_called_off_lets_a_quicker_one_take_over(
         assert (await status(runtime)).state is ContainerState.RUNNING
         await runtime.stop_container(container, 0)
         assert (await status(runtime)).state is ContainerState.EXITED
+
+
+async def test_a_command_can_be_run_with_the_files_and_variables_of_a_container(
+    tmp_path: Path, signs: Signs
+) -> None:
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "volume" / "text").write_text("from the volume")
+    mounts = (Mount("v", tmp_path / "volume", "/no-such-dir/v"),)
+    async with runtime_in(tmp_path) as runtime:
+        script = f"echo up > {signs.path}; sleep 1000"
+        container = await start(
+            runtime, tmp_path, script, env=(("WHO", "the container"),), mounts=mounts
+        )
+        await signs.next()
+        command = ["sh", "-c", 'cat "${FILE:-/no-such-dir/v/text}"; echo " and $WHO"']
+        result = await runtime.exec_sync(container, command, 30)
+        assert (result.exit_code, result.output) == (0, b"from the volume and the container\n")
+        await runtime.stop_container(container, 0)
+        with pytest.raises(RuntimeServiceError, match="is not running"):
+            await runtime.exec_sync(container, command, 30)
 
 
 async def test_a_command_that_does_not_exist_ends_with_the_reason(tmp_path: Path) -> None:
