@@ -1,4 +1,4 @@
-"""Getting hold of what a pod needs: its ConfigMaps, Secrets and service account tokens.
+"""Getting hold of what a pod needs: ConfigMaps, Secrets, service account tokens and services.
 
 The edge-store answers first; what it does not have it asks the cloud for. A token is asked for when
 it is first needed and again at 80 % of its life. When the cloud cannot be asked, the pod keeps the
@@ -7,12 +7,13 @@ does not start.
 """
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from common.beehive.message import raw
 from common.clock import Clock, parse_rfc3339
-from common.names import Operation, ResourceType
+from common.names import CLUSTER_SCOPE, Operation, ResourceType
 from common.podrefs import pod_refs
 from common.resource import build_resource
 from edgecore.edged.objects import Objects, Ref, TokenRef
@@ -34,6 +35,12 @@ def refs_of(pod: Object) -> frozenset[Ref]:
     return frozenset(configmaps) | {Ref(ResourceType.SECRET, name) for name in refs.secrets}
 
 
+def pull_secrets_of(pod: Object) -> list[Ref]:
+    """Return the Secrets for pulling images, in the order in which they are tried."""
+    named = spec_of(pod).get("imagePullSecrets") or ()
+    return [Ref(ResourceType.SECRET, entry["name"]) for entry in named if entry.get("name")]
+
+
 @dataclass(slots=True)
 class _Token:
     value: str
@@ -53,6 +60,23 @@ class Dependencies:
         Cancellation: nothing was found out but the tokens that had come.
         """
         namespace = pod["metadata"]["namespace"]
+        services: list[Object] = []
+
+        async def look_for_services() -> None:
+            resource = build_resource("", CLUSTER_SCOPE, ResourceType.SERVICE, "", edge_site=True)
+            listed = (await self._requests.ask(Operation.QUERY, resource)).obj.get("items")
+            services.extend(listed if isinstance(listed, list) else ())
+
+        async with asyncio.TaskGroup() as asked:
+            found = asked.create_task(self.look(namespace, refs_of(pod)), name="objects")
+            for token in tokens_of(pod):
+                asked.create_task(self._renew(pod, token), name=f"token {namespace}")
+            asked.create_task(look_for_services(), name="list services")
+        tokens = {ref: token.value for ref, token in self._tokens.items()}
+        return Objects(namespace, found.result(), tokens, tuple(services))
+
+    async def look(self, namespace: str, refs: Iterable[Ref]) -> dict[Ref, Object | None]:
+        """Return what ``refs`` are: None where there is nothing, no entry where it is not known."""
         found: dict[Ref, Object | None] = {}
 
         async def look(ref: Ref) -> None:
@@ -64,11 +88,9 @@ class Dependencies:
                 found[ref] = None
 
         async with asyncio.TaskGroup() as asked:
-            for ref in refs_of(pod):
+            for ref in refs:
                 asked.create_task(look(ref), name=f"query {ref.kind} {namespace}/{ref.name}")
-            for token in tokens_of(pod):
-                asked.create_task(self._renew(pod, token), name=f"token {namespace}")
-        return Objects(namespace, found, {r: t.value for r, t in self._tokens.items()})
+        return found
 
     def refresh_in_s(self) -> float | None:
         """Return the seconds until a token should be asked for again; None where there is none."""

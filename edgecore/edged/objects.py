@@ -41,6 +41,8 @@ class Objects:
     found: Mapping[Ref, Object | None] = field(default_factory=dict)
     """None: it definitely does not exist. No entry: that could not be asked."""
     tokens: Mapping[TokenRef, str] = field(default_factory=dict)
+    services: tuple[Object, ...] = ()
+    """The services that the edge-store has, of whatever namespace."""
 
     def data(self, ref: Ref, *, optional: bool) -> Mapping[str, bytes]:
         """Return the keys and values of an object; none if it may be missing and is.

@@ -88,3 +88,9 @@ def spec_hash(container: Object) -> str:
     """
     text = json.dumps([container.get("name"), container.get("image")])
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_CHARS]
+
+
+def container_of(pod: Object, name: str) -> Object:
+    """Return the spec of the container or init container ``name``; empty where there is none."""
+    found = (c for c in (*containers_of(pod), *init_containers_of(pod)) if c.get("name") == name)
+    return next(found, {})

@@ -17,6 +17,7 @@ from common.clock import Clock
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import RuntimeServiceError
 from edgecore.edged import volumewriter
+from edgecore.edged.containerstatus import Situation, Waiting, crash_loop_waits
 from edgecore.edged.crashloop import History, observe
 from edgecore.edged.dependencies import Dependencies, refs_of
 from edgecore.edged.events import Events
@@ -41,7 +42,6 @@ from edgecore.edged.reporter import Reporter
 from edgecore.edged.requests import TIMEOUT_S, Link, Requests
 from edgecore.edged.runtime.base import PodObservation, Runtime
 from edgecore.edged.runtime.spec import SandboxConfig
-from edgecore.edged.status import Situation, Waiting, crash_loop_waits
 from edgecore.edged.volumes import VolumeError, volumes_of
 
 logger = logging.getLogger(__name__)

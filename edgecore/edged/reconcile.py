@@ -7,7 +7,7 @@ its actions was carried out, it says what is left. That holds across restarts of
 Source: Kubernetes pkg/kubelet/kuberuntime/kuberuntime_manager.go (computePodActions).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -25,9 +25,24 @@ from edgecore.edged.podview import (
     restart_policy_of,
     spec_hash,
 )
+from edgecore.edged.probes import Verdict
 from edgecore.edged.runtime.base import ContainerState, ContainerStatus, PodObservation
 
 _KEPT_ATTEMPTS: Final = 2  # the newest, and the one before it, which is its last state
+_SIDECAR_GRACE_S: Final = 2.0  # what is left to a sidecar when the others took all the time
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a pod beside what the runtime shows of it."""
+
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    """What probes say, by id of the running container; without one it has started."""
+    ending_for_s: float = 0.0
+    """For how long the pod has been ended."""
+
+
+NOTHING_KNOWN: Final = Known()
 
 
 class Wish(StrEnum):
@@ -110,7 +125,12 @@ def wish_of(pod: Object, *, vanished: bool) -> Wish:
 
 
 def reconcile(
-    pod: Object, wish: Wish, observed: PodObservation | None, history: History, now_s: float
+    pod: Object,
+    wish: Wish,
+    observed: PodObservation | None,
+    history: History,
+    now_s: float,
+    known: Known = NOTHING_KNOWN,
 ) -> Plan:
     """Return what brings the pod nearer to ``wish``.
 
@@ -120,46 +140,38 @@ def reconcile(
         observed: what the runtime has of the pod; None for nothing.
         history: of its containers' restarts, up to date with ``observed``.
         now_s: on the clock that ``history`` uses.
+        known: what probes say, and since when the pod has been ended.
     """
     if wish is not Wish.RUN:
-        return _end(pod, wish, observed)
-    if observed is not None and _is_finished(pod, observed):
-        return _end(pod, Wish.END, observed)
+        return _end(pod, wish, observed, known)
     if observed is None:
-        return _start(pod, None, history, now_s, (RunSandbox(0),))
+        return Plan((RunSandbox(0),))
+    if _is_finished(pod, observed):
+        return _end(pod, Wish.END, observed, known)
     if not observed.sandbox_ready:
         # What the old sandbox had has ended with it (a reboot); its containers' ends stay visible.
-        if stops := _stops(pod, observed, MIN_GRACE_S):
+        if stops := _stops(observed.containers, MIN_GRACE_S):
             return Plan(stops)
-        new = RunSandbox(observed.sandbox_attempt + 1)
-        return _start(pod, observed, history, now_s, (new,))
-    return _start(pod, observed, history, now_s, ())
+        return Plan((RunSandbox(observed.sandbox_attempt + 1),))
+    return _start(pod, observed, history, now_s, known)
 
 
 def _start(
-    pod: Object,
-    observed: PodObservation | None,
-    history: History,
-    now_s: float,
-    first: tuple[Action, ...],
+    pod: Object, observed: PodObservation, history: History, now_s: float, known: Known
 ) -> Plan:
     """Return the plan for a pod that shall run: the init containers in order, then the others."""
-    everything = observed.containers if observed else ()
-    newest = latest(everything)
+    newest = latest(observed.containers)
     in_sandbox = {
-        name: status
-        for name, status in newest.items()
-        if not first and observed and status.sandbox_id == observed.sandbox_id
+        name: status for name, status in newest.items() if status.sandbox_id == observed.sandbox_id
     }
-    actions = [*first, *_prunes(everything)]
+    actions = _prunes(observed.containers)
     backing_off: dict[str, float] = {}
-    for container in _due(pod, in_sandbox):
+    for container in _due(pod, in_sandbox, known):
         name = container["name"]
         current = in_sandbox.get(name)
         if current is not None and current.state is ContainerState.RUNNING:
-            if current.spec_hash != spec_hash(container):
-                cause = f"Container {name} definition changed, will be restarted"
-                actions.append(StopContainer(current.id, name, grace_s_of(pod), cause))
+            if stop := _restart(pod, container, current, known):
+                actions.append(stop)
             continue
         wait_s = history[name].retry_at_s - now_s if current and name in history else 0.0
         if wait_s > 0:
@@ -172,7 +184,24 @@ def _start(
     return Plan(tuple(actions), wake_at_s, backing_off)
 
 
-def _due(pod: Object, in_sandbox: Mapping[str, ContainerStatus]) -> list[Object]:
+def _restart(
+    pod: Object, container: Object, current: ContainerStatus, known: Known
+) -> StopContainer | None:
+    """Return the end of a running container that is to be started anew, if it is."""
+    name = container["name"]
+    # A container that another kubelet made tells no hash of ours: it is taken as it is.
+    if current.spec_hash and current.spec_hash != spec_hash(container):
+        cause = f"Container {name} definition changed, will be restarted"
+        return StopContainer(current.id, name, grace_s_of(pod), cause)
+    verdict = known.verdicts.get(current.id)
+    if verdict is None or verdict.restart is None:
+        return None
+    grace_s = verdict.restart.grace_s
+    grace_s = grace_s_of(pod) if grace_s is None else float(max(MIN_GRACE_S, grace_s))
+    return StopContainer(current.id, name, grace_s, verdict.restart.message)
+
+
+def _due(pod: Object, in_sandbox: Mapping[str, ContainerStatus], known: Known) -> list[Object]:
     """Return the containers that should be running now, or be started."""
     policy = restart_policy_of(pod)
     due: list[Object] = []
@@ -181,13 +210,21 @@ def _due(pod: Object, in_sandbox: Mapping[str, ContainerStatus]) -> list[Object]
         status = in_sandbox.get(container["name"])
         if is_sidecar(container):
             due.append(container)
-            if status is None and not initialized:
+            if not initialized and not _has_started(status, known):
                 return due
         elif not initialized and not _succeeded(status):
             if status is None or status.state is not ContainerState.EXITED or policy != "Never":
                 due.append(container)
             return due
     return due + [c for c in containers_of(pod) if _shall_run(in_sandbox.get(c["name"]), policy)]
+
+
+def _has_started(status: ContainerStatus | None, known: Known) -> bool:
+    """Whether a sidecar is so far that the next container may follow."""
+    if status is None or status.state is not ContainerState.RUNNING:
+        return False
+    verdict = known.verdicts.get(status.id)
+    return verdict is None or verdict.started
 
 
 def _shall_run(status: ContainerStatus | None, policy: str) -> bool:
@@ -225,12 +262,12 @@ def _all_ended(pod: Object, newest: Mapping[str, ContainerStatus]) -> bool:
     )
 
 
-def _end(pod: Object, wish: Wish, observed: PodObservation | None) -> Plan:
+def _end(pod: Object, wish: Wish, observed: PodObservation | None, known: Known) -> Plan:
     """Return the plan for a pod that shall not run any more."""
     if observed is None:
         return Plan(over=True, gone=True)
-    stops = _stops(pod, observed, MIN_GRACE_S if wish is Wish.VANISH else grace_s_of(pod))
-    if stops:
+    grace_s = MIN_GRACE_S if wish is Wish.VANISH else grace_s_of(pod)
+    if stops := _stops(*_next_to_end(pod, observed, grace_s, known)):
         return Plan(stops)
     if observed.sandbox_ready:
         return Plan(
@@ -239,16 +276,32 @@ def _end(pod: Object, wish: Wish, observed: PodObservation | None) -> Plan:
     return Plan((RemoveSandbox(),) if wish is Wish.VANISH else (), over=True)
 
 
-def _stops(pod: Object, observed: PodObservation, grace_s: float) -> tuple[Action, ...]:
-    cause = f"Stopping container of pod {pod.get('metadata', {}).get('name', observed.name)}"
+def _next_to_end(
+    pod: Object, observed: PodObservation, grace_s: float, known: Known
+) -> tuple[list[ContainerStatus], float]:
+    """Return which containers end now, and how long they have: sidecars go last, in reverse order.
+
+    Source: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+    """
+    order = [c["name"] for c in init_containers_of(pod) if is_sidecar(c)]
+    running = [c for c in observed.containers if c.state is ContainerState.RUNNING]
+    others = [c for c in running if c.name not in order]
+    if others or not running:
+        return others, grace_s
+    last = max(running, key=lambda c: order.index(c.name))
+    left_s = max(min(_SIDECAR_GRACE_S, grace_s), grace_s - known.ending_for_s)
+    return [last], left_s
+
+
+def _stops(containers: Iterable[ContainerStatus], grace_s: float) -> tuple[Action, ...]:
     return tuple(
-        StopContainer(c.id, c.name, grace_s, cause)
-        for c in observed.containers
+        StopContainer(c.id, c.name, grace_s, f"Stopping container {c.name}")
+        for c in containers
         if c.state is ContainerState.RUNNING
     )
 
 
-def _prunes(containers: tuple[ContainerStatus, ...]) -> list[Action]:
+def _prunes(containers: Iterable[ContainerStatus]) -> list[Action]:
     """Return the removal of attempts that no status shows any more."""
     newest = latest(containers)
     return [

@@ -17,10 +17,11 @@ from common.clock import Clock
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.names import Operation, ResourceType
 from common.resource import build_resource
+from edgecore.edged.containerstatus import Situation
 from edgecore.edged.ondemand import OnDemand
 from edgecore.edged.podview import Object, is_deleting, key_of, uid_of, version_of
 from edgecore.edged.requests import Answer, Link, Requests
-from edgecore.edged.status import Situation, pod_status, status_patch
+from edgecore.edged.status import pod_status, status_patch
 
 logger = logging.getLogger(__name__)
 

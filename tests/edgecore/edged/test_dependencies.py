@@ -6,7 +6,7 @@ from common.beehive.message import Message, raw, reply
 from common.names import ResourceType
 from common.status import failure
 from common.wire import loads
-from edgecore.edged.dependencies import Dependencies, refs_of, token_request
+from edgecore.edged.dependencies import Dependencies, pull_secrets_of, refs_of, token_request
 from edgecore.edged.objects import Ref, TokenRef
 from tests import transcript
 from tests.edgecore.edged.bus import bus
@@ -41,10 +41,27 @@ async def test_each_object_is_asked_for_once_and_missing_is_told_from_unknown() 
         objects = await Dependencies(b.requests, b.clock).fetch(a_pod())
         assert objects.found[MAP] is None
         assert objects.data(SECRET, optional=False) == {"a": b"hi"}
-        assert len(b.world.requests) == 2
+        assert sorted(r.resource for r in b.world.requests) == [
+            "default/configmap/web",
+            "default/secret/db",
+            "null/service",
+        ]
         b.world.refuse = lambda _: failure(503, "not connected")
         objects = await Dependencies(b.requests, b.clock).fetch(a_pod())
         assert objects.found == {}
+
+
+async def test_the_services_of_the_store_come_along() -> None:
+    service = config_object("Service", "db")
+    async with bus() as b:
+        b.world.objects["default/service/db"] = service
+        objects = await Dependencies(b.requests, b.clock).fetch(a_pod())
+        assert objects.services == (service,)
+
+
+def test_secrets_for_images_are_tried_in_the_pods_order() -> None:
+    pod = pod_object("web", imagePullSecrets=[{"name": "b"}, {"name": "a"}, {}])
+    assert [ref.name for ref in pull_secrets_of(pod)] == ["b", "a"]
 
 
 def test_a_token_is_asked_for_as_the_recorded_edge_does() -> None:

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from common.names import UID
 from edgecore.edged.crashloop import History, observe
 from edgecore.edged.podview import spec_hash
+from edgecore.edged.probes import RestartCause, Verdict
 from edgecore.edged.reconcile import (
+    NOTHING_KNOWN,
+    Known,
     Plan,
     RemoveContainer,
     RemoveSandbox,
@@ -37,12 +40,13 @@ class Model:
     history: History = field(default_factory=dict)
     now_s: float = 0.0
     starts: list[str] = field(default_factory=list)
+    known: Known = NOTHING_KNOWN
 
     def plan(self, wish: Wish | None = None) -> Plan:
         containers = self.observed.containers if self.observed else ()
         self.history = observe(self.history, containers, self.now_s)
         wish = wish or wish_of(self.pod, vanished=False)
-        return reconcile(self.pod, wish, self.observed, self.history, self.now_s)
+        return reconcile(self.pod, wish, self.observed, self.history, self.now_s, self.known)
 
     def carry_out(self, plan: Plan, limit: int = 100) -> None:
         for action in plan.actions[:limit]:
@@ -170,6 +174,63 @@ def test_a_sidecar_need_only_run_and_is_restarted_by_itself() -> None:
     model.exit("side", 1)
     model.settle()
     assert model.starts == ["side.0", "i.0", "c.0", "side.1"]
+
+
+def test_what_follows_a_sidecar_waits_until_its_probe_says_that_it_has_started() -> None:
+    sidecar = container("side", restartPolicy="Always")
+    model = Model(pod_object("web", initContainers=[sidecar]))
+    model.known = Known({"side.0": Verdict(started=False, ready=False)})
+    model.settle()
+    assert model.starts == ["side.0"]
+    model.known = Known({"side.0": Verdict(started=True, ready=False)})
+    model.settle()
+    assert model.starts == ["side.0", "c.0"]
+
+
+def test_sidecars_end_after_the_others_in_reverse_order_with_the_time_that_is_left() -> None:
+    sidecars = [container(name, restartPolicy="Always") for name in ("s1", "s2")]
+    model = Model(pod_object("web", initContainers=sidecars))
+    model.settle()
+    stops = []
+    for ending_for_s in (0.0, 3.0, 9.0):
+        model.known = Known(ending_for_s=ending_for_s)
+        plan = model.plan(Wish.END)
+        [stop] = plan.actions
+        assert isinstance(stop, StopContainer)
+        stops.append((stop.name, stop.grace_s))
+        model.carry_out(plan)
+    assert stops == [("c", 5.0), ("s2", 2.0), ("s1", 2.0)]
+
+
+def test_a_pod_whose_containers_have_done_their_work_ends_its_sidecars() -> None:
+    sidecar = container("side", restartPolicy="Always")
+    model = Model(pod_object("web", initContainers=[sidecar], restartPolicy="Never"))
+    model.settle()
+    model.exit("c", 0)
+    assert model.settle().over
+    assert model.states() == {"c": (0, EXITED), "side": (0, EXITED)}
+
+
+@pytest.mark.parametrize(("probe_grace_s", "grace_s"), [(None, 5.0), (17.0, 17.0), (0.0, 1.0)])
+def test_a_container_that_fails_its_probe_is_started_anew(
+    probe_grace_s: float | None, grace_s: float
+) -> None:
+    model = Model(pod_object("web"))
+    model.settle()
+    cause = RestartCause("it does not answer", probe_grace_s)
+    model.known = Known({"c.0": Verdict(started=True, ready=False, restart=cause)})
+    assert model.plan().actions == (StopContainer("c.0", "c", grace_s, "it does not answer"),)
+    model.settle()
+    assert model.states() == {"c": (1, RUNNING)}
+
+
+def test_a_container_that_another_kubelet_made_is_left_alone() -> None:
+    model = Model(pod_object("web"))
+    model.settle()
+    assert model.observed is not None
+    foreign = replace(model.observed.containers[0], spec_hash="")
+    model.observed = replace(model.observed, containers=(foreign,))
+    assert model.plan().actions == ()
 
 
 @pytest.mark.parametrize(

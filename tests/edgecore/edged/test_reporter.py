@@ -6,9 +6,9 @@ from typing import Any
 from common.beehive.message import Message, raw, reply
 from common.names import UID
 from common.status import failure
+from edgecore.edged.containerstatus import Situation
 from edgecore.edged.reporter import Reporter
 from edgecore.edged.runtime.base import ContainerState, ContainerStatus, PodObservation
-from edgecore.edged.status import Situation
 from tests.edgecore.edged.bus import START, Bus, bus
 from tests.edgecore.edged.world import IP, pod_object
 

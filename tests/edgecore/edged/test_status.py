@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from common.names import UID
+from edgecore.edged.containerstatus import Rejection, Situation, Waiting, crash_loop_waits
 from edgecore.edged.crashloop import History, observe
+from edgecore.edged.probes import Verdict
 from edgecore.edged.runtime.base import ContainerState, ContainerStatus, PodObservation
-from edgecore.edged.status import Situation, Waiting, crash_loop_waits, pod_status, status_patch
+from edgecore.edged.status import pod_status, status_patch
 from tests import transcript
 from tests.edgecore.edged.world import IP, container, merge, pod_object
 
@@ -33,9 +35,11 @@ def ran(name: str, attempt: int = 0, *, code: int | None = None, **fields: Any) 
     )
 
 
-def status(pod: dict[str, Any], *containers: ContainerStatus, **fields: Any) -> dict[str, Any]:
+def status(
+    pod: dict[str, Any], *containers: ContainerStatus, sandbox: bool = True, **fields: Any
+) -> dict[str, Any]:
     observed = PodObservation(
-        UID("u"), "default", "web", "s", sandbox_ready=True, containers=containers
+        UID("u"), "default", "web", "s", sandbox_ready=sandbox, containers=containers
     )
     situation = Situation(observed, "process", IP, **fields)
     return pod_status(pod, situation, pod["status"], NOW)
@@ -247,3 +251,43 @@ def test_the_pods_address_is_the_nodes_where_it_has_none_of_its_own() -> None:
     made = status(pod_object("web"), ran("c"))
     assert (made["podIP"], made["hostIP"]) == (IP, IP)
     assert made["podIPs"] == [{"ip": IP}]
+
+
+def test_a_pod_that_the_node_gave_up_has_failed_once_nothing_of_it_runs() -> None:
+    rejection = Rejection("Evicted", "The node was low on resource: memory.", disrupts=True)
+    going_on = status(pod_object("web"), ran("c"), rejection=rejection)
+    assert (going_on["phase"], going_on["reason"]) == ("Running", "Evicted")
+    over = status(pod_object("web"), ran("c", code=0), rejection=rejection, over=True)
+    assert (over["phase"], over["message"]) == ("Failed", "The node was low on resource: memory.")
+    assert conditions(over)["DisruptionTarget"] == ("True", "TerminationByKubelet")
+
+
+def test_a_pod_that_cannot_be_taken_is_no_victim() -> None:
+    made = status(pod_object("web"), rejection=Rejection("OutOfcpu", "too much"), over=True)
+    assert (made["phase"], made["reason"], made["message"]) == ("Failed", "OutOfcpu", "too much")
+    assert "DisruptionTarget" not in conditions(made)
+
+
+def test_why_there_is_no_sandbox_stands_in_a_condition_in_the_runtimes_words() -> None:
+    made = status(pod_object("web"), sandbox_problem="no network here", sandbox=False)
+    [found] = [c for c in made["conditions"] if c["type"] == "PodReadyToStartContainers"]
+    assert (found["status"], found["reason"]) == ("False", "FailedCreatePodSandBox")
+    assert found["message"] == "no network here"
+
+
+def test_a_pod_is_ready_when_others_say_so_too_where_it_has_gates() -> None:
+    pod = pod_object("web", readinessGates=[{"conditionType": "example.org/seen"}])
+    assert conditions(status(pod, ran("c")))["Ready"] == ("False", "ReadinessGatesNotReady")
+    assert conditions(status(pod, ran("c")))["ContainersReady"] == ("True", "")
+    for said, ready in (("False", "False"), ("True", "True")):
+        pod["status"]["conditions"] = [{"type": "example.org/seen", "status": said}]
+        assert conditions(status(pod, ran("c")))["Ready"][0] == ready
+
+
+def test_a_sidecar_counts_as_done_when_its_startup_probe_has_succeeded() -> None:
+    pod = pod_object("web", initContainers=[container("side", restartPolicy="Always")])
+    side = ran("side")
+    for started, condition in ((False, "False"), (True, "True")):
+        verdicts = {side.id: Verdict(started=started, ready=False)}
+        made = status(pod, side, verdicts=verdicts)
+        assert conditions(made)["Initialized"][0] == condition

@@ -193,6 +193,9 @@ class World:
         if request.resource == "null/pod":
             listed = {"complete": self.is_complete, "items": self.stored}
             return reply(request, raw(listed))
+        if request.resource == "null/service":
+            services = [o for key, o in self.objects.items() if "/service/" in key]
+            return reply(request, raw({"complete": True, "items": services}))
         if status := self.refuse(request):
             return refusal(request, status)
         resource = parse_resource(request.resource, edge_site=True)

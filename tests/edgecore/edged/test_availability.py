@@ -1,0 +1,47 @@
+"""A runtime that is away and comes back: hollow, with faults."""
+
+import asyncio
+
+from common.errors import RuntimeServiceError
+from edgecore.edged.availability import Availability
+from edgecore.edged.runtime.base import RuntimeVersion
+from edgecore.edged.runtime.hollow import HollowRuntime
+
+GONE = RuntimeServiceError("RuntimeUnavailable", "connection refused")
+
+
+class Away(HollowRuntime):
+    """Fails a number of times before it answers."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+        self.looks = 0
+
+    async def version(self) -> RuntimeVersion:
+        self.looks += 1
+        if self.looks <= self.times:
+            raise GONE
+        return await super().version()
+
+
+async def test_everybody_is_told_once_when_the_runtime_answers_again() -> None:
+    runtime, back = Away(2), asyncio.Queue[str]()
+    async with asyncio.TaskGroup() as tasks:
+        availability = Availability(tasks, runtime, lambda: back.put_nowait("back"))
+        for _ in range(5):
+            availability.lost(GONE)
+        assert await back.get() == "back"
+        assert runtime.looks == 3
+        assert back.empty()
+        availability.lost(GONE)
+        assert await back.get() == "back"
+
+
+async def test_nobody_looks_after_the_end() -> None:
+    runtime, back = Away(1000), asyncio.Queue[str]()
+    async with asyncio.TaskGroup() as tasks:
+        availability = Availability(tasks, runtime, lambda: back.put_nowait("back"))
+        availability.lost(GONE)
+        availability.close()
+    assert back.empty()
