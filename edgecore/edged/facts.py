@@ -33,14 +33,29 @@ class NodeFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
-    """How much is left."""
+class Amount:
+    """How much of something is left, and how much of it there is."""
 
-    memory_available_bytes: int
-    disk_free_part: float
-    """0 to 1, as the two below."""
-    inodes_free_part: float
-    pids_free_part: float
+    available: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """How much is left of everything that pods share."""
+
+    memory: Amount
+    """Bytes. Available is the kernel's own estimate."""
+    disk: Amount
+    """Bytes of the file system that volumes and logs are on."""
+    inodes: Amount
+    pids: Amount
+    """Tasks, which is what the kernel gives process ids to."""
+    image_disk: Amount | None = None
+    """Bytes of the file system that images are on; None where there are no images."""
+    image_inodes: Amount | None = None
+    dedicated_image_disk: bool = False
+    """Whether images are on a file system of their own."""
 
 
 def read_facts(data_dir: Path) -> NodeFacts:
@@ -61,22 +76,57 @@ def read_facts(data_dir: Path) -> NodeFacts:
     )
 
 
-def read_readings(data_dir: Path) -> Readings:
-    """Return how much of everything is left at this moment."""
-    disk = os.statvfs(data_dir)
-    threads = int(_first_line("/proc/loadavg").split()[3].partition("/")[2])
-    limit = int(_first_line("/proc/sys/kernel/pid_max"))
+def read_readings(data_dir: Path, images_dir: Path | None = None) -> Readings:
+    """Return how much of everything is left at this moment; a few small reads that never wait.
+
+    Memory is ``MemAvailable``, not what the root control group leaves, as kubelet reckons: there a
+    page cache that is in use counts as taken, so that a pod may be evicted for what the kernel
+    would have given back; and it reads the same under both versions of control groups.
+
+    Args:
+        data_dir: on the file system of volumes and logs.
+        images_dir: where the runtime says that images are; None where there are none, or where it
+            did not say so yet.
+    """
+    memory = _memory()
+    disk, inodes = _disk(data_dir)
+    image_disk, image_inodes, dedicated = None, None, False
+    if images_dir is not None:
+        try:
+            image_disk, image_inodes = _disk(images_dir)
+            dedicated = images_dir.stat().st_dev != data_dir.stat().st_dev
+        except OSError:  # the runtime may live in a mount namespace of its own
+            image_disk, image_inodes = None, None
     return Readings(
-        memory_available_bytes=_memory()["MemAvailable"],
-        disk_free_part=disk.f_bavail / disk.f_blocks if disk.f_blocks else 1.0,
-        inodes_free_part=disk.f_favail / disk.f_files if disk.f_files else 1.0,
-        pids_free_part=max(0.0, 1 - threads / limit),
+        Amount(memory["MemAvailable"], memory["MemTotal"]),
+        disk,
+        inodes,
+        _pids(),
+        image_disk,
+        image_inodes,
+        dedicated,
     )
 
 
+def _disk(path: Path) -> tuple[Amount, Amount]:
+    """Return the bytes and the inodes of the file system that ``path`` is on."""
+    disk = os.statvfs(path)
+    # A file system without a fixed number of inodes says 0, and never runs short of them.
+    inodes = Amount(disk.f_favail, disk.f_files)
+    return Amount(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize), inodes
+
+
+def _pids() -> Amount:
+    tasks = int(_first_line("/proc/loadavg").split()[3].partition("/")[2])
+    limits = ("/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max")
+    limit = min(int(_first_line(path)) for path in limits)
+    return Amount(max(0, limit - tasks), limit)
+
+
 def _memory() -> dict[str, int]:
-    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
-    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if len(words) > 1}
+    """Return the first lines of what the kernel says of memory, in bytes."""
+    lines = _text("/proc/meminfo").split("\n", 3)[:3]
+    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in map(str.split, lines)}
 
 
 def _os_image() -> str:

@@ -4,26 +4,36 @@ Source: Kubernetes pkg/kubelet/nodestatus/setters.go and kubelet_node_status.go;
 traffic shows it on the wire.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from fractions import Fraction
 from typing import Any, Final
 
 from common.clock import rfc3339
 from common.names import AGENT_NODE_LABEL, EDGE_NODE_LABEL
-from edgecore.edged.facts import NodeFacts, Readings
+from edgecore.edged.facts import NodeFacts
 from edgecore.edged.podview import Object
+from edgecore.edged.pressure import DEFAULT_THRESHOLDS, Pressure, Signal, Threshold
+from edgecore.edged.quantity import parse_quantity
+from edgecore.edged.runtime.images import Image
 from edgecore.edged.strategic import diff, patch_text
 
 KUBELET_VERSION: Final = "v1.36.3-cloudedge-0.1.0"
 """The Kubernetes API that edged follows, and its own version."""
 
-# kubelet's default hard eviction thresholds; it has none for process ids.
-_MEMORY_LEFT_BYTES: Final = 100 * 1024 * 1024
-_DISK_LEFT: Final = 0.10
-_INODES_LEFT: Final = 0.05
-_PIDS_LEFT: Final = 0.05
-_DISK_ALLOCATABLE: Final = 0.90
+UNKNOWN_VERSION: Final = "unknown"
+"""Stands for the runtime's version until the runtime has answered for the first time."""
+
+MAX_IMAGES: Final = 50
+MAX_IMAGE_NAMES: Final = 5
+"""Images in the status, and names of each, as kubelet bounds them."""
+
+_WORDS: Final = {
+    Pressure.MEMORY: ("InsufficientMemory", "SufficientMemory", "memory available"),
+    Pressure.DISK: ("DiskPressure", "NoDiskPressure", "disk space"),
+    Pressure.PID: ("InsufficientPID", "SufficientPID", "PID available"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +43,28 @@ class NodeProfile:
     name: str
     ip: str
     max_pods: int
-    runtime_version: str
+    runtime_version: str = UNKNOWN_VERSION
+    """As the runtime said it last."""
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Mapping[str, str], ...] = ()
+    thresholds: tuple[Threshold, ...] = DEFAULT_THRESHOLDS
+    """What a hard one keeps back is not for pods either."""
+    system_reserved: Mapping[str, str] = field(default_factory=dict)
+    """Quantities of ``cpu``, ``memory`` and ``ephemeral-storage`` that are not for pods."""
+    kube_reserved: Mapping[str, str] = field(default_factory=dict)
+    """As ``system_reserved``, for edged and the runtime."""
+    kubelet_port: int = 0
+    """Where the node's own endpoint listens; 0 for nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """How a node fares."""
+
+    pressures: tuple[Pressure, ...] = ()
+    problem: str = ""
+    """Why it cannot run pods; empty if it can."""
+    images: tuple[Image, ...] = ()
 
 
 def new_node(profile: NodeProfile, facts: NodeFacts, status: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,20 +93,32 @@ def new_node(profile: NodeProfile, facts: NodeFacts, status: Mapping[str, Any]) 
 
 def allocatable(profile: NodeProfile, facts: NodeFacts) -> dict[str, str]:
     """Return what pods may take of the machine."""
-    memory_bytes = max(0, facts.memory_bytes - _MEMORY_LEFT_BYTES)
+    memory_bytes = _left(profile, "memory", facts.memory_bytes, Signal.MEMORY)
+    disk_bytes = _left(profile, "ephemeral-storage", facts.disk_bytes, Signal.DISK)
+    cpu_milli = int(_left(profile, "cpu", facts.cpus, None) * 1000)
     return {
-        "cpu": str(facts.cpus),
-        "memory": f"{memory_bytes // 1024}Ki",
-        "ephemeral-storage": str(int(facts.disk_bytes * _DISK_ALLOCATABLE)),
+        "cpu": f"{cpu_milli}m" if cpu_milli % 1000 else str(cpu_milli // 1000),
+        "memory": f"{int(memory_bytes) // 1024}Ki",
+        "ephemeral-storage": str(int(disk_bytes)),
         "pods": str(profile.max_pods),
     }
+
+
+def _left(profile: NodeProfile, resource: str, capacity: int, signal: Signal | None) -> Fraction:
+    """Return what is left for pods after what is reserved and what must stay free."""
+    left = Fraction(capacity)
+    for reserved in (profile.system_reserved, profile.kube_reserved):
+        left -= parse_quantity(reserved.get(resource, "0"))
+    for threshold in profile.thresholds:
+        if threshold.signal is signal and not threshold.grace_s:
+            left -= threshold.least(capacity)
+    return max(left, Fraction(0))
 
 
 def node_status(
     profile: NodeProfile,
     facts: NodeFacts,
-    readings: Readings,
-    problem: str,
+    state: NodeState,
     reported: Object,
     now: datetime,
 ) -> dict[str, Any]:
@@ -86,12 +127,11 @@ def node_status(
     Args:
         profile: what is configured.
         facts: what the machine is.
-        readings: how it fares.
-        problem: why it cannot run pods; empty if it can.
+        state: how it fares.
         reported: the status that the API server has; times in it stay where nothing changed.
         now: for conditions that change.
     """
-    return {
+    status = {
         "capacity": {
             "cpu": str(facts.cpus),
             "memory": f"{facts.memory_bytes // 1024}Ki",
@@ -99,7 +139,7 @@ def node_status(
             "pods": str(profile.max_pods),
         },
         "allocatable": allocatable(profile, facts),
-        "conditions": _conditions(readings, problem, reported, now),
+        "conditions": _conditions(state, reported, now),
         "addresses": [
             {"type": "InternalIP", "address": profile.ip},
             {"type": "Hostname", "address": profile.name},
@@ -117,6 +157,24 @@ def node_status(
             "architecture": facts.architecture,
         },
     }
+    if profile.kubelet_port:
+        status["daemonEndpoints"] = {"kubeletEndpoint": {"Port": profile.kubelet_port}}
+    if state.images or reported.get("images"):
+        # The API server keeps no empty list: said only where it has one to lose.
+        status["images"] = _images(state.images)
+    return status
+
+
+def _images(images: Iterable[Image]) -> list[dict[str, Any]]:
+    """Return the largest images, in an order that stays while they do."""
+    largest = sorted(images, key=lambda image: (-image.size_bytes, image.id))[:MAX_IMAGES]
+    return [
+        {
+            "names": [*image.digests, *image.tags][:MAX_IMAGE_NAMES],
+            "sizeBytes": image.size_bytes,
+        }
+        for image in largest
+    ]
 
 
 def node_patch(
@@ -141,23 +199,15 @@ def with_heartbeat(status: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     return {**status, "conditions": [condition | beat for condition in status["conditions"]]}
 
 
-def _conditions(
-    readings: Readings, problem: str, reported: Object, now: datetime
-) -> list[dict[str, Any]]:
-    memory_low = readings.memory_available_bytes < _MEMORY_LEFT_BYTES
-    disk_low = readings.disk_free_part < _DISK_LEFT or readings.inodes_free_part < _INODES_LEFT
-    pids_low = readings.pids_free_part < _PIDS_LEFT
-    table = (
-        ("MemoryPressure", memory_low, *_words(memory_low, "Memory", "memory available")),
-        ("DiskPressure", disk_low, *_words(disk_low, "Disk", "disk space")),
-        ("PIDPressure", pids_low, *_words(pids_low, "PID", "PID available")),
-        (
-            "Ready",
-            not problem,
-            "EdgeNotReady" if problem else "EdgeReady",
-            problem or "edge is posting ready status",
-        ),
-    )
+def _conditions(state: NodeState, reported: Object, now: datetime) -> list[dict[str, Any]]:
+    table = [
+        (pressure.value, pressure in state.pressures, *_words(pressure, state.pressures))
+        for pressure in Pressure
+    ]
+    reason, message = "EdgeReady", "edge is posting ready status"
+    if state.problem:
+        reason, message = "KubeletNotReady", state.problem
+    table.append(("Ready", not state.problem, reason, message))
     before = {c.get("type"): c for c in reported.get("conditions") or ()}
     conditions = []
     for kind, met, reason, message in table:
@@ -176,9 +226,9 @@ def _conditions(
     return conditions
 
 
-def _words(low: bool, what: str, resource: str) -> tuple[str, str]:  # noqa: FBT001 - from a table
-    if what == "Disk":
-        reason = "KubeletHasDiskPressure" if low else "KubeletHasNoDiskPressure"
-        return reason, f"the edge has {'too little' if low else 'enough'} {resource}"
-    reason = f"KubeletHas{'Insufficient' if low else 'Sufficient'}{what}"
-    return reason, f"the edge has {'too little' if low else 'enough'} {resource}"
+def _words(pressure: Pressure, pressures: tuple[Pressure, ...]) -> tuple[str, str]:
+    """Return the reason and the message of a condition."""
+    low, enough, resource = _WORDS[pressure]
+    if pressure in pressures:
+        return f"KubeletHas{low}", f"the edge has too little {resource}"
+    return f"KubeletHas{enough}", f"the edge has enough {resource}"

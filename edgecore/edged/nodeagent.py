@@ -6,7 +6,7 @@ Nothing of the pods waits for this: they run without a Node, and without a cloud
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from edgecore.edged.fields import NodeView
 from edgecore.edged.lease import Lease
 from edgecore.edged.node import (
     NodeProfile,
+    NodeState,
     allocatable,
     new_node,
     node_patch,
@@ -29,12 +30,17 @@ from edgecore.edged.node import (
 )
 from edgecore.edged.ondemand import OnDemand
 from edgecore.edged.podview import Object, uid_of, version_of
+from edgecore.edged.pressure import PressureWatch
 from edgecore.edged.requests import Answer, Link, Requests
 from edgecore.edged.runtime.base import Runtime
+from edgecore.edged.runtime.images import Image
 
 logger = logging.getLogger(__name__)
 
 _RETRY: Final = BackoffPolicy(first_s=1.0, cap_s=30.0)
+
+_IMAGES_EVERY_S: Final = 60.0
+"""Between two looks at the images, of which the runtime says nothing by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class NodeAgent:
         lease: Lease,
         look_s: float,
         report_s: float,
+        watch: PressureWatch | None = None,
     ) -> None:
         """Make the agent.
 
@@ -75,10 +82,14 @@ class NodeAgent:
             lease: told the Node's UID.
             look_s: seconds between two looks at the machine.
             report_s: seconds after which the status is sent although nothing changed.
+            watch: what the readings mean, where others look at it too.
         """
         self._requests, self._link, self._clock, self._runtime = requests, link, clock, runtime
         self._machine, self._profile, self._lease = machine, profile, lease
         self._look_s, self._report_s = look_s, report_s
+        self._watch = watch or PressureWatch(profile.thresholds)
+        self._images: tuple[Image, ...] = ()
+        self._images_at_s = float("-inf")
         self._registered = False
         self._reported: Object = {}
         self._version = 0
@@ -161,13 +172,23 @@ class NodeAgent:
     async def _status(self) -> dict[str, Any]:
         problem = ""
         try:
-            await self._runtime.version()
+            version = str(await self._runtime.version())
+            if version != self._profile.runtime_version:
+                self._profile = replace(self._profile, runtime_version=version)
+            await self._look_at_images()
         except RuntimeServiceError as error:
             problem = f"container runtime is down: {error}"
-        readings = self._machine.readings()
+        strain = self._watch.look(self._machine.readings(), self._clock.monotonic())
+        state = NodeState(strain.pressures, problem, self._images)
         now = self._clock.now()
-        facts = self._machine.facts
-        return node_status(self._profile, facts, readings, problem, self._reported, now)
+        return node_status(self._profile, self._machine.facts, state, self._reported, now)
+
+    async def _look_at_images(self) -> None:
+        now_s = self._clock.monotonic()
+        if self._runtime.images is None or now_s - self._images_at_s < _IMAGES_EVERY_S:
+            return
+        self._images = tuple(await self._runtime.images.list_images())
+        self._images_at_s = now_s
 
     async def _ask(self, operation: Operation, kind: ResourceType, content: Any) -> Answer:
         resource = build_resource("", CLUSTER_SCOPE, kind, self._profile.name, edge_site=True)

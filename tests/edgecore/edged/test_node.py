@@ -7,27 +7,34 @@ from typing import Any
 
 import pytest
 
-from edgecore.edged.facts import NodeFacts, Readings
+from edgecore.edged.facts import NodeFacts
 from edgecore.edged.node import (
+    MAX_IMAGE_NAMES,
+    MAX_IMAGES,
     NodeProfile,
+    NodeState,
     allocatable,
     new_node,
     node_patch,
     node_status,
     with_heartbeat,
 )
+from edgecore.edged.pressure import Pressure, parse_thresholds
+from edgecore.edged.runtime.images import Image
 from tests import transcript
 from tests.edgecore.edged.world import merge
 
 NOW = datetime(2026, 11, 23, 9, 31, 5, tzinfo=UTC)
 LATER = datetime(2026, 11, 23, 9, 36, 5, tzinfo=UTC)
 FACTS = NodeFacts(2, 8 * 2**30, 100 * 2**30, "amd64", "6.1", "Debian", "m", "s", "b")
-WELL = Readings(4 * 2**30, 0.5, 0.5, 0.9)
+WELL = NodeState()
 PROFILE = NodeProfile("n1", "192.0.2.7", 110, "process://0.1.0", {"zone": "a"})
 
 
-def status(reported: Any = None, readings: Readings = WELL, problem: str = "") -> dict[str, Any]:
-    return node_status(PROFILE, FACTS, readings, problem, reported or {}, NOW)
+def status(
+    reported: Any = None, state: NodeState = WELL, profile: NodeProfile = PROFILE
+) -> dict[str, Any]:
+    return node_status(profile, FACTS, state, reported or {}, NOW)
 
 
 def condition(made: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -75,23 +82,62 @@ def test_taints_are_registered_where_there_are_some() -> None:
 
 
 @pytest.mark.parametrize(
-    ("readings", "kind"),
+    ("pressure", "reason"),
     [
-        (replace(WELL, memory_available_bytes=50 * 2**20), "MemoryPressure"),
-        (replace(WELL, disk_free_part=0.09), "DiskPressure"),
-        (replace(WELL, inodes_free_part=0.04), "DiskPressure"),
-        (replace(WELL, pids_free_part=0.01), "PIDPressure"),
+        (Pressure.MEMORY, "KubeletHasInsufficientMemory"),
+        (Pressure.DISK, "KubeletHasDiskPressure"),
+        (Pressure.PID, "KubeletHasInsufficientPID"),
     ],
 )
-def test_what_runs_short_is_a_condition(readings: Readings, kind: str) -> None:
-    assert condition(status(), kind)["status"] == "False"
-    assert condition(status(readings=readings), kind)["status"] == "True"
-    assert condition(status(readings=readings), "Ready")["status"] == "True"
+def test_what_runs_short_is_a_condition(pressure: Pressure, reason: str) -> None:
+    short = status(state=NodeState((pressure,)))
+    assert condition(status(), pressure)["status"] == "False"
+    assert condition(short, pressure)["status"] == "True"
+    assert condition(short, pressure)["reason"] == reason
+    others = [p for p in Pressure if p is not pressure]
+    assert all(condition(short, other) == condition(status(), other) for other in others)
+    assert condition(short, "Ready")["status"] == "True"
+
+
+def test_reasons_of_a_node_that_fares_well_are_those_of_the_recorded_one() -> None:
+    ours, theirs = (
+        [c["reason"] for c in conditions[:3]]
+        for conditions in (status()["conditions"], recorded_node()["status"]["conditions"])
+    )
+    assert ours == theirs
 
 
 def test_a_runtime_that_is_away_makes_the_node_not_ready() -> None:
-    ready = condition(status(problem="container runtime is down: x"), "Ready")
+    ready = condition(status(state=NodeState(problem="container runtime is down: x")), "Ready")
     assert (ready["status"], ready["message"]) == ("False", "container runtime is down: x")
+    recorded = condition(recorded_node()["status"], "Ready")
+    assert ready["reason"] == recorded["reason"] == "KubeletNotReady"
+
+
+def test_the_largest_images_are_listed_with_digests_first() -> None:
+    images = tuple(Image(f"i{n:03}", (f"x:{n}",), (f"x@sha256:{n}",), n) for n in range(60))
+    listed = status(state=NodeState(images=images))["images"]
+    assert len(listed) == MAX_IMAGES
+    assert listed[0] == {"names": ["x@sha256:59", "x:59"], "sizeBytes": 59}
+    assert status(state=NodeState(images=images[::-1]))["images"] == listed
+
+
+def test_an_image_with_many_names_is_listed_with_a_few() -> None:
+    image = Image("i", tuple(f"x:{n}" for n in range(9)), ("x@sha256:1",), 7)
+    names = status(state=NodeState(images=(image,)))["images"][0]["names"]
+    assert names == ["x@sha256:1", "x:0", "x:1", "x:2", "x:3"]
+    assert len(names) == MAX_IMAGE_NAMES
+
+
+def test_without_images_there_is_no_list_unless_there_was_one() -> None:
+    assert "images" not in status()
+    assert status({"images": [{"names": ["x"]}]})["images"] == []
+
+
+def test_the_port_of_the_nodes_own_endpoint_is_told_where_there_is_one() -> None:
+    assert "daemonEndpoints" not in status()
+    made = status(profile=replace(PROFILE, kubelet_port=10350))
+    assert made["daemonEndpoints"] == recorded_node()["status"]["daemonEndpoints"]
 
 
 def test_nothing_is_sent_while_nothing_changed_and_it_is_not_due() -> None:
@@ -136,3 +182,26 @@ def test_pods_may_take_less_than_there_is() -> None:
         "ephemeral-storage": str(90 * 2**30),
         "pods": "110",
     }
+
+
+def test_what_is_reserved_is_not_for_pods() -> None:
+    profile = replace(
+        PROFILE,
+        system_reserved={"cpu": "100m", "memory": "1Gi", "ephemeral-storage": "10Gi"},
+        kube_reserved={"memory": "1Gi"},
+        thresholds=parse_thresholds(
+            "memory.available<1Gi", "nodefs.available<50%", "nodefs.available=1m"
+        ),
+    )
+    left = allocatable(profile, FACTS)
+    assert left == {
+        "cpu": "1900m",
+        "memory": f"{5 * 2**20}Ki",
+        "ephemeral-storage": str(90 * 2**30),
+        "pods": "110",
+    }
+
+
+def test_more_reserved_than_there_is_leaves_nothing() -> None:
+    left = allocatable(replace(PROFILE, system_reserved={"cpu": "3", "memory": "1Ti"}), FACTS)
+    assert (left["cpu"], left["memory"]) == ("0", "0Ki")

@@ -6,16 +6,18 @@ from typing import Any
 
 from common.errors import RuntimeServiceError
 from common.status import failure
-from edgecore.edged.facts import NodeFacts, Readings
+from edgecore.edged.facts import Amount, NodeFacts, Readings
 from edgecore.edged.lease import Lease
 from edgecore.edged.node import NodeProfile
 from edgecore.edged.nodeagent import Machine, NodeAgent
 from edgecore.edged.runtime.base import RuntimeVersion
 from edgecore.edged.runtime.hollow import HollowRuntime
 from tests.edgecore.edged.bus import Bus, bus
+from tests.edgecore.edged.fakeimages import FakeImages
 
 FACTS = NodeFacts(2, 8 * 2**30, 100 * 2**30, "amd64", "6.1", "Debian", "m", "s", "b")
-WELL = Readings(4 * 2**30, 0.5, 0.5, 0.9)
+HALF = Amount(50, 100)
+WELL = Readings(Amount(4 * 2**30, 8 * 2**30), HALF, HALF, HALF)
 
 
 class BrokenRuntime(HollowRuntime):
@@ -40,7 +42,7 @@ class Agent:
             b.clock,
             runtime or HollowRuntime(),
             machine=Machine(FACTS, lambda: self.readings),
-            profile=NodeProfile("n1", "192.0.2.7", 110, "hollow://1"),
+            profile=NodeProfile("n1", "192.0.2.7", 110),
             lease=self.lease,
             look_s=10.0,
             report_s=300.0,
@@ -63,6 +65,11 @@ def condition(b: Bus, kind: str) -> dict[str, Any]:
     node = b.world.objects["null/node/n1"]
     found: dict[str, Any] = next(c for c in node["status"]["conditions"] if c["type"] == kind)
     return found
+
+
+def node_info(b: Bus) -> dict[str, Any]:
+    info: dict[str, Any] = b.world.objects["null/node/n1"]["status"]["nodeInfo"]
+    return info
 
 
 async def test_a_node_is_registered_and_then_left_alone() -> None:
@@ -95,7 +102,7 @@ async def test_the_status_is_sent_when_it_changes_and_every_five_minutes() -> No
     async with bus() as b:
         a = Agent(b)
         await a.look()
-        a.readings = replace(WELL, disk_free_part=0.01)
+        a.readings = replace(WELL, disk=Amount(1, 100))
         await a.look()
         assert condition(b, "DiskPressure")["status"] == "True"
         b.clock.seconds += 299
@@ -157,6 +164,55 @@ async def test_a_runtime_that_is_away_makes_the_node_not_ready() -> None:
         await a.look()
         a.agent.close()
     assert condition(b, "Ready")["status"] == "True"
+
+
+async def test_the_version_is_unknown_until_the_runtime_answers() -> None:
+    async with bus() as b:
+        runtime = BrokenRuntime()
+        a = Agent(b, runtime)
+        await a.look()
+        assert node_info(b)["containerRuntimeVersion"] == "unknown"
+        runtime.broken = False
+        await a.look()
+        assert node_info(b)["containerRuntimeVersion"] == str(await runtime.version())
+        runtime.broken = True
+        await a.look()
+        a.agent.close()
+    assert node_info(b)["containerRuntimeVersion"].startswith("hollow://")
+
+
+async def test_images_are_looked_at_once_a_minute() -> None:
+    async with bus() as b:
+        runtime, images = HollowRuntime(), FakeImages()
+        runtime.images = images
+        images.add("docker.io/library/app:1", 7)
+        a = Agent(b, runtime)
+        await a.look()
+        listed = b.world.objects["null/node/n1"]["status"]["images"]
+        assert listed == [{"names": ["docker.io/library/app:1"], "sizeBytes": 7}]
+        images.add("docker.io/library/app:2", 9)
+        b.clock.seconds += 59
+        await a.look()
+        assert b.world.objects["null/node/n1"]["status"]["images"] == listed
+        b.clock.seconds += 1
+        await a.look()
+        a.agent.close()
+    assert [i["sizeBytes"] for i in b.world.objects["null/node/n1"]["status"]["images"]] == [9, 7]
+
+
+async def test_a_pressure_stays_for_five_minutes_after_its_end() -> None:
+    async with bus() as b:
+        a = Agent(b)
+        a.readings = replace(WELL, memory=Amount(50 * 2**20, 8 * 2**30))
+        await a.look()
+        a.readings = WELL
+        b.clock.seconds += 299
+        await a.look()
+        assert condition(b, "MemoryPressure")["status"] == "True"
+        b.clock.seconds += 1
+        await a.look()
+        a.agent.close()
+    assert condition(b, "MemoryPressure")["status"] == "False"
 
 
 async def test_a_server_that_is_away_is_asked_again_later() -> None:
