@@ -21,7 +21,8 @@ _HOST_PART: Final = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _REGISTRY: Final = rf"(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _PATH_PART: Final = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _REFERENCE: Final = re.compile(
-    rf"({_REGISTRY})/({_PATH_PART}(?:/{_PATH_PART})*)"
+    # A registry may also be what is no name of a host, with an underscore in it.
+    rf"({_REGISTRY}|{_PATH_PART})/({_PATH_PART}(?:/{_PATH_PART})*)"
     r"(?::([a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}))?"
     r"(?:@([A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}))?"
 )

@@ -4,7 +4,6 @@ Source: Kubernetes pkg/credentialprovider (keyring.go, config.go, secrets/secret
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -88,11 +87,8 @@ def _auth(entry: Mapping[str, Any]) -> ImageAuth:
     username, password = entry.get("username") or "", entry.get("password") or ""
     if encoded := entry.get("auth"):
         encoded = "".join(encoded.split())
-        try:
-            padded = encoded + "=" * (-len(encoded) % 4)
-            text = base64.b64decode(padded, validate=True).decode()
-        except binascii.Error as error:
-            raise ValueError("auth is not base64") from error
+        padded = encoded + "=" * (-len(encoded) % 4)
+        text = base64.b64decode(padded, validate=True).decode()
         username, colon, password = text.partition(":")
         if not colon:
             raise ValueError("auth has no colon")

@@ -22,6 +22,7 @@ class FakeImages:
         self.gate = asyncio.Event()
         self.gate.set()
         self.pulls: list[tuple[str, ImageAuth | None]] = []
+        self._arrived = asyncio.Event()
         self.going_on = 0
         self.most_at_once = 0
         self.removed: list[str] = []
@@ -38,6 +39,7 @@ class FakeImages:
 
     async def pull(self, reference: str, auth: ImageAuth | None) -> str:
         self.pulls.append((reference, auth))
+        self._arrived.set()
         self.going_on += 1
         self.most_at_once = max(self.most_at_once, self.going_on)
         try:
@@ -47,6 +49,12 @@ class FakeImages:
         if refusal := self.refusal(reference, auth):
             raise refusal
         return self.add(reference).id
+
+    async def until_pulls(self, count: int) -> None:
+        """Wait until so many pulls have come here."""
+        while len(self.pulls) < count:
+            self._arrived.clear()
+            await self._arrived.wait()
 
     async def list_images(self) -> list[Image]:
         self._check()

@@ -31,6 +31,7 @@ HUB = "docker.io/library"
         ("team/app", "docker.io/team/app:latest", "team/app:latest"),
         ("localhost/app", "localhost/app:latest", "localhost/app:latest"),
         ("localhost:5000/app", "localhost:5000/app:latest", "localhost:5000/app:latest"),
+        ("r.my_site.example/app:1", "r.my_site.example/app:1", "r.my_site.example/app:1"),
         ("Team/app", "Team/app:latest", "Team/app:latest"),
         ("[2001:db8::1]:5000/app:2", "[2001:db8::1]:5000/app:2", "[2001:db8::1]:5000/app:2"),
         ("r.example/a__b/c--d:v_1", "r.example/a__b/c--d:v_1", "r.example/a__b/c--d:v_1"),
