@@ -1,0 +1,1 @@
+"""Real containers: a runtime that speaks CRI v1 to containerd or CRI-O."""
