@@ -5,7 +5,7 @@ third_party/forked/golang/expansion.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,7 @@ from common.names import ResourceType
 from edgecore.edged.fields import FieldError, NodeView, field_value, resource_value
 from edgecore.edged.objects import MissingError, Objects, Ref
 from edgecore.edged.podview import Object
+from edgecore.edged.serviceenv import service_variables
 
 _REFERENCE: Final = re.compile(r"\$(?:(\$)|\(([^)]*)\))")
 _SOURCES: Final = (
@@ -42,14 +43,25 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
     return _REFERENCE.sub(replacement, text)
 
 
-def environment(pod: Object, container: Object, objects: Objects, node: NodeView) -> Environment:
-    """Return the environment of ``container``: ``envFrom`` first, then ``env``, later ones win.
+def environment(
+    pod: Object, container: Object, objects: Objects, node: NodeView, ips: Sequence[str] = ()
+) -> Environment:
+    """Return the environment of ``container``; what comes later wins.
+
+    First come the variables for services, then ``envFrom``, then ``env``.
+
+    Args:
+        pod: whose fields may be referred to.
+        container: one of the pod's.
+        objects: what the pod names, and the services that there are.
+        node: where it runs.
+        ips: the pod's own addresses; none where they are the node's.
 
     Raises:
         MissingError: an object or a key that is not optional does not exist.
         UnavailableError: an object could not be asked for.
     """
-    variables: dict[str, str] = {}
+    variables = service_variables(pod, objects.services)
     skipped: list[str] = []
     for name, value in _from_objects(container, objects):
         if _is_variable_name(name):
@@ -61,7 +73,7 @@ def environment(pod: Object, container: Object, objects: Objects, node: NodeView
         if value_from is None:
             variables[entry["name"]] = expand(entry.get("value", ""), variables)
             continue
-        referred = _referred(pod, container, value_from, objects, node)
+        referred = _referred(pod, container, value_from, objects, node, ips)
         if referred is not None:
             variables[entry["name"]] = referred
     return Environment(variables, tuple(skipped))
@@ -80,12 +92,17 @@ def _from_objects(container: Object, objects: Objects) -> Iterator[tuple[str, st
 
 
 def _referred(
-    pod: Object, container: Object, value_from: Object, objects: Objects, node: NodeView
+    pod: Object,
+    container: Object,
+    value_from: Object,
+    objects: Objects,
+    node: NodeView,
+    ips: Sequence[str],
 ) -> str | None:
     """Return the value that one ``valueFrom`` names; None if it may be missing and is."""
     try:
         if "fieldRef" in value_from:
-            return field_value(pod, node, value_from["fieldRef"].get("fieldPath", ""))
+            return field_value(pod, node, value_from["fieldRef"].get("fieldPath", ""), ips)
         if "resourceFieldRef" in value_from:
             ref = value_from["resourceFieldRef"]
             return resource_value(pod, node, container.get("name", ""), ref)

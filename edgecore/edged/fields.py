@@ -5,12 +5,12 @@ Source: https://kubernetes.io/docs/concepts/workloads/pods/downward-api/
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from edgecore.edged.podview import Object, containers_of, init_containers_of, spec_of
-from edgecore.edged.quantity import in_units
+from edgecore.edged.quantity import in_units, parse_quantity
 
 _SUBSCRIPT: Final = re.compile(r"metadata\.(labels|annotations)\['(.*)'\]")
 _RESOURCE: Final = re.compile(r"(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-\w+)")
@@ -30,8 +30,14 @@ class NodeView:
     """Stands for the limits that a container does not set."""
 
 
-def field_value(pod: Object, node: NodeView, path: str) -> str:
+def field_value(pod: Object, node: NodeView, path: str, ips: Sequence[str] = ()) -> str:
     """Return the value of ``fieldRef.fieldPath``.
+
+    Args:
+        pod: whose field it is.
+        node: where it runs.
+        path: as ``metadata.name``.
+        ips: the pod's own addresses, the main one first; none where they are the node's.
 
     Raises:
         FieldError: there is no such field for pods to see.
@@ -48,9 +54,12 @@ def field_value(pod: Object, node: NodeView, path: str) -> str:
             return node.name
         case "spec.serviceAccountName":
             return str(spec_of(pod).get("serviceAccountName", ""))
-        # The pods of every runtime so far share the node's network.
-        case "status.hostIP" | "status.podIP" | "status.hostIPs" | "status.podIPs":
+        case "status.hostIP" | "status.hostIPs":
             return node.ip
+        case "status.podIP":
+            return ips[0] if ips else node.ip
+        case "status.podIPs":
+            return ",".join(ips) or node.ip
     raise FieldError(f"unsupported fieldPath: {path}")
 
 
@@ -69,13 +78,20 @@ def resource_value(pod: Object, node: NodeView, container_name: str, ref: Object
         raise FieldError(f"unsupported container resource: {ref.get('resource', '')}")
     kind, what = resource.groups()
     resources = found[0].get("resources") or {}
-    quantity = (resources.get(kind) or {}).get(what)
-    if quantity is None:
-        quantity = node.allocatable.get(what, "0") if kind == "limits" else "0"
+    quantity = str((resources.get(kind) or {}).get(what, "0"))
     try:
-        return str(in_units(str(quantity), str(ref.get("divisor") or "1")))
+        if kind == "limits" and not parse_quantity(quantity):
+            quantity = _limit_of_all(pod, node, what)
+        return str(in_units(quantity, str(ref.get("divisor") or "1")))
     except ValueError as error:
         raise FieldError(f"{ref['resource']}: {error}") from error
+
+
+def _limit_of_all(pod: Object, node: NodeView, what: str) -> str:
+    """Return what limits a container that is not limited itself: the pod's limit, or the node."""
+    level = (spec_of(pod).get("resources") or {}).get("limits") or {}
+    quantity = str(level.get(what, "0")) if what in {"cpu", "memory"} else "0"
+    return quantity if parse_quantity(quantity) else str(node.allocatable.get(what, "0"))
 
 
 def _lines(pairs: Mapping[str, str]) -> str:

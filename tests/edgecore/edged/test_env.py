@@ -92,6 +92,11 @@ def test_a_value_comes_from_a_key_a_field_or_a_resource() -> None:
         ({"configMapKeyRef": {"name": "none", "key": "a"}}, 'configmap "none" not found'),
         ({"configMapKeyRef": {"name": "web", "key": "z"}}, "key z in ConfigMap default/web"),
         ({"fieldRef": {"fieldPath": "spec.love"}}, "unsupported fieldPath"),
+        ({"resourceFieldRef": {"resource": "limits.love"}}, "unsupported container resource"),
+        (
+            {"fileKeyRef": {"volumeName": "v", "path": "f", "key": "k"}},
+            "source of a variable: file",
+        ),
         ({"weather": {}}, "unsupported source"),
     ],
 )
@@ -109,3 +114,24 @@ def test_keys_that_cannot_be_names_are_skipped_and_told() -> None:
     made = container("c", envFrom=[{"prefix": "A=", "configMapRef": {"name": "web"}}])
     result = environment(pod_object("web", containers=[made]), made, OBJECTS, NODE)
     assert (result.variables, result.skipped) == ({}, ("A=a", "A=b"))
+
+
+def test_services_come_first_and_can_be_named_and_overridden() -> None:
+    spec = {"clusterIP": "10.96.0.9", "ports": [{"port": 80}]}
+    service = {"metadata": {"name": "db", "namespace": "default"}, "spec": spec}
+    env = [
+        {"name": "URL", "value": "http://$(DB_SERVICE_HOST):$(DB_SERVICE_PORT)"},
+        {"name": "DB_SERVICE_PORT", "value": "81"},
+    ]
+    made = container("c", env=env)
+    objects = Objects("default", services=(service,))
+    found = environment(pod_object("web", containers=[made]), made, objects, NODE).variables
+    assert (found["URL"], found["DB_SERVICE_PORT"]) == ("http://10.96.0.9:80", "81")
+
+
+def test_a_pod_learns_its_own_address() -> None:
+    env = [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]
+    made = container("c", env=env)
+    pod, objects = pod_object("web", containers=[made]), Objects("default")
+    assert environment(pod, made, objects, NODE, ["10.0.0.2"]).variables == {"IP": "10.0.0.2"}
+    assert environment(pod, made, objects, NODE).variables == {"IP": "192.0.2.7"}
