@@ -131,7 +131,7 @@ def _plain(document: object) -> Any:
                 return value
             case float() if math.isfinite(value):
                 return value
-        raise ManifestError(f"a value is no JSON: {str(value)[:64]!r}")
+        raise ManifestError(f"a value is no JSON: {type(value).__name__}")
 
     return copy(document, 0)
 
