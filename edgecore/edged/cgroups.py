@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 HIERARCHY: Final = Path("/sys/fs/cgroup")
 
 _CONTROLLERS: Final = ("cpu", "memory")
+_CLASSES: Final = ("burstable", "besteffort")
 _GONE: Final = frozenset({errno.ENOENT, errno.ENODEV})
 
 
@@ -63,25 +64,21 @@ class Cgroups:
             return
         self._set(parent, limits)
 
-    def remove(self, parent: str) -> bool:
+    def remove_pod(self, uid: str) -> bool:
         """Remove the cgroup of a pod, with those of its containers; return whether it is gone.
 
-        It is not while a process is left in it; call again then.
+        It is not while a process is left in it; call again then. Which class the pod had need not
+        be known: it may be one that nobody knows any more.
         """
-        if parent.endswith(".slice"):
+        if not uid or "/" in uid:
             return True
-        gone = [_remove(top / parent.lstrip("/")) for top in self._tops()]
+        gone = [_remove(level / f"pod{uid}") for level in self._levels()]
         return all(gone)
 
-    def parents(self) -> dict[str, str]:
-        """Return the cgroups of pods that there are, by the pod's UID."""
-        found: dict[str, str] = {}
-        for top in self._tops():
-            for group in ("", "/burstable", "/besteffort"):
-                level = f"{self._pods}{group}"
-                for path in (top / level.lstrip("/")).glob("pod*"):
-                    found[path.name.removeprefix("pod")] = f"{level}/{path.name}"
-        return found
+    def uids(self) -> set[str]:
+        """Return the UIDs of the pods that have a cgroup."""
+        found = (path.name for level in self._levels() for path in level.glob("pod*"))
+        return {name.removeprefix("pod") for name in found}
 
     def _set(self, name: str, limits: CgroupLimits) -> None:
         for controller in _CONTROLLERS:
@@ -131,8 +128,12 @@ class Cgroups:
             case _:
                 yield "memory.limit_in_bytes", str(memory or -1)
 
+    def _levels(self) -> list[Path]:
+        """Return what pods' cgroups lie in, in each hierarchy: runtimes make them in all."""
+        groups = [self._pods.lstrip("/"), *(f"{self._pods}/{g}".lstrip("/") for g in _CLASSES)]
+        return [top / group for top in self._tops() for group in groups]
+
     def _tops(self) -> list[Path]:
-        """Return where the runtime may have made cgroups: every hierarchy that is mounted."""
         if self._unified or not self._hierarchy.is_dir():
             return [self._hierarchy]
         return [

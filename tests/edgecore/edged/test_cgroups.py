@@ -80,13 +80,13 @@ def test_a_pods_cgroup_is_made_and_removed_on_this_machine(
     there = {file: value for file, value in found.items() if file.exists()}
     if is_writable():
         assert there
-        assert made.parents() == {UID: named(root)}
+        assert made.uids() == {UID}
         assert {file: text(file) for file in there} == there
     else:
         assert caplog.records  # said, and gone on without
-    assert made.remove(named(root))
-    assert made.parents() == {}
-    assert made.remove(named(root))
+    assert made.remove_pod(UID)
+    assert made.uids() == set()
+    assert made.remove_pod(UID)
 
 
 def test_limits_are_taken_back_when_they_are_not_wanted_any_more(root: str) -> None:
@@ -115,9 +115,9 @@ def test_what_the_runtime_made_below_a_pod_goes_with_it_once_it_is_empty(root: s
     with subprocess.Popen(["/bin/sleep", "60"]) as process:  # somebody who is left behind
         for top in tops:
             (top / root / PARENT / "container" / "cgroup.procs").write_text(str(process.pid))
-        assert made.remove(named(root)) is (not tops)
+        assert made.remove_pod(UID) is (not tops)
         process.kill()
-    assert made.remove(named(root))
+    assert made.remove_pod(UID)
     assert not any((top / root / PARENT).exists() for top in tops)
 
 
@@ -149,7 +149,7 @@ def test_a_unified_hierarchy_gets_weights_and_passes_controllers_on(unified: Pat
         f"{PARENT}/cpu.max": "50000 100000",
         f"{PARENT}/memory.max": str(64 << 20),
     }
-    assert made.parents() == {UID: "/" + PARENT}
+    assert made.uids() == {UID}
 
 
 def test_a_machine_without_controllers_is_said_to_be_so_once(
@@ -162,8 +162,8 @@ def test_a_machine_without_controllers_is_said_to_be_so_once(
         "cgroups: no cpu limits for pods as a whole",
         "cgroups: no memory limits for pods as a whole",
     ]
-    assert made.remove("/" + PARENT)
-    assert made.parents() == {}
+    assert made.remove_pod(UID)
+    assert made.uids() == set()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -193,5 +193,12 @@ def test_systemds_slices_are_left_to_systemd(
     for _ in range(2):
         made.ensure("/kubepods.slice/kubepods-pod1.slice", LIMITS)
     assert len(caplog.records) == 1
-    assert made.remove("/kubepods.slice/kubepods-pod1.slice")
+    assert made.remove_pod("1")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("uid", ["", "/../x", "../../x"])
+def test_what_cannot_be_a_uid_removes_nothing(unified: Path, uid: str) -> None:
+    before = sorted(unified.rglob("*"))
+    assert Cgroups(hierarchy=unified).remove_pod(uid)
+    assert sorted(unified.rglob("*")) == before
