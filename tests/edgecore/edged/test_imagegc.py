@@ -105,7 +105,7 @@ async def test_what_is_used_needed_or_pinned_never_goes_and_that_it_was_not_enou
     s.add("needed")
     s.add("pinned", pinned=True)
     s.runtime.using = ["r.example/used:1"]
-    s.pods = [pod("r.example/needed:1", "A b")]
+    s.pods = [pod("r.example/needed:1", "r.example/elsewhere:1", "A b")]
     await s.age()
     assert await s.gc.collect(FULL) == 0
     assert await s.gc.remove_unused() == 0
