@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis profiles, event loops, one real control plane per session."""
+"""What all tests share: hypothesis, event loops, one real control plane and container engine."""
 
 import asyncio
 import asyncio.sslproto
@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 import uvloop
 
+from deploy.devcluster.containerd import ContainerEngine, why_not
 from deploy.devcluster.controlplane import ControlPlane
 
 if (3, 11, 1) <= sys.version_info < (3, 11, 4):
@@ -29,6 +30,9 @@ hypothesis.settings.register_profile("nightly", max_examples=10_000, deadline=No
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+_MARKERS = {"control_plane": "e2e", "containers_run": "containers"}
+
+
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A complete control plane, the same for all tests of the session.
@@ -45,6 +49,31 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
         runner.run(running.stop())
 
 
+@pytest.fixture(scope="session")
+def containers_run() -> None:
+    """Skips the tests that take it, and says why, where no container can run."""
+    reason = why_not()
+    if reason:
+        pytest.skip(f"no container can run here: {reason}")
+
+
+@pytest.fixture(scope="session")
+def container_engine(
+    containers_run: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ContainerEngine]:
+    """A container engine, the same for all tests of the session; not async, as ``control_plane``.
+
+    A test leaves it running and without sandboxes. One that kills it may start it again or want a
+    ``ContainerEngine`` of its own: that takes a fifth of a second.
+    """
+    del containers_run
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        running = ContainerEngine(tmp_path_factory.mktemp("engine"))
+        runner.run(running.start())
+        yield running
+        runner.run(running.close())
+
+
 def pytest_asyncio_loop_factories(
     item: pytest.Item,
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -57,8 +86,17 @@ def pytest_asyncio_loop_factories(
     return factories
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known that is set below."""
+    config.addinivalue_line(
+        "markers", "containers: needs containerd and root (set by itself, from the fixtures)"
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Nobody has to remember the marker: who takes the control plane is an e2e test."""
+    """Nobody has to remember a marker: the fixtures that a test takes tell what it needs."""
     for item in items:
-        if isinstance(item, pytest.Function) and "control_plane" in item.fixturenames:
-            item.add_marker("e2e")
+        if isinstance(item, pytest.Function):
+            for fixture, marker in _MARKERS.items():
+                if fixture in item.fixturenames:
+                    item.add_marker(marker)

@@ -197,6 +197,29 @@ class EdgeCore(Daemon):
                 os.kill(pid, signal.SIGKILL)
 
 
+def process_with(variable: str, value: str) -> int:
+    """Return the process that has ``variable=value`` in its environment and no parent that has.
+
+    In whatever namespaces it is, the id is the one out here: what a container calls 1.
+
+    Raises:
+        LookupError: there is none.
+    """
+    wanted = f"{variable}={value}".encode()
+    parents: dict[int, int] = {}
+    for pid, _ in _command_lines():
+        folder = Path("/proc", str(pid))
+        # It may end while we look.
+        with contextlib.suppress(OSError):
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                # The name before the parent may have spaces and brackets.
+                parents[pid] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    for pid, parent in parents.items():
+        if parent not in parents:
+            return pid
+    raise LookupError(f"no process has {variable}={value}")
+
+
 def _command_lines() -> Iterator[tuple[int, str]]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():

@@ -2,6 +2,9 @@
 
 A control plane, a cloudcore and two edgecores; a Deployment with a ConfigMap and a Secret goes to
 the edges, changes, survives a cut of the link, and goes again. Each step checks itself.
+
+Where a container engine answers, the first edge runs its pods in containers; the second one runs
+them as processes, since an engine belongs to one edge. Without an engine both do that.
 """
 
 import asyncio
@@ -22,9 +25,19 @@ import uvloop
 from deploy.devcluster.api import Api, ApiError, Object, WaitError
 from deploy.devcluster.build import BuildError
 from deploy.devcluster.controlplane import ControlPlane
-from deploy.devcluster.daemons import CloudCore, EdgeCore
+from deploy.devcluster.daemons import CloudCore, EdgeCore, process_with
 from deploy.devcluster.program import ProgramError
-from deploy.devcluster.site import Edge, is_ready, log_lines, name_of, restarts, running_edge, until
+from deploy.devcluster.sandboxes import remove_sandboxes, until_empty, why_not_usable
+from deploy.devcluster.site import (
+    Edge,
+    cri_options,
+    is_ready,
+    log_lines,
+    name_of,
+    restarts,
+    running_edge,
+    until,
+)
 
 NAMESPACE: Final = "demo"
 NODES: Final = ("edge-a", "edge-b")
@@ -33,11 +46,18 @@ CONFIGMAPS: Final = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 DEPLOYMENTS: Final = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 STEP_TIMEOUT_S: Final = 30.0
 
-# Kubernetes makes one dollar of two, so four of them are the shell's own process id.
+ENDPOINT_VARIABLE: Final = "CLOUDEDGE_RUNTIME_ENDPOINT"
+"""Environment variable with the address of the container engine: ``unix:///path``."""
+
+DEFAULT_ENDPOINT: Final = "unix:///run/containerd/containerd.sock"
+
+# A process finds its volume by a variable, a container at the path. In a container each run has
+# the same process id; hence an id of its own.
 GREETER: Final = """
+read run < /proc/sys/kernel/random/uuid
 while true; do
   text=$(cat "${CLOUDEDGE_VOLUME_GREETING:-/etc/greeting}/text")
-  echo "pid $$$$ says: $text (password of ${#PASSWORD} letters)"
+  echo "run ${run%%-*} says: $text (password of ${#PASSWORD} letters)"
   sleep 0.2
 done
 """
@@ -50,9 +70,15 @@ class DemoError(Exception):
 class Demo:
     """The story, one method a step. Made once everything runs."""
 
-    def __init__(self, api: Api, edges: dict[str, Edge]) -> None:
-        """Args: api: for what a user would do; edges: by node name."""
-        self._api, self._edges = api, edges
+    def __init__(self, api: Api, edges: dict[str, Edge], endpoint: str) -> None:
+        """Take what runs.
+
+        Args:
+            api: for what a user would do.
+            edges: by node name.
+            endpoint: of the first edge's container engine; "" where it has none.
+        """
+        self._api, self._edges, self._endpoint = api, edges, endpoint
 
     async def apply(self) -> list[Object]:
         """Apply the objects and wait until the pods run on the edges."""
@@ -92,14 +118,15 @@ class Demo:
 
     async def cut_and_kill(self, pods: list[Object]) -> Object:
         """Cut one edge off, kill its pod's process, see it restarted without the cloud."""
-        pod = pods[0]
+        pod = next(pod for pod in pods if pod["spec"]["nodeName"] == NODES[0])
         edge = self._edge(pod)
         edge.cut()
         say(f"cut {edge.daemon.node} off from the cloud")
-        before = pid_in(await self._line(pod, "good news"))
-        os.kill(before, signal.SIGKILL)
-        say(f"killed the pod's process {before}")
-        line = await self._line(pod, "good news", lambda found: pid_in(found) != before)
+        before = run_in(await self._line(pod, "good news"))
+        process = process_with("POD_UID", pod["metadata"]["uid"])
+        os.kill(process, signal.SIGKILL)
+        say(f"killed the pod's process {process}")
+        line = await self._line(pod, "good news", lambda found: run_in(found) != before)
         say(f"{edge.daemon.node} restarted it alone: {line}")
         return pod
 
@@ -124,6 +151,9 @@ class Demo:
         for name, edge in self._edges.items():
             await until(partial(_is_empty, edge.daemon), f"{name} is empty")
             say(f"{name} is empty: no pod in its store, no process")
+        if self._endpoint:
+            await until_empty(self._endpoint, STEP_TIMEOUT_S)
+            say("the container engine is empty: no container, no sandbox")
 
     async def _in_step(self) -> None:
         for name, edge in self._edges.items():
@@ -169,9 +199,9 @@ class Demo:
         return found[0]
 
 
-def pid_in(line: str) -> int:
-    """Return the process id that the greeter printed."""
-    return int(line.split()[1])
+def run_in(line: str) -> str:
+    """Return which run of the greeter printed the line."""
+    return line.split()[1]
 
 
 def _is_empty(edge: EdgeCore) -> bool:
@@ -182,6 +212,7 @@ def _holds(edge: EdgeCore, pods: dict[str, str]) -> bool:
     return edge.stored("pod") == pods
 
 
+_PROCESS: Final = ("--runtime=process",)
 _STARTED_S: Final = time.monotonic()
 
 
@@ -208,8 +239,10 @@ _CONTAINER: Final[dict[str, Any]] = {
         {
             "name": "PASSWORD",
             "valueFrom": {"secretKeyRef": {"name": "login", "key": "password"}},
-        }
+        },
+        {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
     ],
+    "imagePullPolicy": "IfNotPresent",
     "volumeMounts": [{"name": "greeting", "mountPath": "/etc/greeting"}],
 }
 
@@ -240,6 +273,17 @@ _DEPLOYMENT: Final[Object] = {
 }
 
 
+async def _free_engine() -> str:
+    """Return the endpoint of a container engine for the first edge, "" where there is none."""
+    endpoint = os.environ.get(ENDPOINT_VARIABLE, DEFAULT_ENDPOINT)
+    reason = await why_not_usable(endpoint, "busybox")
+    if reason:
+        say(f"runtime: process on both edges; no use of {endpoint}: {reason}")
+        return ""
+    say(f"runtime: cri at {endpoint} on {NODES[0]}, process on {NODES[1]}")
+    return endpoint
+
+
 async def play(data_dir: Path) -> None:
     """Start everything, play the story, stop everything."""
     async with AsyncExitStack() as stack:
@@ -250,11 +294,17 @@ async def play(data_dir: Path) -> None:
         stack.push_async_callback(cloud.stop)
         await cloud.start()
         say("cloudcore is ready")
+        endpoint = await _free_engine()
+        if endpoint:
+            # All that is on it at the end is ours, also where a step failed.
+            stack.push_async_callback(remove_sandboxes, endpoint)
         edges = {}
         for node in NODES:
+            in_containers = endpoint and node == NODES[0]
+            options = cri_options(endpoint, data_dir / node) if in_containers else _PROCESS
             token = await cloud.token()
             edges[node] = await stack.enter_async_context(
-                running_edge(node, cloud, data_dir / node, token=token)
+                running_edge(node, cloud, data_dir / node, token=token, options=options)
             )
         for node in NODES:
             await api.wait(
@@ -263,8 +313,9 @@ async def play(data_dir: Path) -> None:
                 f"{node} is Ready",
                 timeout_s=STEP_TIMEOUT_S,
             )
-            say(f"{node} has joined and is Ready; its pods run as processes (runtime: process)")
-        demo = Demo(api, edges)
+            how = "in containers" if endpoint and node == NODES[0] else "as processes"
+            say(f"{node} has joined and is Ready; its pods run {how}")
+        demo = Demo(api, edges, endpoint)
         pods = await demo.apply()
         await demo.check_queries()
         await demo.check_output(pods, "hello from the cloud")

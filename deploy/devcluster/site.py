@@ -69,6 +69,20 @@ async def running_edge(
             daemon.dispose()
 
 
+def cri_options(endpoint: str, data_dir: Path) -> tuple[str, ...]:
+    """Return the arguments that make an edgecore run its pods in containers.
+
+    Args:
+        endpoint: of a container engine that no other edge uses.
+        data_dir: the edge's own folder, which then has the pods' logs too.
+    """
+    return (
+        "--runtime=cri",
+        f"--runtime-endpoint={endpoint}",
+        f"--pod-logs-dir={data_dir / 'pod-logs'}",
+    )
+
+
 async def until(
     holds: Callable[[], object], what: str, *, timeout_s: float = DEFAULT_WAIT_S
 ) -> None:

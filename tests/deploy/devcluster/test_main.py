@@ -10,8 +10,11 @@ import pytest
 
 from deploy.devcluster import build
 from deploy.devcluster.commands import Component
+from deploy.devcluster.containerd import missing_packages
 
 UP = [sys.executable, "-m", "deploy.devcluster", "up", "--data-dir"]
+ENGINE = [sys.executable, "-m", "deploy.devcluster", "engine"]
+PACKAGES = [sys.executable, "-m", "deploy.devcluster", "packages"]
 BUILD = [sys.executable, "-m", "deploy.devcluster", "build"]
 
 
@@ -30,6 +33,30 @@ def test_up_prints_how_to_reach_it_and_ends_when_interrupted(
     assert up.returncode == 0
     assert "Ctrl-C stops it" in told
     assert told.endswith("stopping\n")
+
+
+@pytest.mark.usefixtures("containers_run")
+@pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
+def test_engine_prints_where_it_listens_and_ends_when_interrupted(
+    interruption: signal.Signals,
+) -> None:
+    with subprocess.Popen(
+        ENGINE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as engine:
+        assert engine.stdout is not None
+        export, _, endpoint = engine.stdout.readline().strip().partition("=")
+        assert export == "export CLOUDEDGE_RUNTIME_ENDPOINT"
+        assert Path(endpoint.removeprefix("unix://")).is_socket()
+        engine.send_signal(interruption)
+        _, told = engine.communicate()
+    assert engine.returncode == 0
+    assert told.endswith("stopping\n")
+    assert not Path(endpoint.removeprefix("unix://")).parent.exists()
+
+
+def test_missing_packages_are_printed_in_a_line() -> None:
+    done = subprocess.run(PACKAGES, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{' '.join(missing_packages())}\n"
 
 
 def test_build_says_where_the_programs_are(tmp_path: Path) -> None:
