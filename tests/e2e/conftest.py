@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from deploy.devcluster.api import Api, Object
+from deploy.devcluster.containerd import ContainerEngine
 from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.daemons import CloudCore
-from deploy.devcluster.site import Edge, is_ready, running_edge
+from deploy.devcluster.sandboxes import remove_sandboxes
+from deploy.devcluster.site import Edge, cri_options, is_ready, running_edge
 
 Join = Callable[..., Awaitable[Edge]]
 
@@ -43,21 +45,41 @@ async def cloud(control_plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Cl
 
 
 @pytest.fixture
-async def join(api: Api, cloud: CloudCore, tmp_path: Path) -> AsyncIterator[Join]:
-    """A function that makes an edge join: ``await join(runtime="process")``; it is Ready then."""
+async def join(
+    request: pytest.FixtureRequest, api: Api, cloud: CloudCore, tmp_path: Path
+) -> AsyncIterator[Join]:
+    """A function that makes an edge join: ``await join(runtime="process")``; it is Ready then.
+
+    With ``runtime="cri"`` its pods run on ``container_engine``, which the test has to take, or on
+    the ``engine`` that is handed in: each edge needs one of its own. ``options`` are further
+    arguments of edgecore.
+    """
     async with AsyncExitStack() as stack:
         nodes: list[str] = []
+        used: list[ContainerEngine] = []
 
-        async def join(*, runtime: str = "process") -> Edge:
+        async def join(
+            *,
+            runtime: str = "process",
+            engine: ContainerEngine | None = None,
+            options: tuple[str, ...] = (),
+        ) -> Edge:
             node = f"edge-{next(_numbers)}"
             nodes.append(node)
+            arguments: tuple[str, ...] = (f"--runtime={runtime}",)
+            if runtime == "cri":
+                engine = engine or _shared_engine(request)
+                assert engine not in used, "an engine belongs to one edge: hand in another"
+                used.append(engine)
+                await _take(engine, stack)
+                arguments = cri_options(engine.endpoint, tmp_path / node)
             edge = await stack.enter_async_context(
                 running_edge(
                     node,
                     cloud,
                     tmp_path / node,
                     token=await cloud.token(),
-                    options=(f"--runtime={runtime}",),
+                    options=(*arguments, *options),
                 )
             )
             await api.wait(
@@ -70,6 +92,26 @@ async def join(api: Api, cloud: CloudCore, tmp_path: Path) -> AsyncIterator[Join
         yield join
         for node in nodes:
             await api.delete(f"/api/v1/nodes/{node}")
+
+
+def _shared_engine(request: pytest.FixtureRequest) -> ContainerEngine:
+    # It runs an event loop of its own when it is made, which it cannot do inside this one.
+    assert "container_engine" in request.fixturenames, "take the fixture container_engine"
+    found: ContainerEngine = request.getfixturevalue("container_engine")
+    return found
+
+
+async def _take(engine: ContainerEngine, stack: AsyncExitStack) -> None:
+    """See that an engine runs, now and at the end, and that it is left without sandboxes."""
+
+    async def leave() -> None:
+        if engine.pid is None:
+            await engine.start()
+        await remove_sandboxes(engine.endpoint)
+
+    stack.push_async_callback(leave)
+    if engine.pid is None:
+        await engine.start()
 
 
 def pod(name: str, node: str, *, script: str, **spec: object) -> Object:
