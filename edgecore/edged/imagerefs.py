@@ -44,7 +44,9 @@ _UNREACHABLE: Final = (
     "server misbehaving",
     "temporary failure in name resolution",
     "tls handshake timeout",
+    "unexpected eof",
 )
+_SERVER_ERROR: Final = re.compile(r"unexpected status.*: 5\d\d\b")
 
 
 class InvalidImageNameError(Exception):
@@ -165,7 +167,9 @@ def decide(policy: PullPolicy, *, present: bool, reachable: bool) -> Decision:
 def is_unreachable(reason: str, message: str) -> bool:
     """Whether a pull failed because the registry could not be asked, by the runtime's words."""
     text = message.lower()
-    return reason == "RegistryUnavailable" or any(words in text for words in _UNREACHABLE)
+    if reason == "RegistryUnavailable" or _SERVER_ERROR.search(text):
+        return True
+    return any(words in text for words in _UNREACHABLE)
 
 
 def _invalid(reference: str, problem: str) -> InvalidImageNameError:

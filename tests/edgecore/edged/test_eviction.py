@@ -159,14 +159,15 @@ def test_the_message_is_kubelets() -> None:
     )
 
 
+OVER = "Container c was using 2Ki, request is 0, has larger consumption of ephemeral-storage."
+
+
 @pytest.mark.parametrize(
     ("signal", "words"),
     [
         (
             Signal.DISK,
-            "ephemeral-storage. Threshold quantity: 10Ki, available: 5000."
-            + " Container c was using 2Ki, request is 0,"
-            + " has larger consumption of ephemeral-storage.",
+            f"ephemeral-storage. Threshold quantity: 10Ki, available: 5000. {OVER}",
         ),
         (Signal.INODES, "inodes. Threshold quantity: 10Ki, available: 5k."),
         (Signal.PIDS, "pids. Threshold quantity: 10Ki, available: 5k."),

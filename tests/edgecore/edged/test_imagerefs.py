@@ -136,6 +136,7 @@ def test_an_image_is_pulled_used_or_refused(
         "dial tcp 192.0.2.1:443: i/o timeout",
         "dial tcp: lookup r.example: Temporary failure in name resolution",
         "net/http: TLS handshake timeout",
+        "unexpected status from HEAD request to https://r.example/v2/a: 503 Service Unavailable",
         "x509: certificate has expired or is not yet valid: current time 1970-01-01",
     ],
 )
@@ -143,4 +144,5 @@ def test_a_registry_that_could_not_be_asked_is_told_from_one_that_refused(messag
     assert is_unreachable("ErrImagePull", message)
     assert is_unreachable("RegistryUnavailable", "")
     assert not is_unreachable("ErrImagePull", "r.example/a:1: not found")
+    assert not is_unreachable("ErrImagePull", "unexpected status from r.example: 403 Forbidden")
     assert not is_unreachable("ErrImagePull", "authorization failed: no basic auth credentials")
