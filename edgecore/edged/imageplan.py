@@ -7,6 +7,7 @@ only while a container of it exists; here it is as long as the pod is assigned t
 a cold boot without a network must not find it gone.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
@@ -15,6 +16,9 @@ from edgecore.edged.facts import Amount
 from edgecore.edged.imagerefs import InvalidImageNameError, parse_image
 from edgecore.edged.podview import Object, containers_of, init_containers_of, spec_of
 from edgecore.edged.runtime.images import Image
+
+# Its sandboxes need it, and an engine that is older than pinning (containerd 1.6) does not say so.
+_PAUSE: Final = re.compile(r"(?:.*/)?(?:[^/:@]+-)?pause(?:-[^/:@]+)?(?:[:@].*)?")
 
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
 
@@ -105,6 +109,8 @@ def removable(
 ) -> tuple[Image, ...]:
     """Return the images that may go, the one that was longest out of use first.
 
+    An image that by its name is the one of sandboxes never goes: no pod could start without it.
+
     Args:
         images: all that there are.
         sights: of them, up to date.
@@ -116,6 +122,7 @@ def removable(
         image
         for image in images
         if not image.pinned
+        and not any(map(_PAUSE.fullmatch, (*image.tags, *image.digests)))
         and image.id not in kept
         and image.id in sights
         and now_s - sights[image.id].first_s >= policy.min_age_s

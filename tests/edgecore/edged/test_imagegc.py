@@ -50,6 +50,7 @@ class Site:
             GCPolicy(),
             pods=lambda: self.pods,
             event=lambda *event: self.events.append(event),
+            keep=["r.example/kept:1"],
         )
 
     def add(self, name: str, size_bytes: int = 60, *, pinned: bool = False) -> Image:
@@ -103,13 +104,14 @@ async def test_what_is_used_needed_or_pinned_never_goes_and_that_it_was_not_enou
     s = Site()
     s.add("used")
     s.add("needed")
+    s.add("kept")
     s.add("pinned", pinned=True)
     s.runtime.using = ["r.example/used:1"]
     s.pods = [pod("r.example/needed:1", "r.example/elsewhere:1", "A b")]
     await s.age()
     assert await s.gc.collect(FULL) == 0
     assert await s.gc.remove_unused() == 0
-    assert s.here() == {"used", "needed", "pinned"}
+    assert s.here() == {"used", "needed", "kept", "pinned"}
     ((kind, reason, message),) = s.events
     assert (kind, reason) == ("Warning", "FreeDiskSpaceFailed")
     assert "(90% of 1000 B used)" in message

@@ -112,6 +112,25 @@ def test_what_is_kept_pinned_young_or_unseen_stays() -> None:
     assert [i.id for i in removable(images, sights, frozenset({"kept"}), POLICY, 1000)] == ["young"]
 
 
+@pytest.mark.parametrize(
+    ("name", "goes"),
+    [
+        ("registry.k8s.io/pause:3.10", False),
+        ("docker.io/kubeedge/pause@sha256:0", False),
+        ("docker.io/rancher/mirrored-pause:3.6", False),
+        ("k8s.gcr.io/pause-arm64:3.1", False),
+        ("docker.io/library/pauses:1", True),
+        ("docker.io/pause/app:1", True),
+        ("docker.io/library/app:pause", True),
+    ],
+)
+def test_the_image_of_sandboxes_stays_though_an_old_engine_does_not_pin_it(
+    name: str, *, goes: bool
+) -> None:
+    made = Image("i", (name,))
+    assert bool(removable([made], {"i": Sight(0)}, frozenset(), POLICY, 1000)) == goes
+
+
 @given(st.sets(st.sampled_from("abcdef")), st.sets(st.sampled_from("abcdef")))
 def test_nothing_that_is_kept_ever_goes(kept: set[str], here: set[str]) -> None:
     images = [image(name) for name in here]

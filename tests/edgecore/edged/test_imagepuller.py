@@ -382,6 +382,8 @@ async def test_nothing_is_kept_of_a_pod_that_left() -> None:
         await s.settle()
         await pod.look(reference="b")
         await pod.look(reference="b")
+        await pod.look(reference="c")
+        await s.settle()
         s.puller.leave(pod.asker)
     assert s.puller._results == {}
     assert s.puller._troubles["b:latest"].told == set()
