@@ -39,7 +39,6 @@ class ImageGC:
         *,
         pods: Callable[[], Collection[Object] | None],
         event: Callable[[str, str, str], None],
-        keep: Collection[str] = (),
     ) -> None:
         """Make it; nothing happens by itself.
 
@@ -51,10 +50,9 @@ class ImageGC:
             pods: all that are assigned to this node; None while that is not known for certain, and
                 then nothing is removed.
             event: takes a kind, a reason and a message of an Event about the Node.
-            keep: references to what is needed besides, as the image of the engine's sandboxes.
         """
         self._runtime, self._images, self._clock, self._policy = runtime, images, clock, policy
-        self._pods, self._event, self._keep = pods, event, frozenset(keep)
+        self._pods, self._event = pods, event
         self._sights: Sights = {}
 
     async def look(self) -> None:
@@ -122,7 +120,7 @@ class ImageGC:
             return ()
         images = await self._images.list_images()
         used = await self._look_at(images)
-        needed = await self._needed(images, references_of(pods) | self._keep)
+        needed = await self._needed(images, references_of(pods).union(self._policy.keep))
         return removable(images, self._sights, used | needed, self._policy, self._clock.monotonic())
 
     async def _look_at(self, images: list[Image]) -> frozenset[str]:

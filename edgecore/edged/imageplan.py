@@ -33,6 +33,8 @@ class GCPolicy:
     """… until so much is used."""
     min_age_s: float = 120.0
     """How long an image is safe after it was first seen: it may be about to be used."""
+    keep: tuple[str, ...] = ()
+    """References to images that never go, as that of the engine's sandboxes."""
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` for percentages that are none, or the wrong way round."""

@@ -47,10 +47,9 @@ class Site:
             self.runtime,
             self.images,
             self.clock,
-            GCPolicy(),
+            GCPolicy(keep=("r.example/kept:1",)),
             pods=lambda: self.pods,
             event=lambda *event: self.events.append(event),
-            keep=["r.example/kept:1"],
         )
 
     def add(self, name: str, size_bytes: int = 60, *, pinned: bool = False) -> Image:
