@@ -11,8 +11,9 @@ import hypothesis
 import pytest
 import uvloop
 
-from deploy.devcluster.containerd import ContainerEngine, why_not
+from deploy.devcluster.containerd import ContainerEngine
 from deploy.devcluster.controlplane import ControlPlane
+from deploy.devcluster.machine import why_not
 
 if (3, 11, 1) <= sys.version_info < (3, 11, 4):
     # On asyncio's own loop these versions fail when a TLS connection is closed and then aborted

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from deploy.devcluster.build import BuildError, find_or_build
-from deploy.devcluster.containerd import ContainerEngine, missing_packages, why_not
+from deploy.devcluster.containerd import ContainerEngine
 from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.demo import ENDPOINT_VARIABLE
+from deploy.devcluster.machine import ContainerEngineError, missing_packages, why_not
 from deploy.devcluster.program import ProgramError
-from deploy.devcluster.sandboxes import ContainerEngineError
 
 cli = typer.Typer(
     no_args_is_help=True,

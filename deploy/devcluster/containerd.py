@@ -1,25 +1,24 @@
 """A container engine of one's own: containerd with a network and images, below one folder.
 
-It is the real thing, and needs root and Debian's packages (see ``why_not``). What containerd puts
-elsewhere has names of its own: sockets of shims in /run/containerd/s, addresses of containers in
-/var/lib/cni/results, a bridge. Another containerd of the machine is not touched.
+It is the real thing, and needs root and Debian's packages (see ``machine``). What containerd puts
+elsewhere has names of its own: sockets of shims in /run/containerd/s, addresses of containers
+in /var/lib/cni/results, a bridge. Another containerd of the machine is not touched.
 """
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from common.errors import RuntimeServiceError
-from deploy.devcluster import engineconfig, ociimages, remains
+from deploy.devcluster import engineconfig, machine, ociimages, remains
 from deploy.devcluster.engineconfig import EngineLayout, Network
+from deploy.devcluster.machine import ContainerEngineError
 from deploy.devcluster.program import Program, ProgramError
-from deploy.devcluster.sandboxes import ContainerEngineError, engine_fault, remove_sandboxes
+from deploy.devcluster.sandboxes import engine_fault, remove_sandboxes
 
 START_TIMEOUT_S: Final = 30.0
 """How long containerd may take until it is ready, on a busy machine."""
@@ -27,57 +26,7 @@ START_TIMEOUT_S: Final = 30.0
 STOP_GRACE_S: Final = 10.0
 """How long containerd may take to end when asked, before it is killed."""
 
-# Where each program comes from on Debian.
-_PACKAGES: Final = {
-    "containerd": "containerd",
-    "ctr": "containerd",
-    remains.SHIM: "containerd",
-    "runc": "runc",
-    "ip": "iproute2",
-    "iptables": "iptables",
-}
-_PLUGINS: Final = ("bridge", "host-local", "loopback", "portmap")
-_CGROUPS: Final = Path("/sys/fs/cgroup")
 _NAMESPACE: Final = "k8s.io"
-_COMMAND_S: Final = 30.0
-# The path of the interpreter lies in the first page of a program that is not static.
-_PAGE_BYTES: Final = 4096
-
-
-def missing_packages() -> list[str]:
-    """Return what has to be installed before containers can run, as Debian calls it."""
-    found = {package for name, package in _PACKAGES.items() if remains.find_program(name) is None}
-    if not all((engineconfig.CNI_PROGRAMS / name).exists() for name in _PLUGINS):
-        found.add("containernetworking-plugins")
-    busybox = remains.find_program("busybox")
-    # Another busybox may be there, which finds no libraries in a container.
-    if busybox is None or b"/ld-" in Path(busybox).read_bytes()[:_PAGE_BYTES]:
-        found.add("busybox-static")
-    return sorted(found)
-
-
-def why_not() -> str:
-    """Return why containers cannot run on this machine, in a few words; "" where they can.
-
-    It looks for programs, and tries what an engine does to the machine: mount something, make a
-    bridge.
-    """
-    if missing := missing_packages():
-        return f"not installed: {', '.join(missing)}"
-    if os.geteuid() != 0:
-        return "not root"
-    if not any((_CGROUPS / name).exists() for name in ("cgroup.controllers", "memory")):
-        return f"no cgroups at {_CGROUPS}"
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            _run("mount", "-t", "tmpfs", "none", folder)
-            _run("umount", folder)
-        trial = f"trial{os.getpid()}"  # another process may try at the same time
-        _run("ip", "link", "add", trial, "type", "bridge")
-        _run("ip", "link", "delete", trial)
-    except ContainerEngineError as error:
-        return str(error)
-    return ""
 
 
 class ContainerEngine:
@@ -111,7 +60,7 @@ class ContainerEngine:
         self.endpoint = f"unix://{self.layout.socket}"
         self.network: Network | None = None
         self._guard: subprocess.Popen[bytes] | None = None
-        # It is looked up at the start: where there is none, `why_not` says so better.
+        # It is looked up at the start: where there is none, `machine.why_not` says so better.
         path = remains.find_program("containerd") or "containerd"
         self._program = Program(
             "containerd", [path, "--config", str(self.layout.config)], self.layout.log
@@ -154,7 +103,7 @@ class ContainerEngine:
         try:
             self._prepare()
             await self._run_program()
-            _run("ctr", *self.at, "images", "import", str(self._archive))
+            machine.run("ctr", *self.at, "images", "import", str(self._archive))
         except BaseException:
             self._end()
             raise
@@ -207,12 +156,12 @@ class ContainerEngine:
         self._guard = _start_guard(layout.folder, self.network)
         layout.config.write_text(
             engineconfig.containerd_config(
-                layout, runc=_program("runc"), snapshotter=_snapshotter(layout.folder)
+                layout, runc=machine.program("runc"), snapshotter=machine.snapshotter(layout.folder)
             )
         )
         network = engineconfig.network_config(layout, self.network)
         (layout.networks / "10-devcluster.conflist").write_text(network)
-        ociimages.write_archive(self._archive, _program("busybox"))
+        ociimages.write_archive(self._archive, machine.program("busybox"))
 
     async def _run_program(self) -> None:
         fault = ""
@@ -241,35 +190,13 @@ class ContainerEngine:
             self._guard = None
 
 
-def _program(name: str) -> Path:
-    path = remains.find_program(name)
-    if path is None:
-        raise ContainerEngineError(f"not installed: {name}")
-    return Path(path)
-
-
-def _run(program: str, *arguments: str) -> None:
-    try:
-        subprocess.run(
-            [str(_program(program)), *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
-            text=True,
-            timeout=_COMMAND_S,
-        )
-    except subprocess.CalledProcessError as error:
-        said = (error.stderr or error.stdout).strip()
-        raise ContainerEngineError(f"{program} {' '.join(arguments)}: {said}") from error
-
-
 def _claim_network() -> Network:
     """Make the first bridge that nobody has yet: the kernel lets only one have its name."""
     refused = None
     for number in engineconfig.NETWORKS:
         network = Network(number)
         try:
-            _run("ip", "link", "add", network.bridge, "type", "bridge")
+            machine.run("ip", "link", "add", network.bridge, "type", "bridge")
         except ContainerEngineError as error:
             refused = error
         else:
@@ -286,20 +213,3 @@ def _start_guard(folder: Path, network: Network) -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-
-
-def _snapshotter(folder: Path) -> str:
-    """overlayfs, or copies where a folder cannot have one, such as inside another container."""
-    with tempfile.TemporaryDirectory(dir=folder) as trial:
-        parts = {name: Path(trial, name) for name in ("lower", "upper", "work", "merged")}
-        for part in parts.values():
-            part.mkdir()
-        options = ",".join(f"{name}dir={parts[name]}" for name in ("lower", "upper", "work"))
-        try:
-            _run("mount", "-t", "overlay", "overlay", "-o", options, str(parts["merged"]))
-        except ContainerEngineError:
-            return "native"
-        _run("umount", str(parts["merged"]))
-        # Overlay makes a folder in `work` that only it may enter.
-        shutil.rmtree(parts["work"])
-    return "overlayfs"

@@ -8,6 +8,7 @@ from typing import Final
 
 from common.errors import RuntimeServiceError
 from deploy.devcluster.api import WaitError
+from deploy.devcluster.machine import ContainerEngineError
 from edgecore.edged.runtime.cri import cri_pb2
 from edgecore.edged.runtime.cri.client import CriClient
 from edgecore.edged.runtime.cri.methods import (
@@ -23,10 +24,6 @@ _STATUS_S: Final = 2.0
 # Words of every gRPC server in Go. Containerd goes on without its CRI plugin when that fails.
 _NO_CRI: Final = "unknown service"
 _IMAGE_PREFIX: Final = "docker.io/library/"
-
-
-class ContainerEngineError(Exception):
-    """A container engine cannot do its work; the message says why."""
 
 
 async def engine_fault(endpoint: str) -> str:

@@ -1,7 +1,4 @@
-"""The container engine. Everything is real: containerd, runc, the network plugins, the containers.
-
-Only where a machine lacks what is needed is pretended.
-"""
+"""The container engine; containerd, runc, the network plugins and the containers are real."""
 
 import asyncio
 import os
@@ -13,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from deploy.devcluster import containerd, engineconfig, remains
-from deploy.devcluster.containerd import ContainerEngine, missing_packages, why_not
+from deploy.devcluster import containerd, engineconfig, machine, remains
+from deploy.devcluster.containerd import ContainerEngine
+from deploy.devcluster.machine import ContainerEngineError
 from deploy.devcluster.ociimages import BUSYBOX, GUEST, IMAGES, NAMED
 from deploy.devcluster.ports import LOOPBACK, free_ports
 from deploy.devcluster.program import ProgramError
-from deploy.devcluster.sandboxes import ContainerEngineError, sandboxes
+from deploy.devcluster.sandboxes import sandboxes
 from deploy.devcluster.site import until
 from tests.deploy.devcluster.pods import run_pod, running_containers
 
@@ -229,17 +227,10 @@ async def test_an_engine_is_used_again_in_a_former_one_s_folder(tmp_path: Path) 
 
 
 @containers
-async def test_where_overlays_cannot_be_mounted_containers_get_copies(
+async def test_without_overlays_containers_run_on_copies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = containerd._run
-
-    def refuse_overlay(program: str, *arguments: str) -> None:
-        if "overlay" in arguments:
-            raise ContainerEngineError("mount: wrong fs type")
-        real(program, *arguments)
-
-    monkeypatch.setattr(containerd, "_run", refuse_overlay)
+    monkeypatch.setattr(machine, "snapshotter", lambda _: "native")
     async with ContainerEngine(tmp_path / "engine") as engine:
         assert 'snapshotter = "native"' in engine.layout.config.read_text()
         await run_pod(engine, "copy", STAY)
@@ -280,57 +271,6 @@ async def test_a_failed_network_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_path_that_is_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ContainerEngineError, match="too long for a socket"):
         ContainerEngine(tmp_path / ("long" * 30))
-
-
-def test_what_is_not_installed_is_named_as_debian_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(remains, "find_program", lambda _: None)
-    monkeypatch.setattr(engineconfig, "CNI_PROGRAMS", tmp_path)
-    everything = ["busybox-static", "containerd", "containernetworking-plugins", "iproute2"]
-    assert missing_packages() == [*everything, "iptables", "runc"]
-    assert why_not() == f"not installed: {', '.join(missing_packages())}"
-
-
-@containers
-def test_only_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = remains.find_program
-    monkeypatch.setattr(
-        remains, "find_program", lambda name: None if name == "runc" else real(name)
-    )
-    assert missing_packages() == ["runc"]
-
-
-@containers
-def test_only_root_runs_containers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert why_not() == "not root"
-
-
-@containers
-def test_a_busybox_that_needs_libraries_is_no_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = remains.find_program
-    monkeypatch.setattr(
-        remains, "find_program", lambda name: sys.executable if name == "busybox" else real(name)
-    )
-    assert missing_packages() == ["busybox-static"]
-
-
-@containers
-def test_a_machine_without_cgroups_runs_no_containers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(containerd, "_CGROUPS", tmp_path)
-    assert why_not() == f"no cgroups at {tmp_path}"
-
-
-@containers
-def test_what_the_machine_refuses_is_said_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: str) -> None:
-        raise ContainerEngineError("mount: permission denied")
-
-    monkeypatch.setattr(containerd, "_run", refuse)
-    assert why_not() == "mount: permission denied"
 
 
 def test_the_engine_listens_where_it_says(container_engine: ContainerEngine) -> None:

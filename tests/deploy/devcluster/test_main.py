@@ -10,7 +10,7 @@ import pytest
 
 from deploy.devcluster import build
 from deploy.devcluster.commands import Component
-from deploy.devcluster.containerd import missing_packages
+from deploy.devcluster.machine import missing_packages
 
 UP = [sys.executable, "-m", "deploy.devcluster", "up", "--data-dir"]
 ENGINE = [sys.executable, "-m", "deploy.devcluster", "engine"]
