@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 	--custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv requirements format lint types contracts unit e2e test cover bench demo \
+.PHONY: help venv requirements format lint types contracts unit e2e containers test cover bench demo \
 	controlplane clean
 
 help: ## show this list
@@ -64,6 +64,9 @@ unit: $(VENV_STAMP) ## all tests that need no control plane
 
 e2e: $(VENV_STAMP) controlplane ## all tests on the real control plane
 	$(BIN)/python -m pytest -m e2e $(ARGS)
+
+containers: $(VENV_STAMP) controlplane ## all tests on real containers
+	$(BIN)/python -m pytest -m containers $(ARGS)
 
 test: lint types contracts controlplane ## everything that has to hold before a commit
 	$(BIN)/python -m pytest -m "not bench" $(ARGS)

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import uvloop
 
+from common.errors import RuntimeServiceError
 from deploy.devcluster.api import Api, ApiError, Object, WaitError
 from deploy.devcluster.build import BuildError
 from deploy.devcluster.controlplane import ControlPlane
@@ -326,6 +327,17 @@ async def play(data_dir: Path) -> None:
         say("stopping everything")
 
 
+_FORESEEN: Final = (
+    ApiError,
+    BuildError,
+    DemoError,
+    LookupError,
+    ProgramError,
+    RuntimeServiceError,
+    WaitError,
+)
+
+
 def main() -> None:
     """Play the demo; exit code 0 when every step ended as it should, else 1 with what failed."""
     code = 0
@@ -333,7 +345,7 @@ def main() -> None:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(play(Path(folder)))
-        except* (DemoError, WaitError, ApiError, ProgramError, BuildError) as errors:
+        except* _FORESEEN as errors:
             for error in errors.exceptions:
                 sys.stderr.write(f"the demo failed: {error}\n")
             with contextlib.suppress(OSError):
