@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from io import BufferedReader
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -22,7 +22,7 @@ from edgecore.edged.logfiles import COMPRESSED, rotated
 _LINE_BYTES: Final = 64 * 1024
 """Runtimes write at most 16 KiB in a line; what is longer is taken in pieces."""
 
-_Stream: TypeAlias = gzip.GzipFile | BufferedReader
+_Stream: TypeAlias = BufferedIOBase
 
 
 @dataclass(frozen=True, slots=True)
