@@ -1,83 +1,77 @@
-"""Where the files of a pod are. Pure."""
+"""Where the files of a pod are. Pure.
 
-from collections.abc import Mapping
+The layout is kubelet's, so that edgecore can take the place of a kubelet, or of another edge that
+is built on it, without moving a running pod.
+"""
+
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from enum import StrEnum
+from pathlib import Path
 
-from edgecore.edged.env import environment, expand
-from edgecore.edged.fields import NodeView
-from edgecore.edged.objects import MissingError, Objects
-from edgecore.edged.podview import Object, spec_hash, spec_of, uid_of
-from edgecore.edged.runtime.spec import ContainerConfig, Mount
+from edgecore.edged.podview import Object, uid_of
 
-_READ_ONLY = frozenset({"configMap", "secret", "projected", "downwardAPI"})
+
+class Plugin(StrEnum):
+    """What a volume is made by, as the layout names it."""
+
+    CONFIGMAP = "configmap"
+    SECRET = "secret"  # noqa: S105 - a kind of volume
+    PROJECTED = "projected"
+    DOWNWARD_API = "downward-api"
+    EMPTY_DIR = "empty-dir"
 
 
 @dataclass(frozen=True, slots=True)
 class PodFiles:
-    """The directories of one pod under edged's data directory."""
+    """The files of one pod."""
 
-    volumes_dir: Path
+    pod_dir: Path
+    """Everything but the logs."""
     log_dir: Path
 
+    @property
+    def hosts_path(self) -> Path:
+        """The containers' ``/etc/hosts``."""
+        return self.pod_dir / "etc-hosts"
+
     def log_path(self, container: str, attempt: int) -> Path:
-        """Return the log of one start of a container, as kubelet names it."""
+        """Return the log of one start of a container."""
         return self.log_dir / container / f"{attempt}.log"
 
+    def volume_dir(self, plugin: Plugin, name: str) -> Path:
+        """Return where the volume ``name`` is."""
+        return self.pod_dir / "volumes" / f"kubernetes.io~{plugin}" / name
 
-def pod_files(data_dir: Path, pod: Object) -> PodFiles:
-    """Return where the files of ``pod`` are."""
+    def ready_path(self, name: str) -> Path:
+        """Return the file that says that the ``emptyDir`` ``name`` is the containers' own now."""
+        return self.pod_dir / "plugins" / f"kubernetes.io~{Plugin.EMPTY_DIR}" / name / "ready"
+
+    def subpath(self, volume: str, container: str, index: int) -> Path:
+        """Return where the part of a volume stands that the mount ``index`` of a container shows.
+
+        Args:
+            volume: name of the volume.
+            container: name of the container.
+            index: place in ``volumeMounts``, from 0.
+        """
+        return self.pod_dir / "volume-subpaths" / volume / container / str(index)
+
+    def termination_path(self, container: str, attempt: int) -> Path:
+        """Return the termination message of one start of a container.
+
+        kubelet takes a random name of eight digits; ours tells which start it was.
+        """
+        return self.pod_dir / "containers" / container / f"{attempt & 0xFFFFFFFF:08x}"
+
+
+def pod_files(root: Path, logs: Path, pod: Object) -> PodFiles:
+    """Return where the files of ``pod`` are.
+
+    Args:
+        root: kubelet's is ``/var/lib/kubelet``.
+        logs: kubelet's is ``/var/log/pods``.
+        pod: with its UID.
+    """
     metadata, uid = pod["metadata"], uid_of(pod)
     name = f"{metadata['namespace']}_{metadata['name']}_{uid}"
-    return PodFiles(data_dir / "pods" / uid, data_dir / "logs" / "pods" / name)
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What the containers of a pod are made from."""
-
-    objects: Objects
-    paths: Mapping[str, Path]
-    """Where the volumes are, by name."""
-
-
-def container_config(
-    pod: Object, container: Object, attempt: int, prepared: Prepared, node: NodeView, log: Path
-) -> tuple[ContainerConfig, tuple[str, ...]]:
-    """Return how to start ``container``, and the names that could not become variables.
-
-    Raises:
-        MissingError: something that it needs is not there.
-        UnavailableError: something that it needs could not be asked for.
-    """
-    made = environment(pod, container, prepared.objects, node)
-    config = ContainerConfig(
-        name=container["name"],
-        attempt=attempt,
-        image=container.get("image", ""),
-        spec_hash=spec_hash(container),
-        log_path=log,
-        command=tuple(expand(part, made.variables) for part in container.get("command") or ()),
-        args=tuple(expand(part, made.variables) for part in container.get("args") or ()),
-        env=tuple(made.variables.items()),
-        working_dir=container.get("workingDir", ""),
-        mounts=_mounts(pod, container, prepared.paths, made.variables),
-    )
-    return config, made.skipped
-
-
-def _mounts(
-    pod: Object, container: Object, paths: Mapping[str, Path], variables: Mapping[str, str]
-) -> tuple[Mount, ...]:
-    volumes = {volume["name"]: volume for volume in spec_of(pod).get("volumes") or ()}
-    mounts = []
-    for mount in container.get("volumeMounts") or ():
-        name = mount["name"]
-        if name not in paths:
-            continue  # a runtime that wants no files
-        inner = mount.get("subPath") or expand(mount.get("subPathExpr", ""), variables)
-        if inner.startswith("/") or ".." in PurePosixPath(inner).parts:
-            raise MissingError(f"invalid subPath of volume {name}: {inner[:128]!r}")
-        read_only = bool(mount.get("readOnly")) or bool(_READ_ONLY & volumes[name].keys())
-        mounts.append(Mount(name, paths[name] / inner, mount["mountPath"], read_only))
-    return tuple(mounts)
+    return PodFiles(root / "pods" / uid, logs / name)

@@ -1,65 +1,37 @@
-"""How a container's configuration is put together: pure."""
+"""Where a pod's files are: pure, nothing faked."""
 
 from pathlib import Path
-from typing import Any
 
-import pytest
+from edgecore.edged.podfiles import Plugin, PodFiles, pod_files
+from tests.edgecore.edged.world import pod_object
 
-from edgecore.edged.fields import NodeView
-from edgecore.edged.objects import MissingError, Objects
-from edgecore.edged.podfiles import Prepared, container_config, pod_files
-from edgecore.edged.runtime.spec import ContainerConfig, Mount
-from tests.edgecore.edged.world import container, pod_object
-
-VOLUMES = [
-    {"name": "conf", "configMap": {"name": "web"}},
-    {"name": "tmp", "emptyDir": {}},
-]
-PATHS = {"conf": Path("/v/conf"), "tmp": Path("/v/tmp")}
+FILES = pod_files(Path("/var/lib/kubelet"), Path("/var/log/pods"), pod_object("web", "u1"))
+POD_DIR = Path("/var/lib/kubelet/pods/u1")
 
 
-def config(paths: Any = None, **fields: Any) -> ContainerConfig:
-    made = container(
-        "c", "run", "$(A)", args=["$(A)$(B)"], env=[{"name": "A", "value": "1"}], **fields
-    )
-    pod = pod_object("web", containers=[made], volumes=VOLUMES)
-    prepared = Prepared(Objects("default"), PATHS if paths is None else paths)
-    result, skipped = container_config(pod, made, 3, prepared, NodeView("n1", "ip"), Path("/log"))
-    assert skipped == ()
-    return result
-
-
-def test_command_and_args_are_expanded_with_the_containers_variables() -> None:
-    made = config(workingDir="/w")
-    assert (made.command, made.args) == (("run", "1"), ("1$(B)",))
-    assert (made.env, made.working_dir, made.attempt) == ((("A", "1"),), "/w", 3)
-
-
-def test_volumes_of_objects_are_read_only_whatever_the_mount_says() -> None:
-    mounts = [
-        {"name": "conf", "mountPath": "/conf"},
-        {"name": "tmp", "mountPath": "/tmp/x", "subPath": "in/side"},
-        {"name": "tmp", "mountPath": "/ro", "readOnly": True, "subPathExpr": "a$(A)"},
+def test_the_layout_is_kubelets() -> None:
+    assert PodFiles(POD_DIR, Path("/var/log/pods/default_web_u1")) == FILES
+    assert FILES.log_path("c", 2) == Path("/var/log/pods/default_web_u1/c/2.log")
+    assert FILES.hosts_path == POD_DIR / "etc-hosts"
+    assert [FILES.volume_dir(plugin, "v").parent.name for plugin in Plugin] == [
+        "kubernetes.io~configmap",
+        "kubernetes.io~secret",
+        "kubernetes.io~projected",
+        "kubernetes.io~downward-api",
+        "kubernetes.io~empty-dir",
     ]
-    assert config(volumeMounts=mounts).mounts == (
-        Mount("conf", Path("/v/conf"), "/conf", read_only=True),
-        Mount("tmp", Path("/v/tmp/in/side"), "/tmp/x"),
-        Mount("tmp", Path("/v/tmp/a1"), "/ro", read_only=True),
-    )
+    assert FILES.volume_dir(Plugin.SECRET, "v") == POD_DIR / "volumes/kubernetes.io~secret/v"
+    assert FILES.ready_path("v") == POD_DIR / "plugins/kubernetes.io~empty-dir/v/ready"
+    assert FILES.subpath("v", "c", 3) == POD_DIR / "volume-subpaths/v/c/3"
 
 
-@pytest.mark.parametrize("sub_path", ["../x", "/etc", "a/../../b"])
-def test_a_path_out_of_the_volume_is_refused(sub_path: str) -> None:
-    with pytest.raises(MissingError, match="invalid subPath"):
-        config(volumeMounts=[{"name": "tmp", "mountPath": "/x", "subPath": sub_path}])
-
-
-def test_a_runtime_that_wants_no_files_gets_no_mounts() -> None:
-    assert config(paths={}, volumeMounts=[{"name": "tmp", "mountPath": "/x"}]).mounts == ()
+def test_each_start_has_a_termination_message_of_its_own() -> None:
+    paths = [FILES.termination_path("c", attempt) for attempt in (0, 17, 2**32 - 1)]
+    assert [path.name for path in paths] == ["00000000", "00000011", "ffffffff"]
+    assert {path.parent for path in paths} == {POD_DIR / "containers/c"}
 
 
 def test_each_pod_has_directories_of_its_own() -> None:
-    one, other = (pod_files(Path("/d"), pod_object("web", uid)) for uid in ("u1", "u2"))
-    assert one.volumes_dir == Path("/d/pods/u1")
-    assert one.log_path("c", 2) == Path("/d/logs/pods/default_web_u1/c/2.log")
-    assert other != one
+    other = pod_files(Path("/var/lib/kubelet"), Path("/var/log/pods"), pod_object("web", "u2"))
+    assert other.pod_dir != FILES.pod_dir
+    assert other.log_dir != FILES.log_dir
