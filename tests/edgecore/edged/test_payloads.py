@@ -95,19 +95,19 @@ def test_whatever_happened_to_the_files_they_are_there_again(
     write_payload(directory, ONE)
     current = directory / os.readlink(directory / "..data")
     if damage == "gone":
-        current.rename(directory / "elsewhere")
+        current.rename(directory.parent / "elsewhere")
     elif damage == "truncated":
         (current / "a").write_bytes(b"")
     elif damage == "unreadable":
         monkeypatch.setattr(payloads, "entries_below", lambda _: (_ for _ in ()).throw(OSError()))
     else:
         (current / "a").unlink()
-        os.mkfifo(current / "a") if damage == "a fifo" else (current / "a").symlink_to("/etc")
+        if damage == "a fifo":
+            os.mkfifo(current / "a")
+        else:
+            (current / "a").symlink_to("/etc/hostname")
     assert write_payload(directory, ONE)
-    assert files(directory) | {"elsewhere": b""} == contents(ONE) | {"elsewhere": b""} or (
-        damage == "gone"
-    )
-    assert (directory / "a").read_bytes() == b"1"
+    assert files(directory) == contents(ONE)
 
 
 def test_a_group_may_read_everything_and_owners_are_set(directory: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_directory_where_something_is_mounted_stays_beside_the_files(directory
 def test_a_full_disk_leaves_the_old_files_and_a_later_try_works(directory: Path) -> None:
     Mounter().tmpfs(directory, "mode=0755,size=262144")
     write_payload(directory, ONE)
-    ballast = directory.parent / "v/ballast"
+    ballast = directory / "ballast"
     ballast.write_bytes(bytes(150_000))
     large = {"a": File(bytes(100_000), 0o644), "z": File(b"z", 0o644)}
     with pytest.raises(OSError, match="No space left"):
