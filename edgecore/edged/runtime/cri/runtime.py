@@ -27,7 +27,8 @@ from edgecore.edged.runtime.cri.events import PodEvents
 from edgecore.edged.runtime.cri.images import CriImages
 from edgecore.edged.runtime.cri.looks import Looks
 from edgecore.edged.runtime.cri.methods import Method, Request, Response
-from edgecore.edged.runtime.cri.refusals import EngineError, holder_of
+from edgecore.edged.runtime.cri.refusals import EngineError
+from edgecore.edged.runtime.cri.reserved import with_name
 from edgecore.edged.runtime.cri.together import both, each
 from edgecore.edged.runtime.images import Images
 from edgecore.edged.runtime.spec import ContainerConfig, SandboxConfig
@@ -42,6 +43,7 @@ class CriRuntime:
 
     scheme = "containerd"  # until the engine has said who it is
     wants_files = True
+    answers_probes = True
 
     def __init__(self, endpoint: str, *, stop_margin_s: float = 120.0) -> None:
         """Make the runtime; nothing happens before the first call.
@@ -103,14 +105,7 @@ class CriRuntime:
         await _make_directory(config.log_dir, methods.RUN_SANDBOX.reason)
         await self._clear(config.uid, config.attempt)
         request = cri.RunPodSandboxRequest(config=made)
-        try:
-            answer = await self._client.call(methods.RUN_SANDBOX, request)
-        except EngineError as error:
-            holder = holder_of(error)
-            if holder is None:
-                raise
-            await self._remove_sandbox(holder)
-            answer = await self._client.call(methods.RUN_SANDBOX, request)
+        answer = await with_name(self._client, methods.RUN_SANDBOX, request, self._remove_sandbox)
         self._looks.made(config.uid, answer.pod_sandbox_id, made)
         return answer.pod_sandbox_id
 
@@ -138,14 +133,12 @@ class CriRuntime:
             sandbox_config=sandbox,
         )
         try:
-            answer = await self._client.call(methods.CREATE_CONTAINER, request)
-        except EngineError as error:
-            holder = holder_of(error)
-            if holder is None or await self._is_running(holder):
-                self._looks.forget(uid)  # what is known of the sandbox may be wrong
-                raise
-            await self.remove_container(holder)
-            answer = await self._client.call(methods.CREATE_CONTAINER, request)
+            answer = await with_name(
+                self._client, methods.CREATE_CONTAINER, request, self._remove_unless_running
+            )
+        except EngineError:
+            self._looks.forget(uid)  # what is known of the sandbox may be wrong
+            raise
         return answer.container_id
 
     async def start_container(self, container_id: str) -> None:
@@ -216,15 +209,19 @@ class CriRuntime:
         request = cri.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id)
         await self._unless_gone(methods.REMOVE_SANDBOX, request)
 
-    async def _is_running(self, container_id: str) -> bool:
+    async def _remove_unless_running(self, container_id: str) -> None:
         request = cri.ContainerStatusRequest(container_id=container_id)
         try:
             answer = await self._client.call(methods.CONTAINER_STATUS, request)
         except EngineError as error:
             if error.status is not Status.NOT_FOUND:
                 raise
-            return False
-        return answer.status.state == cri.CONTAINER_RUNNING
+            return
+        if answer.status.state == cri.CONTAINER_RUNNING:
+            reason = methods.CREATE_CONTAINER.reason
+            message = f"container {container_id} has that name and is running"
+            raise EngineError(reason, message, Status.ALREADY_EXISTS)
+        await self.remove_container(container_id)
 
     async def _unless_gone(
         self, method: Method[Request, Response], request: Request, timeout_s: float | None = None
