@@ -23,6 +23,8 @@ A library's exceptions are translated where that library is imported, so that ca
 only.
 """
 
+from typing import Final
+
 from common.status import Status
 
 
@@ -100,9 +102,17 @@ class StoreError(EdgeError):
 class RuntimeServiceError(EdgeError):
     """The container runtime refused; ``reason`` is the word for a pod's condition or event."""
 
+    UNAVAILABLE: Final = "RuntimeUnavailable"
+    """The reason where it did not refuse: nobody answered, so nothing is known of what was asked."""
+
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+    @property
+    def is_unavailable(self) -> bool:
+        """Whether the runtime could not be asked at all."""
+        return self.reason == self.UNAVAILABLE
 
 
 class ComponentExitedError(EdgeError):

@@ -23,7 +23,10 @@ from common.config import split_address
 from common.errors import ConfigError
 from common.health import Health, monitor
 from edgecore.config import EdgeCoreSettings, EdgeSettings, HollowSettings, RuntimeName
-from edgecore.edged.edged import Edged, EdgedConfig
+from edgecore.edged.edged import Edged
+from edgecore.edged.edgedconfig import EdgedConfig
+from edgecore.edged.logrotate import LogLimits
+from edgecore.edged.nodesetup import PodNetwork
 from edgecore.edged.runtime.base import Runtime
 from edgecore.edged.runtime.hollow import HollowRuntime
 from edgecore.edged.runtime.process import ProcessRuntime
@@ -40,6 +43,7 @@ HOLLOW_THREADS: Final = 4
 """Pairs of store threads that hollow edges share: commits wait for the disk, not for the CPU."""
 
 _BEAT_S: Final = 1.0
+_MIB: Final = 1024 * 1024
 
 
 class Edge:
@@ -98,14 +102,7 @@ def build_edge(
         context,
         runtime or _runtime(settings),
         clock,
-        EdgedConfig(
-            node_name=settings.node_name,
-            node_ip=settings.address(),
-            data_dir=settings.data_dir,
-            max_pods=settings.max_pods,
-            labels=settings.labels,
-            taints=settings.taint_objects(),
-        ),
+        edged_config(settings),
         metrics,
     )
     metamanager = MetaManager(context, store, settings.node_name, clock, metrics)
@@ -130,6 +127,30 @@ def build_edge(
         metrics,
     )
     return Edge(settings, context, store, (edged, metamanager, hub))
+
+
+def edged_config(settings: EdgeCoreSettings) -> EdgedConfig:
+    """Return what edged is told of ``settings``."""
+    return EdgedConfig(
+        node_name=settings.node_name,
+        node_ip=settings.address(),
+        root_dir=settings.root_dir or settings.data_dir,
+        logs_dir=settings.logs_dir(),
+        max_pods=settings.max_pods,
+        labels=settings.labels,
+        taints=settings.taint_objects(),
+        network=PodNetwork(
+            settings.cluster_dns,
+            settings.cluster_domain,
+            settings.resolv_conf,
+            settings.cgroup_driver,
+        ),
+        thresholds=settings.thresholds(),
+        images=settings.image_policy(),
+        parallel_pulls=settings.parallel_pulls,
+        logs=LogLimits(settings.container_log_max_mib * _MIB, settings.container_log_max_files),
+        static_pods_dir=settings.static_pods_dir,
+    )
 
 
 async def run(settings: EdgeCoreSettings, stop: asyncio.Event) -> None:
@@ -208,9 +229,16 @@ def _runtime(settings: EdgeCoreSettings) -> Runtime:
         case RuntimeName.HOLLOW:
             return HollowRuntime()
         case RuntimeName.PROCESS:
-            return ProcessRuntime(settings.data_dir / "process")
+            return ProcessRuntime(
+                settings.data_dir / "process",
+                log_bytes=settings.container_log_max_mib * _MIB,
+                log_files=settings.container_log_max_files,
+            )
         case RuntimeName.CRI:
-            raise ConfigError(["--runtime: cri comes with a later version; use process"])
+            # Not at the top: an edge without a container engine does without gRPC's 8 MiB.
+            from edgecore.edged.runtime.cri.runtime import CriRuntime  # noqa: PLC0415
+
+            return CriRuntime(settings.runtime_endpoint)
 
 
 @contextmanager

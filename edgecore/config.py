@@ -7,13 +7,17 @@ import re
 import socket
 from collections.abc import Iterator
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
 from pydantic import Field, field_validator, model_validator
 
-from common.config import MAX_PORT, DaemonSettings
+from common.config import MAX_PORT, DaemonSettings, split_address
 from common.errors import ConfigError
+from edgecore.edged.imageplan import GCPolicy
+from edgecore.edged.pressure import DEFAULT_HARD, Threshold, parse_thresholds
+from edgecore.edged.resources import CgroupDriver
 
 ENV_PREFIX: Final = "EDGECORE_"
 
@@ -91,12 +95,62 @@ class EdgeCoreSettings(EdgeSettings):
         description="Name of this edge's Node; the host's name unless given.",
     )
     runtime: RuntimeName = Field(
-        RuntimeName.PROCESS,
-        description="What runs the pods: process (their commands) or hollow (nothing runs).",
+        RuntimeName.CRI,
+        description="What runs the pods: cri (a container engine), process (their commands, on"
+        " this machine) or hollow (nothing runs).",
     )
     runtime_endpoint: str = Field(
         "unix:///run/containerd/containerd.sock",
         description="Socket of the container engine, for the runtime cri.",
+    )
+    root_dir: Path | None = Field(
+        None,
+        description="Folder of the pods' volumes, in kubelet's layout; the data folder unless"
+        " given. /var/lib/kubelet takes over the pods of a kubelet.",
+    )
+    pod_logs_dir: Path | None = Field(
+        None,
+        description="Folder of the containers' output; /var/log/pods for cri, logs/pods in the"
+        " data folder otherwise.",
+    )
+    static_pods_dir: Path | None = Field(
+        None, description="Folder with manifests of pods that run without a cloud."
+    )
+    cluster_dns: tuple[str, ...] = Field(
+        (), description="Name servers of pods with dnsPolicy ClusterFirst: address,address."
+    )
+    cluster_domain: str = Field("cluster.local", description="Domain of the cluster's services.")
+    resolv_conf: Path = Field(
+        Path("/etc/resolv.conf"), description="Name servers of pods with dnsPolicy Default."
+    )
+    cgroup_driver: CgroupDriver = Field(
+        CgroupDriver.CGROUPFS,
+        description="How the container engine names control groups: cgroupfs or systemd.",
+    )
+    eviction_hard: str = Field(
+        DEFAULT_HARD,
+        description="What must be left of memory and disk, or pods are evicted; empty: no limit.",
+    )
+    eviction_soft: str = Field(
+        "",
+        description="The same, for what is acted on only after a grace: see eviction_soft_grace.",
+    )
+    eviction_soft_grace: str = Field("", description="memory.available=1m30s,…")
+    image_gc_high_percent: int = Field(
+        85, ge=0, le=100, description="Disk use at which unused images are removed …"
+    )
+    image_gc_low_percent: int = Field(80, ge=0, le=100, description="… down to so much.")
+    parallel_pulls: int = Field(2, ge=1, le=100, description="Images pulled at the same time.")
+    container_log_max_mib: int = Field(
+        10, ge=1, le=1024, description="Size at which a container's log is rotated."
+    )
+    container_log_max_files: int = Field(
+        5, ge=2, le=100, description="Logs kept of one start of a container."
+    )
+    local_address: str = Field(
+        "",
+        description="HOST:PORT on loopback where this node shows its pods, logs and figures;"
+        " empty for nowhere.",
     )
     node_ip: str = Field(
         "", description="Address that the Node reports; that of the default route unless given."
@@ -114,12 +168,42 @@ class EdgeCoreSettings(EdgeSettings):
     def _is_name(cls, value: str) -> str:
         return _checked_name(value)
 
-    @field_validator("runtime")
+    @field_validator("cluster_dns", mode="before")
     @classmethod
-    def _is_there(cls, value: RuntimeName) -> RuntimeName:
-        if value is RuntimeName.CRI:
-            raise ValueError("cri comes with a later version; use process until then")
+    def _to_addresses(cls, value: object) -> object:
+        parts = [part for part in value.split(",") if part] if isinstance(value, str) else value
+        for part in parts if isinstance(parts, list) else ():
+            ip_address(str(part))
+        return parts
+
+    @field_validator("local_address")
+    @classmethod
+    def _is_loopback(cls, value: str) -> str:
+        if value and not ip_address(split_address(value)[0]).is_loopback:
+            raise ValueError("it must be an address of this machine alone, such as 127.0.0.1:10350")
         return value
+
+    @model_validator(mode="after")
+    def _has_bounds(self) -> "EdgeCoreSettings":
+        self.thresholds()
+        self.image_policy()
+        return self
+
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """Return what must be left of memory and disk."""
+        return parse_thresholds(self.eviction_hard, self.eviction_soft, self.eviction_soft_grace)
+
+    def image_policy(self) -> GCPolicy:
+        """Return when images are removed."""
+        return GCPolicy(self.image_gc_high_percent, self.image_gc_low_percent)
+
+    def logs_dir(self) -> Path:
+        """Return where the containers' output goes."""
+        if self.pod_logs_dir is not None:
+            return self.pod_logs_dir
+        if self.runtime is RuntimeName.CRI:
+            return Path("/var/log/pods")
+        return self.data_dir / "logs" / "pods"
 
     @field_validator("labels", mode="before")
     @classmethod

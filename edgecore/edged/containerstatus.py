@@ -33,6 +33,8 @@ class Rejection(NamedTuple):
     message: str
     disrupts: bool = False
     """Whether the pod did nothing wrong and is to be replaced: a condition says so."""
+    grace_s: float | None = None
+    """How long its containers have to end; None: as long as the pod grants."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,13 @@ a reason to end a pod. What could not be asked is never read as "gone".
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from common.beehive.context import MessageContext
 from common.beehive.message import Message
 from common.clock import Clock
 from common.delivery.backoff import Backoff, BackoffPolicy
-from common.errors import EdgeError, MailboxClosedError, WireError
+from common.errors import EdgeError, MailboxClosedError, RuntimeServiceError, WireError
 from common.metrics import MessageMetrics
 from common.names import (
     CLUSTER_SCOPE,
@@ -30,16 +27,24 @@ from common.names import (
 )
 from common.resource import Resource, build_resource, parse_resource
 from common.wire import loads
-from edgecore.edged.events import Events
-from edgecore.edged.facts import read_facts, read_readings
-from edgecore.edged.lease import Lease
-from edgecore.edged.node import NodeProfile
-from edgecore.edged.nodeagent import Machine, NodeAgent
+from edgecore.edged.admission import AdmittingNode, admit
+from edgecore.edged.containerstatus import Rejection
+from edgecore.edged.edgedconfig import EdgedConfig
+from edgecore.edged.eviction import REASON as EVICTED
+from edgecore.edged.eviction import refuse
+from edgecore.edged.manifests import StaticSet
+from edgecore.edged.mirror import is_mirror
+from edgecore.edged.mirrorpods import MirrorPods
+from edgecore.edged.nodeagent import Machine
+from edgecore.edged.nodeparts import NodeParts, Surroundings
 from edgecore.edged.objects import Ref
-from edgecore.edged.podview import Object, key_of, spec_of, uid_of
-from edgecore.edged.podworker import PodServices, PodWorker
+from edgecore.edged.podtable import PodTable
+from edgecore.edged.podview import Object, is_deleting, is_over, key_of, spec_of, uid_of
+from edgecore.edged.podworker import PodWorker
+from edgecore.edged.qos import is_static
 from edgecore.edged.requests import Answer, Link, Requests
 from edgecore.edged.runtime.base import PodObservation, Runtime
+from edgecore.edged.staticpods import ManifestFolder, StaticPods
 
 logger = logging.getLogger(__name__)
 
@@ -47,25 +52,6 @@ STUCK_AFTER_S: Final = 30.0
 """A message that takes longer than this stops the lease from being renewed."""
 
 _LIST_RETRY: Final = BackoffPolicy(first_s=0.2, cap_s=10.0)
-
-
-@dataclass(frozen=True, slots=True)
-class EdgedConfig:
-    """What edged must be told. Durations in seconds."""
-
-    node_name: str
-    node_ip: str
-    data_dir: Path
-    """``<data_dir>/pods`` holds volumes, ``<data_dir>/logs`` the containers' output."""
-    max_pods: int = 110
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """Labels of the Node beside those that every edge node has; used when it registers."""
-    taints: tuple[Mapping[str, str], ...] = ()
-    """``{key, value, effect}``; used when the Node registers."""
-    lease_period_s: float = 10.0
-    """Between two renewals of the node's lease, and two looks at the node's own state."""
-    status_period_s: float = 300.0
-    """After which the node's status is sent though nothing in it changed."""
 
 
 class Edged:
@@ -97,18 +83,21 @@ class Edged:
         self._config, self._metrics = config, metrics
         self._machine = machine
         self._link = Link()
-        self._pods: dict[UID, PodWorker] = {}
-        self._is_loaded = False
+        self._pods = PodTable()
         self._deleted: set[UID] = set()  # while the list of stored pods has not come
+        self._static_known = asyncio.Event()  # whether all manifests were understood once
+        if config.static_pods_dir is None:
+            self._static_known.set()
         self._busy_since_s: float | None = None
 
     async def run(self) -> None:
         """Serve the mailbox until it is closed and empty; containers go on running."""
-        self._config.data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        for folder in (self._config.root_dir, self._config.logs_dir):
+            folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         await self._runtime.open()
         try:
             async with asyncio.TaskGroup() as tasks:
-                await self._set_up(tasks)
+                self._set_up(tasks)
                 tasks.create_task(self._load(), name="list stored pods")
                 tasks.create_task(self._follow_runtime(), name="runtime events")
                 await self._serve()
@@ -125,52 +114,31 @@ class Edged:
                 self._handle(message)
                 self._busy_since_s = None
         finally:
-            self._node.close()
-            self._lease.close()
-            self._events.close()
-            for worker in self._pods.values():
+            self._parts.close()
+            self._mirrors.close()
+            if self._manifests is not None:
+                self._manifests.close()
+            for worker in self._pods.workers.values():
                 worker.close()
 
-    async def _set_up(self, tasks: asyncio.TaskGroup) -> None:
-        config, link, clock = self._config, self._link, self._clock
+    def _set_up(self, tasks: asyncio.TaskGroup) -> None:
         requests = self._requests = Requests(self._context)
-        version = await self._runtime.version()
-        profile = NodeProfile(
-            config.node_name,
-            config.node_ip,
-            config.max_pods,
-            str(version),
-            config.labels,
-            config.taints,
+        surroundings = Surroundings(
+            tasks, requests, self._link, self._clock, self._runtime, self._metrics
         )
-        machine = self._machine or Machine(
-            read_facts(config.data_dir), lambda: read_readings(config.data_dir)
+        self._parts = NodeParts(surroundings, self._config, self._pods, self._machine)
+        self._parts.lease.makes_progress = self._makes_progress
+        self._mirrors = MirrorPods(
+            tasks, requests, self._link, self._clock, self._config.node_name, self._mirrored
         )
-        self._lease = Lease(tasks, requests, link, clock, config.node_name, config.lease_period_s)
-        self._lease.makes_progress = self._makes_progress
-        self._node = NodeAgent(
-            tasks,
-            requests,
-            link,
-            clock,
-            self._runtime,
-            machine=machine,
-            profile=profile,
-            lease=self._lease,
-            look_s=config.lease_period_s,
-            report_s=config.status_period_s,
-        )
-        self._events = Events(tasks, requests, link, self._metrics, clock.now, config.node_name)
-        self._services = PodServices(
-            tasks,
-            self._runtime,
-            requests,
-            clock,
-            link,
-            self._events,
-            config.data_dir,
-            lambda: self._node.view,
-        )
+        self._manifests: StaticPods | None = None
+        if self._config.static_pods_dir is not None:
+            folder = ManifestFolder(
+                self._config.static_pods_dir, self._config.node_name, self._clock.now
+            )
+            self._manifests = StaticPods(tasks, folder, self._metrics, self._take_static)
+            self._manifests.wake()
+        self._parts.begin()
 
     def _makes_progress(self) -> bool:
         since_s = self._busy_since_s
@@ -188,11 +156,26 @@ class Edged:
             if self._take_stored(await self._requests.ask(Operation.QUERY, resource)):
                 break
             await asyncio.sleep(backoff.next_s())
-        for observed in await self._runtime.list_pods():
-            if observed.uid not in self._pods:
-                self._end_orphan(observed)
-        self._is_loaded = True
+        await self._end_orphans(backoff)
+        self._pods.is_loaded = True
         self._deleted.clear()
+
+    async def _end_orphans(self, backoff: Backoff) -> None:
+        """End what runs and is neither in the edge-store nor in a manifest.
+
+        Waits for the runtime, and for manifests of which one cannot be understood.
+        """
+        await self._static_known.wait()
+        observations: list[PodObservation] | None = None
+        while observations is None:
+            try:
+                observations = await self._runtime.list_pods()
+            except RuntimeServiceError as error:
+                self._parts.services.availability.lost(error)
+                await asyncio.sleep(backoff.next_s())
+        for observed in observations:
+            if observed.uid not in self._pods.workers:
+                self._end_orphan(observed)
 
     def _take_stored(self, answer: Answer) -> bool:
         """Take the pods of a list; return whether that is all there are."""
@@ -201,7 +184,7 @@ class Edged:
             logger.warning("the stored pods cannot be listed: what runs is left alone")
             return False
         for pod in items:
-            if uid_of(pod) not in self._pods and uid_of(pod) not in self._deleted:
+            if uid_of(pod) not in self._pods.workers and uid_of(pod) not in self._deleted:
                 self._take_pod(pod)
         return answer.obj.get("complete") is True
 
@@ -209,13 +192,13 @@ class Edged:
         extra = {"pod": f"{observed.namespace}/{observed.name}", "uid": observed.uid}
         logger.warning("pod is not in the edge-store and is ended", extra=extra)
         metadata = {"uid": observed.uid, "namespace": observed.namespace, "name": observed.name}
-        worker = PodWorker(self._services, {"metadata": metadata}, self._gone, blocked=False)
+        worker = PodWorker(self._parts.services, {"metadata": metadata}, self._gone, blocked=False)
         self._add(worker)
         worker.vanish()
 
     async def _follow_runtime(self) -> None:
         async for uid in self._runtime.events():
-            if worker := self._pods.get(uid):
+            if worker := self._pods.workers.get(uid):
                 worker.wake()
 
     def _handle(self, message: Message) -> None:
@@ -241,14 +224,16 @@ class Edged:
                 self._take_pod(obj)
             case ResourceType.CONFIGMAP | ResourceType.SECRET:
                 ref = Ref(ResourceType(resource.resource_type), resource.name)
-                for worker in self._pods.values():
+                for worker in self._pods.workers.values():
                     if worker.names(ref, resource.namespace):
                         worker.changed()
             case ResourceType.NODE if resource.name == self._config.node_name:
                 if operation is Operation.DELETE:
-                    self._node.vanished()
+                    self._parts.node.vanished()
                 else:
-                    self._node.pushed(obj)
+                    self._parts.node.pushed(obj)
+                self._mirrors.node_uid = self._parts.lease.node_uid
+                self._mirrors.wake()
             case _:
                 logger.debug("nothing to do", extra={"resource": str(resource)})
 
@@ -257,10 +242,13 @@ class Edged:
         if not self._link.connected:
             return
         self._link.generation += 1
-        self._node.restate()
-        self._lease.wake()
-        self._events.wake()
-        for worker in self._pods.values():
+        self._parts.node.restate()
+        self._parts.lease.wake()
+        self._parts.events.wake()
+        self._mirrors.wake()
+        if self._parts.services.images is not None:
+            self._parts.services.images.reconnected()
+        for worker in self._pods.workers.values():
             worker.relink()
 
     def _take_pod(self, pod: Object) -> None:
@@ -271,32 +259,76 @@ class Edged:
             self._metrics.refused.labels("other_node").inc()
             logger.warning("pod of another node is ignored", extra={"pod": key_of(pod)})
             return
-        if worker := self._pods.get(uid):
+        if is_mirror(pod):
+            self._mirrors.pushed(pod)
+        elif worker := self._pods.workers.get(uid):
             worker.pushed(pod)
-            return
+        else:
+            self._begin(pod)
+
+    def _begin(self, pod: Object) -> PodWorker:
+        """Take in a pod that was not here before."""
         # A pod of the same name with another UID was deleted in the API server: it ends first.
         key = key_of(pod)
-        before = [other for other in self._pods.values() if other.key == key]
+        before = self._pods.named(key)
         for other in before:
             other.vanish()
-        self._add(PodWorker(self._services, pod, self._gone, blocked=bool(before)))
+        rejection = self._refusal(pod)
+        worker = PodWorker(self._parts.services, pod, self._gone, blocked=bool(before))
+        if rejection is not None:
+            worker.reject(rejection)
+        self._add(worker)
+        return worker
+
+    def _refusal(self, pod: Object) -> Rejection | None:
+        """Return why the node does not take a pod; one that was here before keeps its place."""
+        if is_deleting(pod) or is_over(pod) or (pod.get("status") or {}).get("startTime"):
+            return None
+        node = AdmittingNode(self._config.node_name, self._parts.node.view.allocatable)
+        rejection = admit(pod, self._pods.taken(), node)
+        if rejection is None and (why := refuse(pod, self._parts.watch.strain.pressures)):
+            rejection = Rejection(EVICTED, why)
+        if rejection is None:
+            return None
+        return rejection._replace(message=f"Pod was rejected: {rejection.message}")
+
+    # --- static pods -----------------------------------------------------------------------------
+
+    def _take_static(self, found: StaticSet) -> None:
+        """Take the pods of the manifests; one whose manifest is gone ends."""
+        wanted = {uid_of(pod): pod for pod in found.pods}
+        for uid, pod in wanted.items():
+            if uid not in self._pods.workers:
+                self._begin(pod).mirrored(self._mirrors.mirror_of(uid))
+        if found.complete:
+            self._static_known.set()
+            for worker in self._pods.static():
+                if worker.uid not in wanted:
+                    worker.vanish()
+        self._mirrors.static(found)
+
+    def _mirrored(self, uid: UID) -> None:
+        if worker := self._pods.workers.get(uid):
+            worker.mirrored(self._mirrors.mirror_of(uid))
 
     def _delete_pod(self, pod: Object, resource: Resource) -> None:
         """End a pod for good; where a skeleton has no UID, whatever has the name is meant."""
         key, uid = f"{resource.namespace}/{resource.name}", uid_of(pod)
-        if uid and not self._is_loaded:
+        if uid and not self._pods.is_loaded:
             self._deleted.add(uid)
-        for worker in list(self._pods.values()):
-            if worker.uid == uid or (not uid and worker.key == key):
+        self._mirrors.gone(key, uid)
+        for worker in list(self._pods.workers.values()):
+            if worker.uid == uid or (not uid and worker.key == key and not is_static(worker.pod)):
                 worker.vanish()
 
     def _add(self, worker: PodWorker) -> None:
-        self._pods[worker.uid] = worker
+        self._pods.workers[worker.uid] = worker
+        self._parts.share_cpu()
         worker.wake()
 
     def _gone(self, worker: PodWorker) -> None:
         """Forget a pod, and let the one begin that has waited for its name."""
-        del self._pods[worker.uid]
-        waiting = [other for other in self._pods.values() if other.key == worker.key]
-        if waiting:
+        del self._pods.workers[worker.uid]
+        self._parts.share_cpu()
+        if waiting := self._pods.named(worker.key):
             waiting[0].release()

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -30,14 +30,16 @@ _AT_ONCE: Final = 16
 _PAUSE_S: Final = 1.0
 _RETRY_S: Final = 10.0
 _MAX_MESSAGE_CHARS: Final = 1024
+_NAMESPACE_OF_NODES: Final = "default"
+"""Where Events about what has no namespace are kept."""
 
 _Key = tuple[str, str, str, str]
 
 
 @dataclass(slots=True)
 class _Event:
-    pod: Object
-    container: str
+    about: Mapping[str, str]
+    """The object that it is about, as an Event names it."""
     kind: str
     reason: str
     message: str
@@ -79,13 +81,31 @@ class Events:
             message: for people; the same words again make one Event with a higher count.
             container: name of the container, if it is about one.
         """
+        metadata = pod["metadata"]
+        about = {
+            "kind": "Pod",
+            "apiVersion": "v1",
+            "namespace": metadata["namespace"],
+            "name": metadata["name"],
+            "uid": uid_of(pod),
+        }
+        if container:
+            about["fieldPath"] = f"spec.containers{{{container}}}"
+        self._record(about, kind, reason, message)
+
+    def record_of_node(self, kind: str, reason: str, message: str) -> None:
+        """Note that something happened to this node; arguments as those of ``record``."""
+        about = {"kind": "Node", "apiVersion": "v1", "name": self._node, "uid": self._node}
+        self._record(about, kind, reason, message)
+
+    def _record(self, about: Mapping[str, str], kind: str, reason: str, message: str) -> None:
         message = message[:_MAX_MESSAGE_CHARS]
-        key = (uid_of(pod), container, reason, message)
+        key = (about["uid"], about.get("fieldPath", ""), reason, message)
         now = self._now()
         event = self._events.pop(key, None)
         if event is None:
-            name = f"{pod['metadata']['name']}.{time.time_ns():x}"
-            event = _Event(pod, container, kind, reason, message, name, now, now)
+            name = f"{about['name']}.{time.time_ns():x}"
+            event = _Event(about, kind, reason, message, name, now, now)
         event.count += 1
         event.last = now
         self._events[key] = event
@@ -111,7 +131,7 @@ class Events:
             if not self._link.connected:
                 return None
             count = event.count
-            namespace = event.pod["metadata"]["namespace"]
+            namespace = event.about.get("namespace", _NAMESPACE_OF_NODES)
             resource = build_resource("", namespace, ResourceType.EVENT, event.name, edge_site=True)
             operation = Operation.UPDATE if event.sent else Operation.INSERT
             answer = await self._requests.ask(operation, resource, raw(self._object(event)))
@@ -121,21 +141,12 @@ class Events:
         return _PAUSE_S if len(pending) > _AT_ONCE else None
 
     def _object(self, event: _Event) -> dict[str, Any]:
-        metadata = event.pod["metadata"]
-        about = {
-            "kind": "Pod",
-            "apiVersion": "v1",
-            "namespace": metadata["namespace"],
-            "name": metadata["name"],
-            "uid": uid_of(event.pod),
-        }
-        if event.container:
-            about["fieldPath"] = f"spec.containers{{{event.container}}}"
+        namespace = event.about.get("namespace", _NAMESPACE_OF_NODES)
         return {
             "kind": "Event",
             "apiVersion": "v1",
-            "metadata": {"name": event.name, "namespace": metadata["namespace"]},
-            "involvedObject": about,
+            "metadata": {"name": event.name, "namespace": namespace},
+            "involvedObject": dict(event.about),
             "reason": event.reason,
             "message": event.message,
             "source": {"component": "edged", "host": self._node},

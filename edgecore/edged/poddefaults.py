@@ -5,7 +5,7 @@ A pod that comes from a file must look to the rest of edged like one that came t
 Source: Kubernetes pkg/apis/core/v1/defaults.go.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from edgecore.edged.podview import DEFAULT_GRACE_S, Object
@@ -104,14 +104,20 @@ def _port(port: Object, *, host_network: bool) -> dict[str, Any]:
 
 
 def _variable(variable: Object) -> dict[str, Any]:
-    source = variable.get("valueFrom") or {}
-    if "fieldRef" not in source:
+    if "valueFrom" not in variable:
         return dict(variable)
-    return {**variable, "valueFrom": {**source, "fieldRef": _field_ref(source["fieldRef"])}}
+    return {**variable, "valueFrom": _with_refs(variable["valueFrom"])}
 
 
-def _field_ref(ref: Object) -> dict[str, Any]:
-    return {"apiVersion": "v1", **ref}
+def _with_refs(source: Object) -> dict[str, Any]:
+    """Return what stands for a field of the pod, with what such a reference needs."""
+    made = dict(source)
+    if "fieldRef" in made:
+        made["fieldRef"] = {"apiVersion": "v1", **made["fieldRef"]}
+    if "resourceFieldRef" in made:
+        ref = made["resourceFieldRef"]
+        made["resourceFieldRef"] = {**ref, "divisor": str(ref.get("divisor", 0))}
+    return made
 
 
 def _handler(handler: Object) -> dict[str, Any]:
@@ -135,7 +141,7 @@ def _volume(volume: Object) -> dict[str, Any]:
         if kind in made:
             made[kind] = {"defaultMode": _FILE_MODE, **made[kind]}
     if "downwardAPI" in made:
-        made["downwardAPI"]["items"] = list(_items(made["downwardAPI"]))
+        made["downwardAPI"]["items"] = _items(made["downwardAPI"])
     if "projected" in made:
         sources = made["projected"].get("sources") or ()
         made["projected"]["sources"] = [_source(one) for one in sources]
@@ -145,10 +151,8 @@ def _volume(volume: Object) -> dict[str, Any]:
 def _source(source: Object) -> dict[str, Any]:
     if "downwardAPI" not in source:
         return dict(source)
-    return {**source, "downwardAPI": {"items": list(_items(source["downwardAPI"]))}}
+    return {**source, "downwardAPI": {"items": _items(source["downwardAPI"])}}
 
 
-def _items(downward: Object) -> Iterator[dict[str, Any]]:
-    for item in downward.get("items") or ():
-        ref = {"fieldRef": _field_ref(item["fieldRef"])} if "fieldRef" in item else {}
-        yield {**item, **ref}
+def _items(downward: Object) -> list[dict[str, Any]]:
+    return [_with_refs(item) for item in downward.get("items") or ()]

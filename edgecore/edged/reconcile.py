@@ -40,6 +40,8 @@ class Known:
     """What probes say, by id of the running container; without one it has started."""
     ending_for_s: float = 0.0
     """For how long the pod has been ended."""
+    grace_s: float | None = None
+    """How long its containers have to end; None: as long as the pod grants."""
 
 
 NOTHING_KNOWN: Final = Known()
@@ -266,7 +268,9 @@ def _end(pod: Object, wish: Wish, observed: PodObservation | None, known: Known)
     """Return the plan for a pod that shall not run any more."""
     if observed is None:
         return Plan(over=True, gone=True)
-    grace_s = MIN_GRACE_S if wish is Wish.VANISH else grace_s_of(pod)
+    grace_s = grace_s_of(pod) if known.grace_s is None else known.grace_s
+    if wish is Wish.VANISH:
+        grace_s = MIN_GRACE_S
     if stops := _stops(*_next_to_end(pod, observed, grace_s, known)):
         return Plan(stops)
     if observed.sandbox_ready:

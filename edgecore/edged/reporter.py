@@ -60,11 +60,20 @@ class Reporter:
         self._sent_at_s: deque[float] = deque(maxlen=_WINDOW_PATCHES)
         self._retry, self._repeat = Backoff(_RETRY), Backoff(_REPEAT)
         self._sender = OnDemand(tasks, "status", self._step)
+        self.is_known = True
+        """Whether the API server has the pod at all: not so a static pod without a mirror."""
 
     @property
     def reported(self) -> Object:
         """The status that the API server is known to have."""
         return self._reported
+
+    @property
+    def wanted(self) -> Object:
+        """The status that the API server should have; what it has, until something is known."""
+        if self._situation is None:
+            return self._reported
+        return pod_status(self._pod, self._situation, self._reported, self._clock.now())
 
     def pushed(self, pod: Object) -> None:
         """Take a pod as the API server pushed it; its status may differ from what we said."""
@@ -79,7 +88,7 @@ class Reporter:
 
     def wake(self) -> None:
         """Compare again, and send what differs; does nothing while there is no link."""
-        if self._link.connected and self._situation is not None:
+        if self._link.connected and self._situation is not None and self.is_known:
             self._sender.wake()
 
     def close(self) -> None:
@@ -90,7 +99,7 @@ class Reporter:
         generation = self._link.generation
         if not self._link.connected or self._situation is None or self._refused_in == generation:
             return None
-        wanted = pod_status(self._pod, self._situation, self._reported, self._clock.now())
+        wanted = self.wanted
         patch = status_patch(uid_of(self._pod), self._reported, wanted)
         if patch is None:
             self._repeat.reset()

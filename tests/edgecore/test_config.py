@@ -9,6 +9,7 @@ import pytest
 from common.config import load
 from common.errors import ConfigError
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings, RuntimeName
+from edgecore.edged.pressure import DEFAULT_THRESHOLDS
 
 
 def settings(
@@ -32,7 +33,7 @@ def faults(**flags: object) -> str:
 def test_the_cloud_is_all_that_must_be_told() -> None:
     made = settings({})
     assert (made.websocket_port, made.https_port, made.heartbeat_s) == (10000, 10002, 15.0)
-    assert made.runtime is RuntimeName.PROCESS
+    assert made.runtime is RuntimeName.CRI
 
 
 def test_what_is_missing_is_named() -> None:
@@ -50,8 +51,33 @@ def test_a_name_that_no_node_can_have_is_refused(name: str) -> None:
     assert "cannot name a Node" in faults(node_name=name)
 
 
-def test_the_runtime_cri_comes_later() -> None:
-    assert "use process until then" in faults(runtime="cri")
+def test_thresholds_are_kubelets_unless_told_otherwise() -> None:
+    assert settings({}).thresholds() == DEFAULT_THRESHOLDS
+    assert settings({"eviction_hard": ""}).thresholds() == ()
+    assert "nodefs.avail" in faults(eviction_hard="nodefs.avail<10%")
+    assert "memory.available" in faults(eviction_soft="memory.available<1Gi")
+
+
+def test_images_go_between_two_marks_the_right_way_round() -> None:
+    assert "thresholds" in faults(image_gc_high_percent=50, image_gc_low_percent=80)
+
+
+def test_name_servers_are_addresses() -> None:
+    assert settings({"cluster_dns": "10.0.0.10,fd00::a"}).cluster_dns == ("10.0.0.10", "fd00::a")
+    assert "cluster" in faults(cluster_dns="dns.example")
+
+
+def test_logs_go_where_kubelet_has_them_for_a_container_engine_only() -> None:
+    assert settings({}).logs_dir() == Path("/var/log/pods")
+    assert settings({"runtime": "process", "data_dir": "/d"}).logs_dir() == Path("/d/logs/pods")
+    assert settings({"pod_logs_dir": "/logs"}).logs_dir() == Path("/logs")
+
+
+def test_the_nodes_own_endpoint_is_for_this_machine_alone() -> None:
+    assert settings({"local_address": "127.0.0.1:10350"}).local_address == "127.0.0.1:10350"
+    assert settings({"local_address": "[::1]:10350"}).local_address == "[::1]:10350"
+    assert "alone" in faults(local_address="192.0.2.1:10350")
+    assert "local" in faults(local_address="localhost")
 
 
 def test_labels_and_taints_are_read_from_text() -> None:

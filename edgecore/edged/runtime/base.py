@@ -124,6 +124,8 @@ class Runtime(Protocol):
     """First part of container ids in a pod's status: ``<scheme>://<id>``."""
     wants_files: bool
     """Whether volumes must be on disk before a container is created."""
+    answers_probes: bool
+    """Whether something listens where a container should; nothing does where nothing runs."""
     images: Images | None
     """The runtime's images; None where it has none and ignores what a pod says of them."""
 

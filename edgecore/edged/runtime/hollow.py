@@ -33,6 +33,7 @@ class HollowRuntime:
 
     scheme = "hollow"
     wants_files = False
+    answers_probes = False
     images: Images | None = None
 
     def __init__(self) -> None:

@@ -74,6 +74,7 @@ class ProcessRuntime:
 
     scheme = "process"
     wants_files = True
+    answers_probes = True
     images: Images | None = None
 
     def __init__(
@@ -265,10 +266,13 @@ class ProcessRuntime:
         config = container.config
         assert config is not None
         env = {"PATH": DEFAULT_PATH}
-        for mount in config.mounts:
+        # Files that every container gets (its hosts, its last words) belong to a network and a
+        # root of its own; a process has the machine's.
+        volumes = [mount for mount in config.mounts if mount.volume]
+        for mount in volumes:
             name = re.sub(r"[^A-Z0-9]", "_", mount.volume.upper())
             env[f"CLOUDEDGE_VOLUME_{name}"] = str(mount.host_path)
-        mounts = [[str(m.host_path), m.container_path, m.read_only] for m in config.mounts]
+        mounts = [[str(m.host_path), m.container_path, m.read_only] for m in volumes]
         return {
             "argv": [*config.command, *config.args],
             "env": env | dict(config.env),

@@ -1,4 +1,4 @@
-"""What is left of a test's processes does not outlive it."""
+"""What is left of a test's processes and mounts does not outlive it."""
 
 import signal
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecore.edged.mounts import unmount_below
 from edgecore.edged.runtime import keepers
 from tests.edgecore.edged.runtime.processes import Signs
 
@@ -21,6 +22,7 @@ def _nothing_stays(tmp_path: Path) -> Iterator[None]:
             with suppress(ProcessLookupError):
                 kill(pid, signal.SIGKILL)
             keepers.reap(pid)
+    unmount_below(tmp_path)
 
 
 @pytest.fixture

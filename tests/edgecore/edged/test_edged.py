@@ -156,7 +156,7 @@ async def test_a_restart_touches_nothing(tmp_path: Path) -> None:
         pod, before = world.objects["default/pod/web"], container_id(world)
         config = world.objects["default/configmap/web"]
     process = pid_of(tmp_path)
-    data = os.readlink(tmp_path / "pods/uid-web/volumes/v/..data")
+    data = os.readlink(tmp_path / "pods/uid-web/volumes/kubernetes.io~configmap/v/..data")
     async with edge(tmp_path, processes(tmp_path), stored=[pod]) as world:
         world.objects["default/configmap/web"] = config
         # The worker has looked at everything once it has asked for the volume's contents.
@@ -165,7 +165,7 @@ async def test_a_restart_touches_nothing(tmp_path: Path) -> None:
         await world.until(lambda: running(world, "other"))
         assert world.asked("patch", "default/podpatch/web") == []
         assert container_id(world) == before
-    assert os.readlink(tmp_path / "pods/uid-web/volumes/v/..data") == data
+    assert os.readlink(tmp_path / "pods/uid-web/volumes/kubernetes.io~configmap/v/..data") == data
     assert Path(f"/proc/{process}").exists()
 
 

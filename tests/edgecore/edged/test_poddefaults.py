@@ -1,10 +1,17 @@
-"""Defaults of pods. Nothing is faked."""
+"""Defaults of pods. Nothing is faked; a real API server says what they are."""
 
 from typing import Any
 
 import pytest
 
+from cloudcore.kube import kinds
+from cloudcore.kube.client import KubeClient
+from deploy.devcluster.controlplane import ControlPlane
+from edgecore.edged.manifests import static_pod
+from edgecore.edged.mirror import mirror_object
 from edgecore.edged.poddefaults import defaulted, pull_policy
+from tests.cloudcore.cluster import body, load, make_namespace, make_node
+from tests.edgecore.edged.bus import START
 
 
 def spec(container: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
@@ -131,7 +138,7 @@ def test_variables_name_the_version_of_the_field() -> None:
 
 def test_volumes_have_a_kind_and_modes() -> None:
     item = {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}
-    other = {"path": "cpu", "resourceFieldRef": {"resource": "limits.cpu"}}
+    other = {"path": "cpu", "resourceFieldRef": {"resource": "limits.cpu", "divisor": 1}}
     volumes = spec(
         volumes=[
             {"name": "nothing"},
@@ -147,7 +154,7 @@ def test_volumes_have_a_kind_and_modes() -> None:
     assert volumes[2]["hostPath"] == {"path": "/x", "type": ""}
     assert volumes[3]["downwardAPI"]["defaultMode"] == 0o644
     assert volumes[3]["downwardAPI"]["items"][0]["fieldRef"]["apiVersion"] == "v1"
-    assert volumes[3]["downwardAPI"]["items"][1] == other
+    assert volumes[3]["downwardAPI"]["items"][1]["resourceFieldRef"]["divisor"] == "1"
     [source, empty] = volumes[4]["projected"]["sources"]
     assert source["downwardAPI"]["items"][0]["fieldRef"]["apiVersion"] == "v1"
     assert empty == {}
@@ -157,3 +164,61 @@ def test_volumes_have_a_kind_and_modes() -> None:
 def test_init_containers_get_the_same() -> None:
     made = spec(initContainers=[{"name": "i", "image": "img"}])
     assert made["initContainers"][0]["imagePullPolicy"] == "Always"
+
+
+PROBE = {"httpGet": {"port": 80}}
+LABELS = {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}
+CPU = {"resource": "limits.cpu"}
+EVERYTHING: dict[str, Any] = {
+    "hostNetwork": True,
+    "initContainers": [{"name": "i", "image": "img", "restartPolicy": "Always"}],
+    "containers": [
+        {
+            "name": "c",
+            "image": "registry.example:5000/img",
+            "env": [
+                {"name": "A", "value": "1"},
+                {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                {"name": "C", "valueFrom": {"resourceFieldRef": CPU}},
+            ],
+            "ports": [{"containerPort": 8080}],
+            "resources": {"limits": {"cpu": 1, "memory": "64Mi"}},
+            "livenessProbe": PROBE,
+            "readinessProbe": {"grpc": {"port": 80}},
+            "startupProbe": {"tcpSocket": {"port": 80}, "failureThreshold": 0},
+            "lifecycle": {"preStop": PROBE, "postStart": {"exec": {"command": ["a"]}}},
+            "volumeMounts": [{"name": "nothing", "mountPath": "/v"}],
+        },
+        {"name": "d", "image": "img:1"},
+    ],
+    "volumes": [
+        {"name": "nothing"},
+        {"name": "host", "hostPath": {"path": "/tmp"}},
+        {"name": "sized", "emptyDir": {"sizeLimit": "1Gi"}},
+        {
+            "name": "down",
+            "downwardAPI": {
+                "items": [LABELS, {"path": "b", "resourceFieldRef": {"containerName": "c"} | CPU}]
+            },
+        },
+        {"name": "all", "projected": {"sources": [{"downwardAPI": {"items": [LABELS]}}]}},
+    ],
+}
+
+
+async def test_a_real_api_server_fills_in_the_same(control_plane: ControlPlane) -> None:
+    async with KubeClient(control_plane.kubeconfig) as client:
+        namespace, node = await make_namespace(client), await make_node(client)
+        node_uid = load(await client.get(kinds.NODES.path(name=node)))["metadata"]["uid"]
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "web", "namespace": namespace},
+            "spec": EVERYTHING,
+        }
+        pod = static_pod(manifest, node, "/manifests/web.yaml", START)
+        mirror = mirror_object(pod, node, node_uid)
+        made = load(await client.create(kinds.PODS.path(namespace), body(mirror)))
+    # Which priority it has is not a default, but what PriorityClasses there are.
+    filled_in = made["spec"].keys() - {"priority", "preemptionPolicy"}
+    assert {name: made["spec"][name] for name in filled_in} == pod["spec"]

@@ -82,7 +82,7 @@ async def test_a_running_pod_sees_the_last_of_many_updates(tmp_path: Path) -> No
         started = state(world, "running")
         for number in range(1, 101):
             await world.put(config_object("ConfigMap", "web", greeting=str(number)))
-        file = tmp_path / "pods/uid-web/volumes/conf/greeting"
+        file = tmp_path / "pods/uid-web/volumes/kubernetes.io~configmap/conf/greeting"
         await eventually(lambda: file.read_text() == "100")
         assert state(world, "running") == started
         queries = len(world.asked("query", "default/configmap/web"))
@@ -112,10 +112,10 @@ async def test_a_secret_stands_in_its_volume_for_root_only_and_goes_with_the_pod
         await world.put(config_object("Secret", "db", password=secret))
         await world.put(pod_object("web", volumes=volumes))
         await world.until(lambda: state(world, "running"))
-        file = tmp_path / "pods/uid-web/volumes/s/password"
+        file = tmp_path / "pods/uid-web/volumes/kubernetes.io~secret/s/password"
         assert file.read_bytes() == b"hunter2"
         assert file.stat().st_mode & 0o777 == 0o400
-        assert file.parent.stat().st_mode & 0o777 == 0o700
+        assert (tmp_path / "pods/uid-web").stat().st_mode & 0o777 == 0o700
         await world.delete("web")
         await world.until(lambda: world.asked("delete", "default/pod/web"))
         assert not (tmp_path / "pods/uid-web").exists()
@@ -127,7 +127,8 @@ async def test_a_service_account_token_is_asked_for_and_mounted(tmp_path: Path) 
     async with edge(tmp_path, processes(tmp_path)) as world:
         await world.put(pod_object("web", volumes=volumes))
         await world.until(lambda: state(world, "running"))
-        assert (tmp_path / "pods/uid-web/volumes/t/token").read_text() == "t0ken"
+        volume = tmp_path / "pods/uid-web/volumes/kubernetes.io~projected/t"
+        assert (volume / "token").read_text() == "t0ken"
 
 
 async def test_init_containers_come_first_and_are_reported(tmp_path: Path) -> None:
@@ -243,5 +244,5 @@ async def test_labels_that_change_are_seen_in_the_volume(tmp_path: Path) -> None
         labelled = world.objects["default/pod/web"]
         labelled["metadata"]["labels"] = {"a": "b"}
         await world.put(labelled)
-        file = tmp_path / "pods/uid-web/volumes/d/labels"
+        file = tmp_path / "pods/uid-web/volumes/kubernetes.io~downward-api/d/labels"
         await eventually(lambda: file.read_text() == 'a="b"')

@@ -24,7 +24,8 @@ from common.names import LINK_RESOURCE, GroupName, LinkState, ModuleName, Operat
 from common.resource import parse_resource
 from common.status import Status, StatusError, failure, not_found
 from common.wire import loads
-from edgecore.edged.edged import Edged, EdgedConfig
+from edgecore.edged.edged import Edged
+from edgecore.edged.edgedconfig import EdgedConfig
 from edgecore.edged.runtime.base import Runtime
 from edgecore.edged.strategic import MERGE_KEYS
 
@@ -250,9 +251,18 @@ def resource_of(obj: dict[str, Any]) -> str:
 
 @asynccontextmanager
 async def edge(
-    data_dir: Path, runtime: Runtime, *, connected: bool = True, stored: list[Any] | None = None
+    data_dir: Path,
+    runtime: Runtime,
+    *,
+    connected: bool = True,
+    stored: list[Any] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[World]:
-    """Run edged on ``runtime`` in a world of its own; containers go on when the context ends."""
+    """Run edged on ``runtime`` in a world of its own; containers go on when the context ends.
+
+    ``settings`` are further ones of ``EdgedConfig``. Whether this machine is short of something is
+    nobody's business here.
+    """
     context = MessageContext()
     context.add_module(ModuleName.META_MANAGER, GroupName.META)
     context.add_module(ModuleName.EDGED, GroupName.EDGED)
@@ -261,7 +271,14 @@ async def edge(
         world.stored.append(pod)
         world.objects[resource_of(pod)] = pod
     metrics = MessageMetrics(CollectorRegistry(), "edgecore")
-    config = EdgedConfig(node_name=NODE, node_ip=IP, data_dir=data_dir)
+    config = EdgedConfig(
+        node_name=NODE,
+        node_ip=IP,
+        root_dir=data_dir,
+        logs_dir=data_dir / "logs" / "pods",
+        thresholds=(),
+        **settings,
+    )
     edged = Edged(context, runtime, Clock(), config, metrics)
     async with asyncio.TaskGroup() as modules:
         modules.create_task(world.run(), name="world")

@@ -1,0 +1,41 @@
+"""What edged must be told of its node."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgecore.edged.imageplan import GCPolicy
+from edgecore.edged.logrotate import LogLimits
+from edgecore.edged.nodesetup import PodNetwork
+from edgecore.edged.pressure import DEFAULT_THRESHOLDS, Threshold
+
+
+@dataclass(frozen=True, slots=True)
+class EdgedConfig:
+    """What edged must be told. Durations in seconds."""
+
+    node_name: str
+    node_ip: str
+    root_dir: Path
+    """``<root_dir>/pods`` has the volumes of the pods, in kubelet's layout."""
+    logs_dir: Path
+    """Has a folder for each pod, with its containers' output."""
+    max_pods: int = 110
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the Node beside those that every edge node has; used when it registers."""
+    taints: tuple[Mapping[str, str], ...] = ()
+    """``{key, value, effect}``; used when the Node registers."""
+    lease_period_s: float = 10.0
+    """Between two renewals of the node's lease, and two looks at the node's own state."""
+    status_period_s: float = 300.0
+    """After which the node's status is sent though nothing in it changed."""
+    network: PodNetwork = field(default_factory=PodNetwork)
+    thresholds: tuple[Threshold, ...] = DEFAULT_THRESHOLDS
+    """What must be left of memory and disk."""
+    images: GCPolicy = field(default_factory=GCPolicy)
+    parallel_pulls: int = 2
+    logs: LogLimits = field(default_factory=LogLimits)
+    kubelet_port: int = 0
+    """Of the local endpoint, as the Node tells it; 0 for none."""
+    static_pods_dir: Path | None = None
+    """Manifests of pods that run without a cloud; None for none."""

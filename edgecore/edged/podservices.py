@@ -1,0 +1,39 @@
+"""What the workers of all pods of a node share."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.clock import Clock
+from edgecore.edged.availability import Availability
+from edgecore.edged.cgroups import Cgroups
+from edgecore.edged.containerspec import NodeSetup
+from edgecore.edged.events import Events
+from edgecore.edged.imagepuller import ImagePuller
+from edgecore.edged.mounts import Mounter
+from edgecore.edged.requests import Link, Requests
+from edgecore.edged.runtime.base import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class PodServices:
+    """What the workers of a node share."""
+
+    tasks: asyncio.TaskGroup
+    runtime: Runtime
+    requests: Requests
+    clock: Clock
+    link: Link
+    events: Events
+    root_dir: Path
+    """``<root_dir>/pods/<uid>`` has the files of a pod."""
+    logs_dir: Path
+    """``<logs_dir>/<namespace>_<name>_<uid>`` has its logs."""
+    availability: Availability
+    setup: Callable[[], NodeSetup]
+    mounter: Mounter
+    images: ImagePuller | None = None
+    """None where the runtime has no images."""
+    cgroups: Cgroups | None = None
+    """None where containers have none of their own."""
