@@ -78,12 +78,16 @@ class MirrorPods:
         self._keeper = OnDemand(tasks, "mirror pods", self._step)
 
     def static(self, found: StaticSet) -> None:
-        """Take the static pods as they are now."""
+        """Take the static pods as they are now; say which new ones have their mirror already."""
+        before = {uid_of(pod) for pod in self._static.values()}
         self._static = {key_of(pod): pod for pod in found.pods}
         self._complete = found.complete
         keys = self._static.keys() | self._mirrors.keys()
         self._paces = {which: pace for which, pace in self._paces.items() if which[0] in keys}
         self._deleted = {key: uid for key, uid in self._deleted.items() if key in keys}
+        for uid in map(uid_of, found.pods):
+            if uid not in before and self.mirror_of(uid) is not None:
+                self._changed(uid)
         self._wake()
 
     def pushed(self, mirror: Object) -> None:

@@ -9,7 +9,7 @@ from common.beehive.message import Message, raw, reply
 from common.names import UID, Operation
 from common.status import Status, failure, not_found
 from edgecore.edged.manifests import StaticSet
-from edgecore.edged.mirror import MirrorStep
+from edgecore.edged.mirror import MirrorStep, mirror_object
 from edgecore.edged.mirrorpods import MirrorPods
 from edgecore.edged.podview import uid_of
 from tests.edgecore.edged.bus import Bus, bus
@@ -228,6 +228,18 @@ async def test_a_delete_that_is_refused_is_tried_again_later() -> None:
         await later(b, made)
         assert asked(b) == ["delete", "delete"]
         assert made._mirrors == {}
+
+
+async def test_a_mirror_that_was_known_before_its_pod_is_told_once() -> None:
+    mirror = mirror_object(static(), "n1", "uid-node")
+    mirror["metadata"]["uid"] = "uid-1"
+    async with keeping() as (b, made, changes):
+        made.pushed(mirror)
+        made.static(StaticSet((static(),)))
+        made.static(StaticSet((static(),)))
+        await settle(made)
+        assert changes == [(uid_of(static()), "uid-1")]
+        assert asked(b) == []
 
 
 async def test_nothing_is_made_before_the_node_is_known() -> None:
