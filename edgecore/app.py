@@ -25,6 +25,7 @@ from common.health import Health, monitor
 from edgecore.config import EdgeCoreSettings, EdgeSettings, HollowSettings, RuntimeName
 from edgecore.edged.edged import Edged
 from edgecore.edged.edgedconfig import EdgedConfig
+from edgecore.edged.localroutes import parse_address
 from edgecore.edged.logrotate import LogLimits
 from edgecore.edged.nodesetup import PodNetwork
 from edgecore.edged.runtime.base import Runtime
@@ -150,6 +151,8 @@ def edged_config(settings: EdgeCoreSettings) -> EdgedConfig:
         parallel_pulls=settings.parallel_pulls,
         logs=LogLimits(settings.container_log_max_mib * _MIB, settings.container_log_max_files),
         static_pods_dir=settings.static_pods_dir,
+        local_address=parse_address(settings.local_address) if settings.local_address else None,
+        data_dir=settings.data_dir,
     )
 
 

@@ -13,9 +13,10 @@ from typing import Final
 
 from pydantic import Field, field_validator, model_validator
 
-from common.config import MAX_PORT, DaemonSettings, split_address
+from common.config import MAX_PORT, DaemonSettings
 from common.errors import ConfigError
 from edgecore.edged.imageplan import GCPolicy
+from edgecore.edged.localroutes import parse_address
 from edgecore.edged.pressure import DEFAULT_HARD, Threshold, parse_thresholds
 from edgecore.edged.resources import CgroupDriver
 
@@ -179,8 +180,8 @@ class EdgeCoreSettings(EdgeSettings):
     @field_validator("local_address")
     @classmethod
     def _is_loopback(cls, value: str) -> str:
-        if value and not ip_address(split_address(value)[0]).is_loopback:
-            raise ValueError("it must be an address of this machine alone, such as 127.0.0.1:10350")
+        if value:
+            parse_address(value)
         return value
 
     @model_validator(mode="after")

@@ -162,6 +162,8 @@ class EdgeCore(Daemon):
                 f"--websocket-port={websocket_port}",
                 f"--https-port={https_port}",
                 f"--token-file={token_file}",
+                # How full the disk of this machine is decides nothing here.
+                "--eviction-hard=memory.available<50Mi",
                 *options,
             ],
             data_dir,

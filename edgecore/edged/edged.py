@@ -7,13 +7,15 @@ a reason to end a pod. What could not be asked is never read as "gone".
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 from common.beehive.context import MessageContext
 from common.beehive.message import Message
 from common.clock import Clock
 from common.delivery.backoff import Backoff, BackoffPolicy
-from common.errors import EdgeError, MailboxClosedError, RuntimeServiceError, WireError
+from common.errors import EdgeError, MailboxClosedError, WireError
 from common.metrics import MessageMetrics
 from common.names import (
     CLUSTER_SCOPE,
@@ -32,7 +34,11 @@ from edgecore.edged.containerstatus import Rejection
 from edgecore.edged.edgedconfig import EdgedConfig
 from edgecore.edged.eviction import REASON as EVICTED
 from edgecore.edged.eviction import refuse
-from edgecore.edged.manifests import StaticSet
+from edgecore.edged.housekeeping import Housekeeping, Job
+from edgecore.edged.localapi import local_api
+from edgecore.edged.localservice import LocalService
+from edgecore.edged.localview import EdgedView
+from edgecore.edged.manifests import StaticSet, from_api, is_static_uid
 from edgecore.edged.mirror import is_mirror
 from edgecore.edged.mirrorpods import MirrorPods
 from edgecore.edged.nodeagent import Machine
@@ -50,6 +56,9 @@ logger = logging.getLogger(__name__)
 
 STUCK_AFTER_S: Final = 30.0
 """A message that takes longer than this stops the lease from being renewed."""
+
+ORPHANS_S: Final = 30.0
+"""Between two looks for pods that run and should not be here."""
 
 _LIST_RETRY: Final = BackoffPolicy(first_s=0.2, cap_s=10.0)
 
@@ -85,9 +94,8 @@ class Edged:
         self._link = Link()
         self._pods = PodTable()
         self._deleted: set[UID] = set()  # while the list of stored pods has not come
-        self._static_known = asyncio.Event()  # whether all manifests were understood once
-        if config.static_pods_dir is None:
-            self._static_known.set()
+        self._static = StaticSet(complete=False)
+        self._static_seen = asyncio.Event()  # whether the manifests were looked at
         self._busy_since_s: float | None = None
 
     async def run(self) -> None:
@@ -100,11 +108,31 @@ class Edged:
                 self._set_up(tasks)
                 tasks.create_task(self._load(), name="list stored pods")
                 tasks.create_task(self._follow_runtime(), name="runtime events")
-                await self._serve()
+                async with self._endpoint():
+                    await self._serve()
         except* MailboxClosedError:  # it has ended the tasks as well
             logger.debug("mailbox is closed and empty")
         finally:
             await self._runtime.close()
+
+    @asynccontextmanager
+    async def _endpoint(self) -> AsyncIterator[None]:
+        """Have people on this machine answered while the context lasts, if that is wanted."""
+        config = self._config
+        if config.local_address is None:
+            yield
+            return
+        view = EdgedView(self._pods, self._runtime, self._clock, config.root_dir)
+        service = LocalService(view, config.node_name, self._clock.now)
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(
+                    local_api(config.local_address, service, config.data_dir)
+                )
+            except OSError as error:
+                # Pods do not wait for those who only want to look.
+                logger.error("the local endpoint cannot be served", extra={"why": str(error)})  # noqa: TRY400 - the reason says it all
+            yield
 
     async def _serve(self) -> None:
         try:
@@ -114,6 +142,7 @@ class Edged:
                 self._handle(message)
                 self._busy_since_s = None
         finally:
+            self._housekeeping.close()
             self._parts.close()
             self._mirrors.close()
             if self._manifests is not None:
@@ -128,6 +157,7 @@ class Edged:
         )
         self._parts = NodeParts(surroundings, self._config, self._pods, self._machine)
         self._parts.lease.makes_progress = self._makes_progress
+        self._parts.node.renamed = self._take_node_uid
         self._mirrors = MirrorPods(
             tasks, requests, self._link, self._clock, self._config.node_name, self._mirrored
         )
@@ -138,6 +168,9 @@ class Edged:
             )
             self._manifests = StaticPods(tasks, folder, self._metrics, self._take_static)
             self._manifests.wake()
+        else:
+            self._take_static(StaticSet())  # mirrors of an earlier configuration go
+        self._housekeeping = Housekeeping(tasks, [Job("end orphans", ORPHANS_S, self._end_orphans)])
         self._parts.begin()
 
     def _makes_progress(self) -> bool:
@@ -156,25 +189,22 @@ class Edged:
             if self._take_stored(await self._requests.ask(Operation.QUERY, resource)):
                 break
             await asyncio.sleep(backoff.next_s())
-        await self._end_orphans(backoff)
+        await self._static_seen.wait()
         self._pods.is_loaded = True
         self._deleted.clear()
+        self._housekeeping.begin()
 
-    async def _end_orphans(self, backoff: Backoff) -> None:
+    async def _end_orphans(self) -> None:
         """End what runs and is neither in the edge-store nor in a manifest.
 
-        Waits for the runtime, and for manifests of which one cannot be understood.
+        While a manifest cannot be understood, what may have come from it is left alone.
+
+        Raises:
+            RuntimeServiceError: the runtime is away.
         """
-        await self._static_known.wait()
-        observations: list[PodObservation] | None = None
-        while observations is None:
-            try:
-                observations = await self._runtime.list_pods()
-            except RuntimeServiceError as error:
-                self._parts.services.availability.lost(error)
-                await asyncio.sleep(backoff.next_s())
-        for observed in observations:
-            if observed.uid not in self._pods.workers:
+        for observed in await self._runtime.list_pods():
+            spared = is_static_uid(observed.uid) and not self._static.complete
+            if observed.uid not in self._pods.workers and not spared:
                 self._end_orphan(observed)
 
     def _take_stored(self, answer: Answer) -> bool:
@@ -232,8 +262,6 @@ class Edged:
                     self._parts.node.vanished()
                 else:
                     self._parts.node.pushed(obj)
-                self._mirrors.node_uid = self._parts.lease.node_uid
-                self._mirrors.wake()
             case _:
                 logger.debug("nothing to do", extra={"resource": str(resource)})
 
@@ -262,9 +290,9 @@ class Edged:
         if is_mirror(pod):
             self._mirrors.pushed(pod)
         elif worker := self._pods.workers.get(uid):
-            worker.pushed(pod)
+            worker.pushed(from_api(pod))
         else:
-            self._begin(pod)
+            self._begin(from_api(pod))
 
     def _begin(self, pod: Object) -> PodWorker:
         """Take in a pod that was not here before."""
@@ -296,16 +324,22 @@ class Edged:
 
     def _take_static(self, found: StaticSet) -> None:
         """Take the pods of the manifests; one whose manifest is gone ends."""
+        before, self._static = self._static, found
         wanted = {uid_of(pod): pod for pod in found.pods}
         for uid, pod in wanted.items():
-            if uid not in self._pods.workers:
+            if worker := self._pods.workers.get(uid):
+                worker.pushed(pod)
+            else:
                 self._begin(pod).mirrored(self._mirrors.mirror_of(uid))
-        if found.complete:
-            self._static_known.set()
-            for worker in self._pods.static():
-                if worker.uid not in wanted:
-                    worker.vanish()
+        for pod in before.pods if found.complete else ():
+            if uid_of(pod) not in wanted and (worker := self._pods.workers.get(uid_of(pod))):
+                worker.vanish()
+        self._static_seen.set()
         self._mirrors.static(found)
+
+    def _take_node_uid(self, uid: str) -> None:
+        self._mirrors.node_uid = uid
+        self._mirrors.wake()
 
     def _mirrored(self, uid: UID) -> None:
         if worker := self._pods.workers.get(uid):

@@ -35,7 +35,9 @@ class EdgedConfig:
     images: GCPolicy = field(default_factory=GCPolicy)
     parallel_pulls: int = 2
     logs: LogLimits = field(default_factory=LogLimits)
-    kubelet_port: int = 0
-    """Of the local endpoint, as the Node tells it; 0 for none."""
+    local_address: tuple[str, int] | None = None
+    """On loopback, where the node shows what it does; None for nowhere."""
+    data_dir: Path = Path("/var/lib/cloudedge/edgecore")
+    """Where the token of that endpoint is written to."""
     static_pods_dir: Path | None = None
     """Manifests of pods that run without a cloud; None for none."""

@@ -96,10 +96,17 @@ def static_pod(document: object, node: str, path: str, seen: datetime) -> dict[s
     return defaulted({**manifest, "metadata": made, "spec": placed, "status": {"phase": "Pending"}})
 
 
-def is_static(pod: Object) -> bool:
-    """Whether edged made the pod from a file. Its mirror in the API is not meant."""
-    annotations = pod.get("metadata", {}).get("annotations") or {}
-    return SOURCE_ANNOTATION in annotations and MIRROR_ANNOTATION not in annotations
+def from_api(pod: Object) -> Object:
+    """Return a pod of the API server without what would make it look like one from a file.
+
+    Pods from files are never evicted, which is not for everybody to choose.
+    """
+    metadata = pod.get("metadata", {})
+    annotations = metadata.get("annotations") or {}
+    if SOURCE_ANNOTATION not in annotations:
+        return pod
+    kept = {key: value for key, value in annotations.items() if key != SOURCE_ANNOTATION}
+    return {**pod, "metadata": {**metadata, "annotations": kept}}
 
 
 def is_static_uid(uid: str) -> bool:

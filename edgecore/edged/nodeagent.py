@@ -96,6 +96,8 @@ class NodeAgent:
         self._sent_at_s = float("-inf")
         self._retry = Backoff(_RETRY)
         self._agent = OnDemand(tasks, "node", self._step)
+        self.renamed: Callable[[str], None] = lambda _uid: None
+        """Called with the Node's UID whenever that is another one; empty for no Node."""
         self.view = NodeView(profile.name, profile.ip, allocatable(profile, machine.facts))
         """What the pods may learn of this node."""
 
@@ -197,11 +199,16 @@ class NodeAgent:
     def _take(self, node: Object) -> None:
         if node:
             self._reported, self._version = node.get("status") or {}, version_of(node)
-            self._lease.node_uid = uid_of(node)
+            self._note_uid(uid_of(node))
 
     def _forget(self) -> None:
         self._registered, self._reported, self._version = False, {}, 0
-        self._lease.node_uid = ""
+        self._note_uid("")
+
+    def _note_uid(self, uid: str) -> None:
+        if uid != self._lease.node_uid:
+            self._lease.node_uid = uid
+            self.renamed(uid)
 
     def _failed(self, answer: Answer) -> float:
         assert answer.status is not None

@@ -127,7 +127,7 @@ class NodeParts:
             labels=config.labels,
             taints=config.taints,
             thresholds=config.thresholds,
-            kubelet_port=config.kubelet_port,
+            kubelet_port=config.local_address[1] if config.local_address else 0,
         )
         return NodeAgent(
             near.tasks,
@@ -221,7 +221,10 @@ class NodeParts:
         """Remove cgroups and files of pods that nobody knows, once it is known which there are."""
         if not self._pods.is_loaded:
             return
-        known, services = self._pods.workers.keys(), self.services
+        services = self.services
+        # What still runs needs its files, whoever it belongs to.
+        running = {pod.uid for pod in await self._surroundings.runtime.list_pods()}
+        known = self._pods.workers.keys() | running
         if services.cgroups is not None:
             for uid in services.cgroups.uids() - known:
                 await asyncio.to_thread(services.cgroups.remove_pod, uid)

@@ -1,12 +1,10 @@
 """The pods of this node, as all parts of edged see them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from common.names import UID
 from edgecore.edged.podview import Object
 from edgecore.edged.podworker import PodWorker
-from edgecore.edged.qos import is_static
 
 
 @dataclass(slots=True)
@@ -33,7 +31,3 @@ class PodTable:
     def named(self, key: str) -> list[PodWorker]:
         """Return the pods called ``<namespace>/<name>``: more than one while one takes over."""
         return [worker for worker in self.workers.values() if worker.key == key]
-
-    def static(self) -> Iterator[PodWorker]:
-        """Yield the pods that came from a manifest."""
-        return (worker for worker in list(self.workers.values()) if is_static(worker.pod))

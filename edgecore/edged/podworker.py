@@ -81,10 +81,10 @@ class PodWorker:
         self._services, self._on_gone, self._blocked = services, on_gone, blocked
         self._pod = pod
         self._refs = _names_of(pod)
-        self._files = pod_files(services.root_dir, services.logs_dir, pod)
+        self.files = pod_files(services.root_dir, services.logs_dir, pod)
         self._worker = OnDemand(services.tasks, f"pod {self.key}", self._step)
         tasks, runtime, clock = services.tasks, services.runtime, services.clock
-        self._starter = Starter(services, self._files, self.wake, self._event)
+        self._starter = Starter(services, self.files, self.wake, self._event)
         self._stops = Stops(tasks, runtime, clock, self.wake, self._event)
         self._post_starts = PostStarts(tasks, runtime, self._event, self._stop)
         self._prober = (
@@ -96,7 +96,7 @@ class PodWorker:
         self._reporter.pushed(pod)
         self._observed: PodObservation | None = None
         self._history: History = {}
-        self._vanished = False
+        self._vanished = self._is_static = False
         self._rejection: Rejection | None = None
         self._ending_since_s: float | None = None
         self._seen_at_s = clock.monotonic()
@@ -128,11 +128,11 @@ class PodWorker:
 
     def volume_over_limit(self) -> str:
         """Return which volume has outgrown its limit, in words; blocks while it counts."""
-        return empty_dir_over_limit(self._files, self._pod)
+        return empty_dir_over_limit(self.files, self._pod)
 
     def disk_usage(self) -> PodUsage:
         """Return what the pod's logs and volumes take of the disk; blocks while it counts."""
-        return usage_of(self._files, self._pod)
+        return usage_of(self.files, self._pod)
 
     def names(self, ref: Ref, namespace: str) -> bool:
         """Whether the pod names this ConfigMap or Secret."""
@@ -141,7 +141,8 @@ class PodWorker:
     def pushed(self, pod: Object) -> None:
         """Take the pod as it is now."""
         before, self._pod = self._pod, pod
-        self._reporter.pushed(pod)
+        if not self._is_static:
+            self._reporter.pushed(pod)
         if wish_of(before, vanished=False) is not wish_of(pod, vanished=False):
             self._starter.hurry()
         if _visible(before) != _visible(pod):
@@ -153,6 +154,7 @@ class PodWorker:
 
     def mirrored(self, mirror: Object | None) -> None:
         """Take the copy that the API server has of this static pod; None for none."""
+        self._is_static = True
         self._reporter.is_known = mirror is not None
         if mirror is not None:
             self._reporter.pushed(mirror)
@@ -388,7 +390,7 @@ class PodWorker:
         await self._tear_down()
         if not self._torn_down:
             return
-        await asyncio.to_thread(shutil.rmtree, self._files.log_dir, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self.files.log_dir, ignore_errors=True)
         logger.info("pod is gone", extra={"pod": self.key, "uid": self.uid})
         self.close()
         self._on_gone(self)

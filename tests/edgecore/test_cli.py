@@ -52,7 +52,7 @@ def test_the_help_names_every_option_with_its_default_and_variable() -> None:
     [
         (["run"], "--cloud: must be given"),
         (["run", "--cloud", "c", "--runtime-endpoint", "tcp://host"], "runtime endpoint"),
-        (["run", "--cloud", "c", "--local-address", "0.0.0.0:1"], "of this machine alone"),
+        (["run", "--cloud", "c", "--local-address", "0.0.0.0:1"], "no address of loopback"),
         (["run", "--cloud", "c", "--websocket-port", "0"], "--websocket-port"),
         (["hollow", "--cloud", "c", "--count", "0"], "--count"),
         (["hollow", "--cloud", "c", "--count", "1", "--node-name-prefix", "A"], "name a Node"),

@@ -76,7 +76,7 @@ def test_logs_go_where_kubelet_has_them_for_a_container_engine_only() -> None:
 def test_the_nodes_own_endpoint_is_for_this_machine_alone() -> None:
     assert settings({"local_address": "127.0.0.1:10350"}).local_address == "127.0.0.1:10350"
     assert settings({"local_address": "[::1]:10350"}).local_address == "[::1]:10350"
-    assert "alone" in faults(local_address="192.0.2.1:10350")
+    assert "loopback" in faults(local_address="192.0.2.1:10350")
     assert "local" in faults(local_address="localhost")
 
 

@@ -27,6 +27,9 @@ class FakeImages:
         self.most_at_once = 0
         self.removed: list[str] = []
         self.irremovable: set[str] = set()
+        self.usage = FilesystemUsage(Path("/images"), 0, 0)
+        self.asked = 0
+        """How many times where they lie was asked for."""
 
     def add(self, name: str, size_bytes: int = 10, *, pinned: bool = False) -> Image:
         image = Image(f"sha256:id-{name}", (name,), (), size_bytes, pinned=pinned)
@@ -68,7 +71,8 @@ class FakeImages:
 
     async def filesystem(self) -> FilesystemUsage:
         self._check()
-        return FilesystemUsage(Path("/images"), 0, 0)
+        self.asked += 1
+        return self.usage
 
     def _check(self) -> None:
         if self.fault is not None:

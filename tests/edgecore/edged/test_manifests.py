@@ -13,10 +13,11 @@ from common.names import NodeID, Operation
 from edgecore.edged.manifests import (
     MIRROR_ANNOTATION,
     ManifestError,
-    is_static,
+    from_api,
     is_static_uid,
     static_pod,
 )
+from edgecore.edged.qos import is_static
 from tests.edgecore.edged.bus import START
 
 PATH = "/etc/manifests/web.yaml"
@@ -192,9 +193,14 @@ def test_any_content_gives_a_pod_or_words(field: str, value: Any) -> None:
             assert str(error)  # noqa: PT017 - either of the two will do
 
 
-def test_the_mirror_of_a_static_pod_is_none_itself_and_neither_is_any_other_pod() -> None:
+def test_a_pod_of_the_api_cannot_pass_for_one_from_a_file() -> None:
     pod = made(manifest())
-    pod["metadata"]["annotations"][MIRROR_ANNOTATION] = "x"
-    assert not is_static(pod)
-    assert not is_static({"metadata": {"annotations": None}})
+    assert is_static(pod)
+    served = from_api(pod)
+    assert not is_static(served)
+    assert served["spec"] == pod["spec"]
+    assert served["metadata"]["annotations"].keys() == pod["metadata"]["annotations"].keys() - {
+        "kubernetes.io/config.source"
+    }
+    assert from_api(served) is served
     assert not is_static_uid("8c5b2a3c-33d2-4f0e-9f0c-0f6f3b5f9b1d")
