@@ -103,7 +103,7 @@ class RuntimeServiceError(EdgeError):
     """The container runtime refused; ``reason`` is the word for a pod's condition or event."""
 
     UNAVAILABLE: Final = "RuntimeUnavailable"
-    """The reason where it did not refuse: nobody answered, so nothing is known of what was asked."""
+    """The reason where it did not refuse: nobody answered, so nothing is known."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

@@ -25,9 +25,9 @@ from common.health import Health, monitor
 from edgecore.config import EdgeCoreSettings, EdgeSettings, HollowSettings, RuntimeName
 from edgecore.edged.edged import Edged
 from edgecore.edged.edgedconfig import EdgedConfig
-from edgecore.edged.localroutes import parse_address
-from edgecore.edged.logrotate import LogLimits
-from edgecore.edged.nodesetup import PodNetwork
+from edgecore.edged.local.localroutes import parse_address
+from edgecore.edged.local.logrotate import LogLimits
+from edgecore.edged.node.nodesetup import PodNetwork
 from edgecore.edged.runtime.base import Runtime
 from edgecore.edged.runtime.hollow import HollowRuntime
 from edgecore.edged.runtime.process import ProcessRuntime

@@ -15,10 +15,10 @@ from pydantic import Field, field_validator, model_validator
 
 from common.config import MAX_PORT, DaemonSettings
 from common.errors import ConfigError
-from edgecore.edged.imageplan import GCPolicy
-from edgecore.edged.localroutes import parse_address
-from edgecore.edged.pressure import DEFAULT_HARD, Threshold, parse_thresholds
-from edgecore.edged.resources import CgroupDriver
+from edgecore.edged.images.imageplan import GCPolicy
+from edgecore.edged.local.localroutes import parse_address
+from edgecore.edged.node.pressure import DEFAULT_HARD, Threshold, parse_thresholds
+from edgecore.edged.spec.resources import CgroupDriver
 
 ENV_PREFIX: Final = "EDGECORE_"
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from common.clock import rfc3339
 from edgecore.edged.crashloop import History
 from edgecore.edged.podview import Object
-from edgecore.edged.probes import Verdict
+from edgecore.edged.probes.probes import Verdict
 from edgecore.edged.runtime.base import ContainerState, ContainerStatus, PodObservation
 
 _EXIT_SIGKILL: Final = 137

@@ -19,7 +19,7 @@ from common.resource import build_resource
 from edgecore.edged.objects import Objects, Ref, TokenRef
 from edgecore.edged.podview import Object, spec_of, uid_of
 from edgecore.edged.requests import Answer, Requests
-from edgecore.edged.volumes import tokens_of
+from edgecore.edged.volumes.volumes import tokens_of
 
 _REFRESH_AT: Final = 0.8
 _SHORTEST_LIFE_S: Final = 60.0

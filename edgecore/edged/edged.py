@@ -29,28 +29,28 @@ from common.names import (
 )
 from common.resource import Resource, build_resource, parse_resource
 from common.wire import loads
-from edgecore.edged.admission import AdmittingNode, admit
 from edgecore.edged.containerstatus import Rejection
 from edgecore.edged.edgedconfig import EdgedConfig
-from edgecore.edged.eviction import REASON as EVICTED
-from edgecore.edged.eviction import refuse
 from edgecore.edged.housekeeping import Housekeeping, Job
-from edgecore.edged.localapi import local_api
-from edgecore.edged.localservice import LocalService
-from edgecore.edged.localview import EdgedView
-from edgecore.edged.manifests import StaticSet, from_api, is_static_uid
-from edgecore.edged.mirror import is_mirror
-from edgecore.edged.mirrorpods import MirrorPods
-from edgecore.edged.nodeagent import Machine
+from edgecore.edged.local.localapi import local_api
+from edgecore.edged.local.localservice import LocalService
+from edgecore.edged.local.localview import EdgedView
+from edgecore.edged.node.eviction import REASON as EVICTED
+from edgecore.edged.node.eviction import refuse
+from edgecore.edged.node.nodeagent import Machine
 from edgecore.edged.nodeparts import NodeParts, Surroundings
 from edgecore.edged.objects import Ref
 from edgecore.edged.podtable import PodTable
 from edgecore.edged.podview import Object, is_deleting, is_over, key_of, spec_of, uid_of
 from edgecore.edged.podworker import PodWorker
-from edgecore.edged.qos import is_static
 from edgecore.edged.requests import Answer, Link, Requests
 from edgecore.edged.runtime.base import PodObservation, Runtime
-from edgecore.edged.staticpods import ManifestFolder, StaticPods
+from edgecore.edged.spec.admission import AdmittingNode, admit
+from edgecore.edged.spec.qos import is_static
+from edgecore.edged.static.manifests import StaticSet, from_api, is_static_uid
+from edgecore.edged.static.mirror import is_mirror
+from edgecore.edged.static.mirrorpods import MirrorPods
+from edgecore.edged.static.staticpods import ManifestFolder, StaticPods
 
 logger = logging.getLogger(__name__)
 

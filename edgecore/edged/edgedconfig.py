@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgecore.edged.imageplan import GCPolicy
-from edgecore.edged.logrotate import LogLimits
-from edgecore.edged.nodesetup import PodNetwork
-from edgecore.edged.pressure import DEFAULT_THRESHOLDS, Threshold
+from edgecore.edged.images.imageplan import GCPolicy
+from edgecore.edged.local.logrotate import LogLimits
+from edgecore.edged.node.nodesetup import PodNetwork
+from edgecore.edged.node.pressure import DEFAULT_THRESHOLDS, Threshold
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,32 +7,34 @@ from typing import Final
 
 from common.clock import Clock
 from common.metrics import MessageMetrics
-from edgecore.edged import logrotate, reclaim, volumewriter
 from edgecore.edged.availability import Availability
-from edgecore.edged.cgroups import Cgroups
 from edgecore.edged.containerstatus import Rejection
 from edgecore.edged.edgedconfig import EdgedConfig
 from edgecore.edged.events import Events
-from edgecore.edged.eviction import REASON as EVICTED
 from edgecore.edged.housekeeping import Housekeeping, Job
-from edgecore.edged.imagegc import ImageGC
-from edgecore.edged.imagepuller import ImagePuller
-from edgecore.edged.lease import Lease
-from edgecore.edged.logrotate import LogRotator
-from edgecore.edged.mounts import Mounter
-from edgecore.edged.node import NodeProfile
-from edgecore.edged.nodeagent import Machine, NodeAgent
-from edgecore.edged.nodesetup import Setup
+from edgecore.edged.images.imagegc import ImageGC
+from edgecore.edged.images.imagepuller import ImagePuller
+from edgecore.edged.local import logrotate
+from edgecore.edged.local.logrotate import LogRotator
+from edgecore.edged.node import reclaim
+from edgecore.edged.node.eviction import REASON as EVICTED
+from edgecore.edged.node.lease import Lease
+from edgecore.edged.node.node import NodeProfile
+from edgecore.edged.node.nodeagent import Machine, NodeAgent
+from edgecore.edged.node.nodesetup import Setup
+from edgecore.edged.node.pressure import PressureWatch
+from edgecore.edged.node.reclaim import Reclaimer
+from edgecore.edged.node.thismachine import ThisMachine
 from edgecore.edged.podservices import PodServices
 from edgecore.edged.podtable import PodTable
 from edgecore.edged.podview import MIN_GRACE_S
-from edgecore.edged.pressure import PressureWatch
-from edgecore.edged.reclaim import Reclaimer
 from edgecore.edged.requests import Link, Requests
-from edgecore.edged.resources import burstable_cgroup_limits, node_cgroup_limits
 from edgecore.edged.runtime.base import Runtime
 from edgecore.edged.runtime.images import Images
-from edgecore.edged.thismachine import ThisMachine
+from edgecore.edged.spec.cgroups import Cgroups
+from edgecore.edged.spec.resources import burstable_cgroup_limits, node_cgroup_limits
+from edgecore.edged.volumes import volumewriter
+from edgecore.edged.volumes.mounts import Mounter
 
 IMAGES_S: Final = 300.0
 """Between two looks at which images are used, and whether some must go."""

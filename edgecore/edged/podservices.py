@@ -7,13 +7,13 @@ from pathlib import Path
 
 from common.clock import Clock
 from edgecore.edged.availability import Availability
-from edgecore.edged.cgroups import Cgroups
-from edgecore.edged.containerspec import NodeSetup
 from edgecore.edged.events import Events
-from edgecore.edged.imagepuller import ImagePuller
-from edgecore.edged.mounts import Mounter
+from edgecore.edged.images.imagepuller import ImagePuller
 from edgecore.edged.requests import Link, Requests
 from edgecore.edged.runtime.base import Runtime
+from edgecore.edged.spec.cgroups import Cgroups
+from edgecore.edged.spec.containerspec import NodeSetup
+from edgecore.edged.volumes.mounts import Mounter
 
 
 @dataclass(frozen=True, slots=True)

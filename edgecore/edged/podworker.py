@@ -16,16 +16,14 @@ from common.errors import RuntimeServiceError
 from edgecore.edged.containerstatus import Rejection, Situation, crash_loop_waits
 from edgecore.edged.crashloop import History, observe
 from edgecore.edged.dependencies import pull_secrets_of, refs_of
-from edgecore.edged.eviction import PodUsage
+from edgecore.edged.node.eviction import PodUsage
 from edgecore.edged.objects import Ref
 from edgecore.edged.ondemand import OnDemand
-from edgecore.edged.podfiles import pod_files
 from edgecore.edged.podservices import PodServices
-from edgecore.edged.podusage import usage_of
 from edgecore.edged.podview import Object, key_of, spec_of, uid_of
-from edgecore.edged.poststart import PostStarts
-from edgecore.edged.prober import Prober
-from edgecore.edged.probes import Verdict
+from edgecore.edged.probes.poststart import PostStarts
+from edgecore.edged.probes.prober import Prober
+from edgecore.edged.probes.probes import Verdict
 from edgecore.edged.reconcile import (
     Action,
     Known,
@@ -44,7 +42,9 @@ from edgecore.edged.reporter import Reporter
 from edgecore.edged.runtime.base import ContainerState, PodObservation
 from edgecore.edged.starter import Starter
 from edgecore.edged.stops import Stops
-from edgecore.edged.volumeusage import empty_dir_over_limit
+from edgecore.edged.volumes.podfiles import pod_files
+from edgecore.edged.volumes.podusage import usage_of
+from edgecore.edged.volumes.volumeusage import empty_dir_over_limit
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from edgecore.edged.podview import (
     restart_policy_of,
     spec_hash,
 )
-from edgecore.edged.probes import Verdict
+from edgecore.edged.probes.probes import Verdict
 from edgecore.edged.runtime.base import ContainerState, ContainerStatus, PodObservation
 
 _KEPT_ATTEMPTS: Final = 2  # the newest, and the one before it, which is its last state

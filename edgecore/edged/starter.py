@@ -16,27 +16,27 @@ from typing import Final
 
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import RuntimeServiceError
-from edgecore.edged import volumewriter
-from edgecore.edged.containermounts import Sources, container_mounts, write_etc_hosts
-from edgecore.edged.containerspec import Made, container_config, environment_of, sandbox_config
 from edgecore.edged.containerstatus import Waiting
 from edgecore.edged.dependencies import Dependencies
-from edgecore.edged.fields import FieldError
-from edgecore.edged.hosts import hosts_file
-from edgecore.edged.imagewants import Failed, Present, Pulling
-from edgecore.edged.immutables import immutable_of, with_immutable
+from edgecore.edged.images.imagewants import Failed, Present, Pulling
+from edgecore.edged.images.podimages import PodImages
 from edgecore.edged.objects import MissingError, Objects, Ref, UnavailableError
-from edgecore.edged.podfiles import PodFiles
-from edgecore.edged.podimages import PodImages
 from edgecore.edged.podservices import PodServices
 from edgecore.edged.podview import Object, uid_of
 from edgecore.edged.reconcile import StartContainer
-from edgecore.edged.refusals import Notice, SpecError
 from edgecore.edged.requests import TIMEOUT_S
-from edgecore.edged.resources import pod_cgroup_limits
 from edgecore.edged.runtime.base import PodObservation
 from edgecore.edged.runtime.images import Image
-from edgecore.edged.volumes import VolumeError, volumes_of
+from edgecore.edged.spec.containerspec import Made, container_config, environment_of, sandbox_config
+from edgecore.edged.spec.fields import FieldError
+from edgecore.edged.spec.hosts import hosts_file
+from edgecore.edged.spec.refusals import Notice, SpecError
+from edgecore.edged.spec.resources import pod_cgroup_limits
+from edgecore.edged.volumes import volumewriter
+from edgecore.edged.volumes.containermounts import Sources, container_mounts, write_etc_hosts
+from edgecore.edged.volumes.immutables import immutable_of, with_immutable
+from edgecore.edged.volumes.podfiles import PodFiles
+from edgecore.edged.volumes.volumes import VolumeError, volumes_of
 
 logger = logging.getLogger(__name__)
 

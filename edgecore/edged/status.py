@@ -27,7 +27,7 @@ from edgecore.edged.podview import (
     restart_policy_of,
     spec_of,
 )
-from edgecore.edged.probes import Verdict
+from edgecore.edged.probes.probes import Verdict
 from edgecore.edged.runtime.base import ContainerState, ContainerStatus
 from edgecore.edged.strategic import diff, patch_text
 

@@ -15,8 +15,8 @@ from typing import Final
 from common.clock import Clock
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import RuntimeServiceError
-from edgecore.edged.hooks import HookError, run_hook
 from edgecore.edged.podview import Object, container_of, key_of
+from edgecore.edged.probes.hooks import HookError, run_hook
 from edgecore.edged.reconcile import StopContainer
 from edgecore.edged.runtime.base import PodObservation, Runtime
 

@@ -9,7 +9,7 @@ import pytest
 from common.config import load
 from common.errors import ConfigError
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings, RuntimeName
-from edgecore.edged.pressure import DEFAULT_THRESHOLDS
+from edgecore.edged.node.pressure import DEFAULT_THRESHOLDS
 
 
 def settings(

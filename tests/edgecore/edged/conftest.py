@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edgecore.edged.mounts import unmount_below
 from edgecore.edged.runtime import keepers
+from edgecore.edged.volumes.mounts import unmount_below
 from tests.edgecore.edged.runtime.processes import Signs
 
 

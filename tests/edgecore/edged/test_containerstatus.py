@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgecore.edged.containerstatus import Situation, Waiting, container_status
-from edgecore.edged.probes import Verdict
+from edgecore.edged.probes.probes import Verdict
 from edgecore.edged.runtime.base import ContainerState, ContainerStatus
 
 NOW = datetime(2026, 11, 24, 10, 0, 0, tzinfo=UTC)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from edgecore.edged.edgedconfig import EdgedConfig
-from edgecore.edged.pressure import DEFAULT_THRESHOLDS
+from edgecore.edged.node.pressure import DEFAULT_THRESHOLDS
 
 
 def test_a_node_is_as_kubelets_are_unless_told_otherwise() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from common.names import UID
 from edgecore.edged.crashloop import History, observe
 from edgecore.edged.podview import spec_hash
-from edgecore.edged.probes import RestartCause, Verdict
+from edgecore.edged.probes.probes import RestartCause, Verdict
 from edgecore.edged.reconcile import (
     NOTHING_KNOWN,
     Known,

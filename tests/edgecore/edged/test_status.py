@@ -9,7 +9,7 @@ import pytest
 from common.names import UID
 from edgecore.edged.containerstatus import Rejection, Situation, Waiting, crash_loop_waits
 from edgecore.edged.crashloop import History, observe
-from edgecore.edged.probes import Verdict
+from edgecore.edged.probes.probes import Verdict
 from edgecore.edged.runtime.base import ContainerState, ContainerStatus, PodObservation
 from edgecore.edged.status import pod_status, status_patch
 from tests import transcript

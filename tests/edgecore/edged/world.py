@@ -110,6 +110,7 @@ class World:
         self.hold: Callable[[Message], bool] = lambda _: False
         """Requests that get no answer."""
         self.is_connected = False
+        self.edged: Edged
         self._version = 100
         self._changed = asyncio.Event()
 
@@ -279,7 +280,7 @@ async def edge(
         thresholds=(),
         **settings,
     )
-    edged = Edged(context, runtime, Clock(), config, metrics)
+    edged = world.edged = Edged(context, runtime, Clock(), config, metrics)
     async with asyncio.TaskGroup() as modules:
         modules.create_task(world.run(), name="world")
         modules.create_task(edged.run(), name="edged")

@@ -1,0 +1,1 @@
+"""Images: which are needed, got with which credentials, and when they go."""

@@ -1,0 +1,1 @@
+"""What people on this machine can see: logs, statistics, the local endpoint."""

@@ -1,0 +1,1 @@
+"""Probes and lifecycle hooks: what is asked of containers, and what follows."""

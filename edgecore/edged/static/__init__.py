@@ -1,0 +1,1 @@
+"""Static pods: manifests in a folder, and their mirrors in the API."""

@@ -1,0 +1,1 @@
+"""The files of pods: volumes, mounts, and what they take."""
