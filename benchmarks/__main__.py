@@ -1,19 +1,21 @@
-"""Measure everything, or the parts named: ``python -m benchmarks [codec store delivery]``."""
+"""Measure everything, or the parts named: ``python -m benchmarks [codec store containers …]``."""
 
 import asyncio
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
-from benchmarks import codec, delivery, edge, hollow, store
+from benchmarks import codec, containers, delivery, edge, hollow, store
 from benchmarks.figures import Figure, table
 from deploy.devcluster.api import Api
 from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.daemons import CloudCore
+from deploy.devcluster.machine import why_not
 
 
 async def _codec(_: Path) -> list[Figure]:
@@ -21,15 +23,30 @@ async def _codec(_: Path) -> list[Figure]:
 
 
 async def _delivery(folder: Path) -> list[Figure]:
+    async with _cluster(folder) as (api, cloud):
+        return [
+            *await delivery.measure(api, cloud),
+            *await edge.measure(api, cloud, folder),
+            *await hollow.measure(api, cloud, folder),
+        ]
+
+
+async def _containers(folder: Path) -> list[Figure]:
+    if why := why_not():
+        sys.stderr.write(f"not measured: containers: {why}\n")
+        return []
+    async with _cluster(folder) as (api, cloud):
+        return await containers.measure(api, cloud, folder)
+
+
+@asynccontextmanager
+async def _cluster(folder: Path) -> AsyncIterator[tuple[Api, CloudCore]]:
+    """A control plane with a cloudcore."""
     async with ControlPlane(folder / "control-plane") as control_plane, Api(control_plane) as api:
         cloud = CloudCore(control_plane, folder / "cloudcore")
         await cloud.start()
         try:
-            return [
-                *await delivery.measure(api, cloud),
-                *await edge.measure(api, cloud, folder),
-                *await hollow.measure(api, cloud, folder),
-            ]
+            yield api, cloud
         finally:
             await cloud.stop()
 
@@ -38,6 +55,7 @@ PARTS: Final[dict[str, Callable[[Path], Coroutine[Any, Any, list[Figure]]]]] = {
     "codec": _codec,
     "store": store.measure,
     "delivery": _delivery,
+    "containers": _containers,
 }
 
 
