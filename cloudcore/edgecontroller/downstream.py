@@ -13,7 +13,12 @@ from typing import Final
 
 import msgspec
 
-from cloudcore.edgecontroller.location import NodeLocation, PodLocation, SliceLocation
+from cloudcore.edgecontroller.location import (
+    API_SERVICE,
+    NodeLocation,
+    PodLocation,
+    SliceLocation,
+)
 from cloudcore.edgecontroller.routing import Delivery, route
 from cloudcore.edgecontroller.sender import Sender, content_of, skeleton
 from cloudcore.edgecontroller.state import ClusterState, Followed
@@ -131,9 +136,10 @@ class DownstreamController:
             refs = pod_refs(msgspec.json.decode(change.now.raw))
             pod = PodLocation(change.uid, view.node, refs)
             self._state.drop(locations.set_pod(change.key, pod))
-        await self._deliver(followed, change)
         if is_first:
+            # Before the pod, whose containers learn of services when they start.
             await self._send_services(view.node, change.key.namespace, Operation.UPDATE)
+        await self._deliver(followed, change)
 
     async def _is_gone(self, followed: Followed, change: Change) -> bool:
         """Ask for a pod that a list did not have: absence alone ends nothing on the edge."""
@@ -218,12 +224,15 @@ class DownstreamController:
             return
         for one in list(self._state.services.cache.kept()):
             metadata = one.view.metadata
-            if metadata.namespace == namespace:
+            if metadata.namespace != namespace and metadata.key != API_SERVICE:
+                continue
+            is_needed = node in self._state.locations.nodes_of_service(metadata.key)
+            if is_needed is (operation is Operation.UPDATE):
                 delivery = Delivery(
                     node,
                     operation,
                     ResourceType.SERVICE,
-                    namespace,
+                    metadata.namespace,
                     metadata.name,
                     is_restated=True,
                 )

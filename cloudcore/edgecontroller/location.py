@@ -19,13 +19,16 @@ Source: KubeEdge cloud/pkg/edgecontroller/manager/location.go, where entries out
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from cloudcore.kube.views import ObjectKey
 from common.names import UID, NodeID, ResourceType
 from common.podrefs import PodRefs
 
 K = TypeVar("K")
+
+API_SERVICE: Final = ObjectKey("default", "kubernetes")
+"""The service that is the API server: every pod learns of it, as from a kubelet."""
 
 
 class RefType(StrEnum):
@@ -178,8 +181,13 @@ class LocationCache:
         return self.nodes_of(Ref(RefType.SECRET, key))
 
     def nodes_of_service(self, key: ObjectKey) -> set[NodeID]:
-        """Return the edge nodes that run a pod in the service's namespace or behind it."""
+        """Return the edge nodes that run a pod in the service's namespace or behind it.
+
+        The API server's goes to all that run any pod.
+        """
         nodes = set(self._namespace_nodes.get(key.namespace, ()))
+        if key == API_SERVICE:
+            nodes.update(self._node_pods)
         nodes.update(self._pods[pod].node for pod in self.pods_of_service(key) if pod in self._pods)
         return nodes
 
@@ -200,7 +208,9 @@ class LocationCache:
         return [
             key
             for key in self._services
-            if self.has_pod_in(node, key.namespace) or self._runs_any(node, key)
+            if self.has_pod_in(node, key.namespace)
+            or self._runs_any(node, key)
+            or (key == API_SERVICE and node in self._node_pods)
         ]
 
     def has_pod_in(self, node: NodeID, namespace: str) -> bool:

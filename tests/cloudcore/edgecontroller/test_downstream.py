@@ -203,6 +203,12 @@ async def test_services_go_to_our_own_edges_with_the_first_pod_and_away_with_the
 
         await client.delete(kinds.PODS.path(namespace, node), body({"gracePeriodSeconds": 0}))
         await cloud.hub.object(Operation.DELETE, resource)
+        api_server = f"node/{node}/default/service/kubernetes"
+        await cloud.hub.object(Operation.DELETE, api_server)
+        sent = [m.resource for m in cloud.hub.seen if f"node/{node}/" in m.resource]
+        pod = sent.index(f"node/{node}/{namespace}/pod/{node}")
+        # A container learns of the services when it starts.
+        assert max(sent.index(resource), sent.index(api_server)) < pod
         assert not [
             m
             for m in cloud.hub.seen

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cloudcore.edgecontroller.location import (
+    API_SERVICE,
     LocationCache,
     NodeLocation,
     PodLocation,
@@ -222,6 +223,21 @@ def test_a_name_goes_with_the_last_pod_that_names_it() -> None:
     assert cache.nodes_of_configmap(conf) == (node,)
     assert Ref(RefType.CONFIGMAP, conf) in cache.remove_pod(two)
     assert cache.nodes_of_configmap(conf) == ()
+
+
+def test_the_service_of_the_api_server_is_needed_wherever_a_pod_runs() -> None:
+    cache, node, idle = LocationCache(), NodeID("n1"), NodeID("n2")
+    for each in (node, idle):
+        cache.set_node(each, NodeLocation(UID("u")))
+    cache.set_service(API_SERVICE, UID("s"))
+    cache.set_service(ObjectKey("default", "other"), UID("t"))
+    pod = ObjectKey("a", "web")
+    cache.set_pod(pod, PodLocation(UID("u"), node, PodRefs()))
+    assert cache.nodes_of_service(API_SERVICE) == {node}
+    assert cache.services_of(node) == [API_SERVICE]
+    assert cache.services_of(idle) == []
+    cache.remove_pod(pod)
+    assert cache.services_of(node) == []
 
 
 def test_nothing_else_is_ever_named() -> None:

@@ -63,11 +63,13 @@ async def everything(cloud: Controlled, namespace: str) -> tuple[NodeID, dict[st
     pod = await make_pod(cloud, wanted)
     await cloud.hub.wait_for(lambda m: m.resource == f"node/{node}/{namespace}/service/front")
     stored = await cloud.client.get(kinds.NODES.path(name=node))
+    api_server = await cloud.client.get(kinds.SERVICES.path("default", "kubernetes"))
     return node, {
         "node": row("node", load(stored)),
         "configmap": row("configmap", load(conf)),
         "secret": row("secret", load(secret)),
         "service": row("service", load(service)),
+        "API server": row("service", load(api_server)),
         "pod": row("pod", pod),
     }
 
@@ -92,12 +94,13 @@ async def test_who_has_nothing_gets_everything_before_the_answer_names_before_po
         node, _ = await everything(cloud, namespace)
         mark = len(cloud.hub.seen)
         answer = await ask(cloud, node, [])
-        assert load(answer.content) == {"updated": 5, "deleted": 0}
+        assert load(answer.content) == {"updated": 6, "deleted": 0}
         before = cloud.hub.seen[mark : cloud.hub.seen.index(answer)]
         assert [(m.operation, m.resource.split("/", 2)[2]) for m in before] == [
             (Operation.UPDATE, f"null/node/{node}"),
             (Operation.INSERT, f"{namespace}/configmap/conf"),
             (Operation.UPDATE, f"{namespace}/secret/db"),
+            (Operation.INSERT, "default/service/kubernetes"),
             (Operation.INSERT, f"{namespace}/service/front"),
             (Operation.INSERT, f"{namespace}/pod/web"),
         ]
