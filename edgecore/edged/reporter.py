@@ -114,6 +114,9 @@ class Reporter:
         known = self._version
         answer = await self._ask(Operation.PATCH, ResourceType.POD_PATCH, patch)
         if not answer.ok:
+            if self._version != known:
+                # What was pushed meanwhile has woken us: the patch was one to an older status.
+                generation = -1
             return self._failed(answer, generation)
         self._retry.reset()
         self._last_patch = patch

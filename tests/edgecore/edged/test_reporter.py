@@ -5,7 +5,7 @@ from typing import Any
 
 from common.beehive.message import Message, raw, reply
 from common.names import UID
-from common.status import failure
+from common.status import Status, failure
 from edgecore.edged.containerstatus import Situation
 from edgecore.edged.reporter import Reporter
 from edgecore.edged.runtime.base import ContainerState, ContainerStatus, PodObservation
@@ -129,6 +129,25 @@ async def test_a_server_that_is_away_is_asked_again_and_a_refusal_waits_for_the_
         made.wake()
         await b.world.until(lambda: b.world.status("web")["phase"] == "Running")
     assert len(b.world.asked("patch", PATCH)) == 3
+
+
+async def test_a_refused_change_to_an_older_status_is_worked_out_anew() -> None:
+    async with bus() as b:
+        made = reporter(b)
+
+        def overtaken(_: Message) -> Status:
+            # Of an earlier start, which the edge-store did not know: one address for a family.
+            b.world.refuse = lambda _: None
+            b.world.objects[POD]["status"]["podIPs"] = [{"ip": "10.0.0.1"}]
+            b.world.objects[POD] = b.world._versioned(b.world.objects[POD])
+            made.pushed(b.world.objects[POD])
+            return failure(422, "no more than one IP for each IP family")
+
+        b.world.refuse = overtaken
+        made.report(situation())
+        await b.world.until(lambda: b.world.status("web")["phase"] == "Running")
+    assert b.world.status("web")["podIPs"] == [{"ip": IP}]
+    assert len(b.world.asked("patch", PATCH)) == 2
 
 
 async def test_a_pod_that_ended_after_its_deletion_is_deleted_once_per_connection() -> None:
