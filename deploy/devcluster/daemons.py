@@ -16,6 +16,7 @@ from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.ports import LOOPBACK, free_ports
 from deploy.devcluster.probe import Probe
 from deploy.devcluster.program import Program, ProgramError
+from edgecore.edged.volumes.mounts import unmount_below
 
 START_TIMEOUT_S: Final = 30.0
 STOP_GRACE_S: Final = 10.0
@@ -134,7 +135,7 @@ class CloudCore(Daemon):
 
 
 class EdgeCore(Daemon):
-    """An edge's daemon. ``dispose`` ends what outlives it on purpose: its containers."""
+    """An edge's daemon. ``dispose`` ends what outlives it on purpose."""
 
     def __init__(
         self,
@@ -192,11 +193,12 @@ class EdgeCore(Daemon):
         ]
 
     def dispose(self) -> None:
-        """Kill the daemon and everything that it has started."""
+        """Kill the daemon and all that it has started, and unmount what it has mounted."""
         self.kill()
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        unmount_below(self.data_dir)
 
 
 def process_with(variable: str, value: str) -> int:
