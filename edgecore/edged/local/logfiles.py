@@ -19,6 +19,18 @@ TEMPORARY: Final = ".tmp"
 _TIME_FORMAT: Final = "%Y%m%d-%H%M%S"
 _TIME: Final = re.compile(r"\d{8}-\d{6}")
 _NUMBER: Final = re.compile(r"\d{1,4}")
+_LOG: Final = re.compile(r"(\d{1,9})\.log(\..*)?")
+
+
+def starts_logged(names: Iterable[str]) -> int:
+    """Return how often a container was started, as far as the names of all its logs tell.
+
+    An engine may lose what it knew of containers; the next log is still to be a new one.
+
+    Source: Kubernetes pkg/kubelet/kuberuntime/kuberuntime_container.go (calcRestartCountByLogDir).
+    """
+    found = (_LOG.fullmatch(name) for name in names)
+    return max((int(match[1]) + 1 for match in found if match), default=0)
 
 
 @dataclass(frozen=True, slots=True)

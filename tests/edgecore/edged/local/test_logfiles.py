@@ -5,7 +5,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecore.edged.local.logfiles import Rotation, plan_rotation, rotated, rotated_name
+from edgecore.edged.local.logfiles import (
+    Rotation,
+    plan_rotation,
+    rotated,
+    rotated_name,
+    starts_logged,
+)
 from tests.edgecore.edged.bus import START
 
 LOG = "0.log"
@@ -70,3 +76,11 @@ def test_there_are_never_more_files_than_allowed(
     assert len(kept) + 2 <= max_files or not kept
     assert set(plan.compress) == {name for name in kept if not name.endswith(".gz")}
     assert kept == names[len(names) - len(kept) :]
+
+
+def test_the_names_of_logs_tell_how_often_a_container_was_started() -> None:
+    assert starts_logged([]) == 0
+    assert starts_logged(["0.log"]) == 1
+    assert starts_logged(["0.log", "9.log", "10.log", "10.log.20261124-070809.gz"]) == 11
+    assert starts_logged(["7.log.20261124-070809"]) == 8
+    assert starts_logged(["99.txt", "x.log", "-3.log", "1234567890.log", "2log"]) == 0
