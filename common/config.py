@@ -6,7 +6,6 @@ environment's names (``CLOUDCORE_WEBSOCKET_PORT``) and the keys of the YAML file
 or ``websocket-port``).
 """
 
-import difflib
 import inspect
 import os
 from collections.abc import Callable, Mapping
@@ -223,6 +222,8 @@ def _from_environ(environ: Mapping[str, str], prefix: str) -> dict[str, object]:
 
 
 def _suggestion(name: str, model: type[Settings]) -> str:
+    import difflib  # noqa: PLC0415 - for those who mistyped only
+
     close = difflib.get_close_matches(name, model.model_fields, n=1)
     return f"; did you mean {close[0].replace('_', '-')}?" if close else ""
 

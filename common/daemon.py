@@ -1,10 +1,10 @@
 """Run a daemon from its command line: event loop, signals, exit codes, and words for failures."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from importlib.metadata import version
 from typing import Annotated, Final, NoReturn, TypeVar
 
 import typer
@@ -36,6 +36,10 @@ def run_daemon(
         settings: what it is told.
     """
     set_up(settings.log_level, settings.log_format)
+    # What reading the configuration left behind goes now; what stays, stays until the end, and
+    # needs not be looked at by every collection to come.
+    gc.collect()
+    gc.freeze()
     faults: list[BaseException] = []
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -60,6 +64,9 @@ def add_version(commands: typer.Typer, name: str) -> None:
 
     def show(wanted: bool) -> None:  # noqa: FBT001 - the signature of typer's callbacks
         if wanted:
+            # Not at the top: it brings half a MiB along.
+            from importlib.metadata import version  # noqa: PLC0415
+
             typer.echo(f"{name} {version('cloudedge')}")
             raise typer.Exit
 

@@ -25,12 +25,10 @@ from common.health import Health, monitor
 from edgecore.config import EdgeCoreSettings, EdgeSettings, HollowSettings, RuntimeName
 from edgecore.edged.edged import Edged
 from edgecore.edged.edgedconfig import EdgedConfig
-from edgecore.edged.local.localroutes import parse_address
 from edgecore.edged.local.logrotate import LogLimits
 from edgecore.edged.node.nodesetup import PodNetwork
 from edgecore.edged.runtime.base import Runtime
 from edgecore.edged.runtime.hollow import HollowRuntime
-from edgecore.edged.runtime.process import ProcessRuntime
 from edgecore.edgehub.client import EdgeHub, HubConfig
 from edgecore.edgehub.enrollconfig import EnrollConfig, Task
 from edgecore.edgehub.identity import CarryOut, Identity, in_process_of_its_own
@@ -151,7 +149,7 @@ def edged_config(settings: EdgeCoreSettings) -> EdgedConfig:
         parallel_pulls=settings.parallel_pulls,
         logs=LogLimits(settings.container_log_max_mib * _MIB, settings.container_log_max_files),
         static_pods_dir=settings.static_pods_dir,
-        local_address=parse_address(settings.local_address) if settings.local_address else None,
+        local_address=settings.local_endpoint(),
         data_dir=settings.data_dir,
     )
 
@@ -232,6 +230,9 @@ def _runtime(settings: EdgeCoreSettings) -> Runtime:
         case RuntimeName.HOLLOW:
             return HollowRuntime()
         case RuntimeName.PROCESS:
+            # Not at the top, as with the next one: an edge has one runtime.
+            from edgecore.edged.runtime.process import ProcessRuntime  # noqa: PLC0415
+
             return ProcessRuntime(
                 settings.data_dir / "process",
                 log_bytes=settings.container_log_max_mib * _MIB,

@@ -16,7 +16,6 @@ from pydantic import Field, field_validator, model_validator
 from common.config import MAX_PORT, DaemonSettings
 from common.errors import ConfigError
 from edgecore.edged.images.imageplan import GCPolicy
-from edgecore.edged.local.localroutes import parse_address
 from edgecore.edged.node.pressure import DEFAULT_HARD, Threshold, parse_thresholds
 from edgecore.edged.spec.resources import CgroupDriver
 
@@ -180,8 +179,7 @@ class EdgeCoreSettings(EdgeSettings):
     @field_validator("local_address")
     @classmethod
     def _is_loopback(cls, value: str) -> str:
-        if value:
-            parse_address(value)
+        _loopback(value)
         return value
 
     @model_validator(mode="after")
@@ -189,6 +187,10 @@ class EdgeCoreSettings(EdgeSettings):
         self.thresholds()
         self.image_policy()
         return self
+
+    def local_endpoint(self) -> tuple[str, int] | None:
+        """Return where this node shows what it does; None for nowhere."""
+        return _loopback(self.local_address)
 
     def thresholds(self) -> tuple[Threshold, ...]:
         """Return what must be left of memory and disk."""
@@ -281,3 +283,12 @@ def _own_address() -> str:
             return str(probe.getsockname()[0])
         except OSError:  # no route at all
             return "127.0.0.1"
+
+
+def _loopback(address: str) -> tuple[str, int] | None:
+    if not address:
+        return None
+    # Not at the top: few edges have the endpoint.
+    from edgecore.edged.local.localroutes import parse_address  # noqa: PLC0415
+
+    return parse_address(address)

@@ -4,16 +4,19 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from common.clock import Clock
 from edgecore.edged.availability import Availability
 from edgecore.edged.events import Events
-from edgecore.edged.images.imagepuller import ImagePuller
 from edgecore.edged.requests import Link, Requests
 from edgecore.edged.runtime.base import Runtime
 from edgecore.edged.spec.cgroups import Cgroups
 from edgecore.edged.spec.containerspec import NodeSetup
 from edgecore.edged.volumes.mounts import Mounter
+
+if TYPE_CHECKING:
+    from edgecore.edged.images.imagepuller import ImagePuller
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class PodServices:
     availability: Availability
     setup: Callable[[], NodeSetup]
     mounter: Mounter
-    images: ImagePuller | None = None
+    images: "ImagePuller | None" = None
     """None where the runtime has no images."""
     cgroups: Cgroups | None = None
     """None where containers have none of their own."""

@@ -14,7 +14,7 @@ from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from edgecore.edged.probes.httpget import dial_words
+from edgecore.edged.probes.dialing import dial_words
 from edgecore.edged.probes.probes import Answer, Outcome
 from edgecore.edged.probes.probewords import MAX_CHARS, go_duration, join_host_port
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from common.errors import RuntimeServiceError
 from edgecore.edged.podview import Object, containers_of, init_containers_of
-from edgecore.edged.probes.httpget import HttpGetError, PlainTextError, get
 from edgecore.edged.probes.httprequest import PortError, Request, request_of
 from edgecore.edged.probes.probewords import excerpt
 from edgecore.edged.runtime.base import ContainerStatus, Runtime
@@ -80,6 +79,13 @@ async def _exec(
 
 
 async def _http_get(action: Object, container: Object, ip: str, about: str) -> None:
+    # Not at the top: few pods need it.
+    from edgecore.edged.probes.httpget import (  # noqa: PLC0415
+        HttpGetError,
+        PlainTextError,
+        get,
+    )
+
     try:
         request = request_of(action, container, ip, "lifecycle")
         try:

@@ -1,32 +1,28 @@
 """One HTTP GET, for probes and lifecycle hooks: no proxy, no cookies, no kept connection.
 
 Certificates are not verified, as with kubelet: a probe asks whether somebody is there, and what is
-asked for lies in the pod. Errors carry the words that kubelet's users know from its events.
+asked for lies in the pod. Errors carry the words that kubelet's users know from its events. It is
+imported when the first pod needs it: h11 is a third of a MiB.
 
 Source: Kubernetes pkg/probe/http/http.go.
 """
 
 import asyncio
 import os
-import socket
 import ssl
 from dataclasses import dataclass, replace
 from typing import Final
 
 import h11
 
+from edgecore.edged.probes.dialing import DialError, dial
 from edgecore.edged.probes.httprequest import RedirectError, Request, Url, redirected
-from edgecore.edged.probes.probewords import join_host_port
 
 MAX_BODY_BYTES: Final = 10 * 1024
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _CHUNK_BYTES: Final = 4096
 _MAX_REDIRECTS: Final = 10
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-
-
-class DialError(Exception):
-    """There is nobody at an address; the text says why."""
 
 
 class HttpGetError(Exception):
@@ -72,32 +68,6 @@ async def get(request: Request) -> Response:
             return response
         at = following
     raise HttpGetError(f'Get "{at.url}": stopped after {_MAX_REDIRECTS} redirects')
-
-
-async def dial(
-    host: str, port: int, context: ssl.SSLContext | None = None
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect, by TLS where there is a context.
-
-    Raises:
-        DialError: nobody could be reached.
-        ssl.SSLError: somebody who does not speak TLS as we do.
-    """
-    try:
-        return await asyncio.open_connection(host, port, ssl=context)
-    except ssl.SSLError:
-        raise
-    except (OSError, UnicodeError) as error:
-        raise DialError(dial_words(error, host, port)) from error
-
-
-def dial_words(error: Exception, host: str, port: int) -> str:
-    """Return why nobody could be reached at ``host``."""
-    if isinstance(error, (socket.gaierror, UnicodeError)):
-        return f"dial tcp: lookup {host}: no such host"
-    number = error.errno if isinstance(error, OSError) else None
-    why = os.strerror(number).lower() if number else str(error) or "EOF"
-    return f"dial tcp {join_host_port(host, port)}: connect: {why}"
 
 
 async def _exchange(request: Request) -> Response:

@@ -12,7 +12,7 @@ from typing import Final
 
 from common.errors import RuntimeServiceError
 from edgecore.edged.podview import Object
-from edgecore.edged.probes.httpget import DialError, HttpGetError, dial, get
+from edgecore.edged.probes.dialing import DialError, dial
 from edgecore.edged.probes.httprequest import PortError, port_of, request_of
 from edgecore.edged.probes.probes import Answer, Outcome
 from edgecore.edged.probes.probespec import Probe
@@ -84,6 +84,9 @@ async def _exec(probe: Probe, action: Object, target: Target, runtime: Runtime) 
 
 
 async def _http_get(probe: Probe, action: Object, target: Target) -> Answer:
+    # Not at the top, as ``grpchealth``: few pods need it.
+    from edgecore.edged.probes.httpget import HttpGetError, get  # noqa: PLC0415
+
     request = request_of(action, target.container, target.ip, "probe")
     try:
         async with asyncio.timeout(probe.timeout_s):

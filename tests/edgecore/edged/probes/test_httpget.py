@@ -12,11 +12,9 @@ import pytest
 
 from edgecore.edged.probes.httpget import (
     MAX_BODY_BYTES,
-    DialError,
     HttpGetError,
     PlainTextError,
     Response,
-    dial,
     get,
 )
 from edgecore.edged.probes.httprequest import Request, request_of
@@ -145,13 +143,6 @@ async def test_nobody_is_there() -> None:
     words = rf'^Get "http://{HOST}:{port}/": dial tcp {HOST}:{port}: connect: connection refused$'
     with pytest.raises(HttpGetError, match=words):
         await get(request(port))
-
-
-async def test_a_name_that_does_not_exist_is_an_error() -> None:
-    with pytest.raises(DialError, match=r"dial tcp: lookup no\.invalid: no such host"):
-        await dial("no.invalid", 80)
-    with pytest.raises(DialError, match="no such host"):
-        await dial("a" * 70 + ".invalid", 80)
 
 
 async def test_by_tls_nobody_asks_who_it_is(tmp_path: Path) -> None:
