@@ -35,6 +35,8 @@ class Rejection(NamedTuple):
     """Whether the pod did nothing wrong and is to be replaced: a condition says so."""
     grace_s: float | None = None
     """How long its containers have to end; None: as long as the pod grants."""
+    kind: str = "Warning"
+    """Of the Event that tells of it: ``Normal`` where the pod's author wanted it so."""
 
 
 @dataclass(frozen=True, slots=True)

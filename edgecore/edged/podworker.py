@@ -40,6 +40,7 @@ from edgecore.edged.reconcile import (
 )
 from edgecore.edged.reporter import Reporter
 from edgecore.edged.runtime.base import ContainerState, PodObservation
+from edgecore.edged.spec.refusals import described
 from edgecore.edged.starter import Starter
 from edgecore.edged.stops import Stops
 from edgecore.edged.volumes.podfiles import pod_files
@@ -170,7 +171,7 @@ class PodWorker:
         """Give the pod up: it is ended, and has failed for good."""
         if self._rejection is None:
             self._rejection = rejection
-            self._event("Warning", rejection.reason, rejection.message, "")
+            self._event(rejection.kind, rejection.reason, rejection.message, "")
             self._starter.hurry()
             self._worker.wake()
 
@@ -282,7 +283,7 @@ class PodWorker:
         limit_s = spec_of(self._pod).get("activeDeadlineSeconds")
         if limit_s is not None and now_s - self._seen_at_s >= limit_s:
             message = "Pod was active on the node longer than the specified deadline"
-            self.reject(Rejection("DeadlineExceeded", message))
+            self.reject(Rejection("DeadlineExceeded", message, kind="Normal"))
 
     async def _carry_out(self, plan: Plan) -> bool:
         """Do what the plan says; return whether that changed what the runtime shows."""
@@ -336,7 +337,8 @@ class PodWorker:
             **crash_loop_waits(self._pod, plan.backing_off, self._history),
         }
         for name in plan.backing_off:
-            self._event("Warning", "BackOff", f"Back-off restarting failed container {name}", name)
+            message = f"Back-off restarting failed container {name} in pod {described(self._pod)}"
+            self._event("Warning", "BackOff", message, name)
         self._reporter.report(
             Situation(
                 self._observed,

@@ -164,6 +164,8 @@ async def test_a_container_that_keeps_ending_is_restarted_once_and_then_waits(
         assert shown["restartCount"] == 1
         assert shown["lastState"]["terminated"]["exitCode"] == 1
         assert world.status("web")["phase"] == "Running"
+        words = "Back-off restarting failed container c in pod web_default(uid-web)"
+        await world.until(lambda: any(words in str(r.data()) for r in events(world)))
 
 
 async def test_what_cannot_be_started_says_so(tmp_path: Path) -> None:
