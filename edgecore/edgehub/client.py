@@ -149,6 +149,8 @@ class EdgeHub:
         while True:
             started_s = self._clock.monotonic()
             error = await self._connect()
+            if _is_to_end():
+                raise asyncio.CancelledError
             lived_s = self._clock.monotonic() - started_s
             # Two edges with one name would replace each other for ever, each time at once.
             if lived_s > PROVEN_AFTER_S and _reason(error) != "replaced":
@@ -309,6 +311,15 @@ class EdgeHub:
             else:
                 await link.ping(config.answer_s)
                 await asyncio.sleep(config.heartbeat_s + config.answer_s - idle_s)
+
+
+def _is_to_end() -> bool:
+    """Whether this task was cancelled, and that was lost.
+
+    A TaskGroup of Python 3.11 that is cancelled while a task of it fails tells of the failure only.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _reason(error: Exception) -> str:

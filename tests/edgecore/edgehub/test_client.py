@@ -375,5 +375,33 @@ async def test_the_bus_closing_before_the_hub_stops_it_quietly(
         await until(lambda: one.total("edgecore_connection_failures_total", reason="shutdown") >= 1)
 
 
+async def test_a_link_that_is_lost_while_the_hub_stops_is_not_made_again(
+    cloud: TestCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ending, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def watch(*_: object) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await ended.wait()
+
+    monkeypatch.setattr(EdgeHub, "_watch", watch)
+    script = Script()
+    async with cloud.listening(script), edge(cloud, tmp_path) as one:
+        await one.state()
+        await begun.wait()
+        one.context.close(META)
+        await script.peers[0].send(down(Operation.UPDATE, "default/pod/web", {}))
+        await ending.wait()
+        one.context.close(HUB)
+        [link] = [task for task in asyncio.all_tasks() if task.get_name() == "link"]
+        await until(lambda: link.cancelling() > 0)
+        ended.set()
+    assert len(script.peers) == 1
+
+
 def test_an_ipv6_address_stands_in_brackets() -> None:
     assert HubConfig("n1", "::1", 10000).uri == f"wss://[::1]:10000/{PROJECT_ID}/n1/events"
