@@ -85,7 +85,8 @@ class _Trouble:
 
     pauses: Backoff
     tried: frozenset[int] = frozenset()
-    """Hashes of the credentials with which the last one failed."""
+    """Hashes of the credentials that had no success since the last pause ended: what one pod tries
+    during it must not make another try again, which would go on for ever."""
     text: str = ""
     retry_at_s: float = 0.0
     asked_at_s: float = 0.0
@@ -270,7 +271,8 @@ class ImagePuller:
         trouble = self._troubles.setdefault(name, _Trouble(Backoff(_PAUSES)))
         error = list(pull.errors.values())[-1]
         reason, message = failure(name, error)
-        trouble.tried = frozenset(map(hash, pull.auths))
+        before = trouble.tried if self._is_pausing(trouble) else frozenset()
+        trouble.tried = before.union(map(hash, pull.auths))
         trouble.text = f"{reason}: {message}"
         trouble.unreachable = is_unreachable(error.reason, str(error))
         trouble.told.clear()

@@ -300,6 +300,19 @@ async def test_new_credentials_do_not_wait_for_the_pause_of_others() -> None:
         assert isinstance(await pod.look(IF_NOT_PRESENT, BAD, GOOD), Present)
 
 
+async def test_pods_with_different_credentials_do_not_end_each_others_pause() -> None:
+    async with site() as s:
+        s.images.refusal = lambda *_: REFUSED
+        nameless, stranger = s.pod(), s.pod()
+        for pod, auths in ((nameless, ()), (stranger, (BAD,))):
+            await pod.look(ALWAYS, *auths)
+            await s.settle()
+            assert (await pod.failed(ALWAYS, *auths)).reason == "ErrImagePull"
+        assert (await nameless.failed(ALWAYS)).reason == "ImagePullBackOff"
+        assert (await stranger.failed(ALWAYS, BAD)).reason == "ImagePullBackOff"
+        assert s.images.pulls == [(NAME, None), (NAME, BAD)]
+
+
 async def test_always_boots_with_the_image_that_is_here_when_the_registry_is_away() -> None:
     async with site() as s:
         s.images.add(NAME)
