@@ -9,6 +9,7 @@ and the words.
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from edgecore.edged.containerstatus import Waiting
 from edgecore.edged.dependencies import Dependencies
 from edgecore.edged.images.imagewants import Failed, Present, Pulling
 from edgecore.edged.images.podimages import PodImages
+from edgecore.edged.local.logfiles import starts_logged
 from edgecore.edged.objects import MissingError, Objects, Ref, UnavailableError
 from edgecore.edged.podservices import PodServices
 from edgecore.edged.podview import Object, uid_of
@@ -189,6 +191,9 @@ class Starter:
         image: Image | None,
     ) -> bool:
         name, runtime = action.container["name"], self._services.runtime
+        if runtime.wants_files and all(c.name != name for c in observed.containers):
+            logged = await asyncio.to_thread(self._starts_logged, name)
+            action = replace(action, attempt=max(action.attempt, logged))
         try:
             container_id = await self._create(pod, observed, action, image)
         except (MissingError, UnavailableError, FieldError) as error:
@@ -212,6 +217,13 @@ class Starter:
         self._retry.reset()
         self._event("Normal", "Started", "Container started", name)
         return True
+
+    def _starts_logged(self, name: str) -> int:
+        """Return how often a container was started, of which the runtime knows nothing."""
+        try:
+            return starts_logged(os.listdir(self._files.log_dir / name))
+        except FileNotFoundError:
+            return 0
 
     async def _create(
         self,
