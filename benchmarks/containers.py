@@ -8,6 +8,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ from deploy.devcluster.containerd import ContainerEngine
 from deploy.devcluster.daemons import CloudCore
 from deploy.devcluster.ociimages import BUSYBOX
 from deploy.devcluster.sandboxes import remove_sandboxes
-from deploy.devcluster.site import Edge, cri_options, is_ready, running_edge
+from deploy.devcluster.site import Edge, cri_options, is_ready, name_of, running_edge
 from edgecore.edged.runtime.cri import cri_pb2 as cri
 from edgecore.edged.runtime.cri import methods
 from edgecore.edged.runtime.cri.client import CriClient
@@ -33,7 +34,8 @@ TOGETHER: Final = 10
 ROUNDS: Final = 5
 COLD_BOOTS: Final = (30, 110)
 _COMMAND: Final = ("sleep", "2147483647")
-_IDLE_S: Final = 60.0
+_IDLE_S: Final = 310.0
+"""Long enough for a report of the Node's status, which comes every five minutes."""
 _SETTLE_S: Final = 10.0
 _DAY_S: Final = 86400
 _POLL_S: Final = 0.005
@@ -173,24 +175,30 @@ async def _cold_boot(api: Api, edge: Edge, engine: ContainerEngine, count: int) 
 
 async def _ready(api: Api, names: list[str]) -> None:
     """Create pods at the same moment and return when the API says of each that it is Ready."""
-    async with asyncio.TaskGroup() as group:
+    path = objects.path(NAMESPACE, "pods")
+    version = await api.version(path)
+    async with asyncio.timeout(_TIMEOUT_S), asyncio.TaskGroup() as group:
         for name in names:
-            group.create_task(api.create(objects.path(NAMESPACE, "pods"), _pod(name)))
-    await _until(lambda: _all_ready(api, len(names)))
-
-
-async def _all_ready(api: Api, count: int) -> bool:
-    pods = await api.items(objects.path(NAMESPACE, "pods"))
-    return len(pods) == count and all(map(is_ready, pods))
+            group.create_task(api.create(path, _pod(name)))
+        waiting = set(names)
+        async with aclosing(api.follow(path, version)) as pods:
+            async for pod in pods:
+                if is_ready(pod):
+                    waiting.discard(name_of(pod))
+                if not waiting:
+                    return
 
 
 async def _delete_all(api: Api) -> None:
-    pods = await api.items(objects.path(NAMESPACE, "pods"))
+    path = objects.path(NAMESPACE, "pods")
     async with asyncio.TaskGroup() as group:
-        for pod in pods:
-            path = objects.path(NAMESPACE, f"pods/{pod['metadata']['name']}")
-            group.create_task(api.delete(path))
-    await _until(lambda: _all_ready(api, 0))
+        for pod in await api.items(path):
+            group.create_task(api.delete(f"{path}/{name_of(pod)}"))
+
+    async def is_empty() -> bool:
+        return not await api.items(path)
+
+    await _until(is_empty)
 
 
 async def _until_running(endpoint: str, count: int) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -81,6 +81,18 @@ class Api:
         """Return the items of the list at ``path``."""
         found: list[Object] = (await self._call("GET", path))["items"]
         return found
+
+    async def version(self, path: str) -> str:
+        """Return the version of the list at ``path`` as it is now, for ``follow``."""
+        return str((await self._call("GET", path))["metadata"]["resourceVersion"])
+
+    async def follow(self, path: str, version: str) -> AsyncGenerator[Object, None]:
+        """Yield what was written to or deleted from the list at ``path`` since ``version``."""
+        target = f"{path}?watch=true&resourceVersion={version}"
+        async with self._session.get(target, timeout=aiohttp.ClientTimeout()) as response:
+            async for line in response.content:
+                event: Object = json.loads(line)
+                yield event["object"]
 
     async def create(self, path: str, body: Object) -> Object:
         """Create ``body`` in the collection at ``path``."""

@@ -29,6 +29,8 @@ class EdgedConfig:
     """Between two renewals of the node's lease, and two looks at the node's own state."""
     status_period_s: float = 300.0
     """After which the node's status is sent though nothing in it changed."""
+    event_lag_s: float = 0.5
+    """How long an Event waits for others: what happens to pods goes first, the news of it after."""
     network: PodNetwork = field(default_factory=PodNetwork)
     thresholds: tuple[Threshold, ...] = DEFAULT_THRESHOLDS
     """What must be left of memory and disk."""

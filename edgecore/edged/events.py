@@ -54,7 +54,7 @@ class _Event:
 class Events:
     """The Events of one node."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators, each of another kind
         self,
         tasks: asyncio.TaskGroup,
         requests: Requests,
@@ -62,10 +62,23 @@ class Events:
         metrics: MessageMetrics,
         now: Callable[[], datetime],
         node: str,
+        *,
+        lag_s: float,
     ) -> None:
-        """Args: now: the time of day, as the cloud would tell it; node: whose Events these are."""
+        """Make it; there is nothing to tell.
+
+        Args:
+            tasks: where its task lives.
+            requests: the way to the API server.
+            link: whether there is one.
+            metrics: counts what is dropped.
+            now: the time of day, as the cloud would tell it.
+            node: whose Events these are.
+            lag_s: seconds that the first one waits for others.
+        """
         self._requests, self._link, self._metrics = requests, link, metrics
-        self._now, self._node = now, node
+        self._now, self._node, self._lag_s = now, node, lag_s
+        self._timer: asyncio.TimerHandle | None = None
         self._events: OrderedDict[_Key, _Event] = OrderedDict()
         self._sender = OnDemand(tasks, "events", self._step)
 
@@ -117,13 +130,19 @@ class Events:
         self.wake()
 
     def wake(self) -> None:
-        """Send what was not sent, if there is a link."""
-        if self._link.connected:
-            self._sender.wake()
+        """Send what was not sent, if there is a link, after a moment."""
+        if self._link.connected and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._lag_s, self._send)
 
     def close(self) -> None:
         """Send no more."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._sender.close()
+
+    def _send(self) -> None:
+        self._timer = None
+        self._sender.wake()
 
     async def _step(self) -> float | None:
         pending = [event for event in self._events.values() if event.sent < event.count]

@@ -1,5 +1,7 @@
 """The client of demo and tests, against the real API server."""
 
+from contextlib import aclosing
+
 import pytest
 
 from deploy.devcluster.api import Api, ApiError, WaitError
@@ -33,3 +35,19 @@ async def test_waiting_in_vain_tells_what_was_there(control_plane: ControlPlane)
             await api.wait(
                 f"{CONFIGMAPS}/nothing", lambda found: found is not None, "it exists", timeout_s=0.1
             )
+
+
+async def test_what_is_written_to_a_list_is_followed_from_a_version_on(
+    control_plane: ControlPlane,
+) -> None:
+    async with Api(control_plane) as api:
+        version = await api.version(CONFIGMAPS)
+        await api.create(CONFIGMAPS, {"metadata": {"name": "followed"}})
+        await api.delete(f"{CONFIGMAPS}/followed")
+        seen = []
+        async with aclosing(api.follow(CONFIGMAPS, version)) as objects:
+            async for found in objects:
+                seen.append(found["metadata"]["name"])
+                if len(seen) == 2:
+                    break
+        assert seen == ["followed", "followed"]

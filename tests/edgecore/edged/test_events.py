@@ -1,5 +1,6 @@
 """Events: a real bus; the world keeps what it is told."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,7 +11,7 @@ from tests.edgecore.edged.world import pod_object
 
 
 def events(b: Bus) -> Events:
-    return Events(b.tasks, b.requests, b.link, b.metrics, b.clock.now, "n1")
+    return Events(b.tasks, b.requests, b.link, b.metrics, b.clock.now, "n1", lag_s=0)
 
 
 def told(b: Bus) -> list[tuple[str, Any]]:
@@ -18,8 +19,8 @@ def told(b: Bus) -> list[tuple[str, Any]]:
 
 
 async def settle(made: Events) -> None:
-    while made._sender._task is not None:
-        await made._sender._task
+    while made._timer is not None or made._sender._task is not None:
+        await (made._sender._task or asyncio.sleep(0))
 
 
 async def test_an_event_says_what_happened_to_whom() -> None:
@@ -82,3 +83,13 @@ async def test_many_are_told_in_portions_and_a_refusal_ends_the_attempt() -> Non
         await settle(made)
         assert len(told(b)) == 17
         made.close()
+
+
+async def test_what_happens_at_the_same_time_is_told_together_a_little_later() -> None:
+    async with bus() as b:
+        made = Events(b.tasks, b.requests, b.link, b.metrics, b.clock.now, "n1", lag_s=0.01)
+        made.record(pod_object("web"), "Normal", "Created", "Container created")
+        assert told(b) == []
+        made.record(pod_object("web"), "Normal", "Started", "Container started")
+        await b.world.until(lambda: len(told(b)) == 2)
+    assert [event["reason"] for _, event in told(b)] == ["Created", "Started"]

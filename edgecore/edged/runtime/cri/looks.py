@@ -7,6 +7,7 @@ nothing new to tell until it exits, one that exited never again, and a sandbox k
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from typing import Final
 
 from grpclib.const import Status
 
@@ -22,6 +23,9 @@ from edgecore.edged.runtime.cri.refusals import EngineError
 from edgecore.edged.runtime.cri.together import both, each
 
 logger = logging.getLogger(__name__)
+
+_MOST_ABSENT: Final = 1000
+"""Pods that are remembered as not there: of those that come, a node has fewer at any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Looks:
     def __init__(self, client: CriClient) -> None:
         self._client = client
         self._pods: dict[UID, _Pod] = {}
+        self._absent: dict[UID, None] = {}  # in the order in which it was found
 
     async def listing(self, uid: UID | None = None) -> Listing:
         """Return the sandboxes and containers of one pod, or of all pods of any kubelet."""
@@ -107,10 +112,19 @@ class Looks:
         """Note how a sandbox was made, which the engine need not be asked then."""
         pod = self._pods.setdefault(uid, _Pod())
         pod.sandbox_id, pod.config, pod.ips = sandbox_id, config, None
+        self._absent.pop(uid, None)
+
+    def was_absent(self, uid: UID) -> bool:
+        """Whether the last look has shown nothing of a pod, and nothing was made of it since.
+
+        A call that was cut off before that look may still make something.
+        """
+        return uid in self._absent
 
     def forget(self, uid: UID) -> None:
         """Know nothing of a pod any more: the next look asks for everything."""
         self._pods.pop(uid, None)
+        self._absent.pop(uid, None)
 
     def doubt(self, container_id: str) -> None:
         """Ask again for a container: the engine may have more to say of its end."""
@@ -120,7 +134,11 @@ class Looks:
     async def _observe(self, uid: UID, listing: Listing) -> PodObservation | None:
         if not listing.sandboxes and not listing.containers:
             self.forget(uid)
+            self._absent[uid] = None
+            if len(self._absent) > _MOST_ABSENT:
+                del self._absent[next(iter(self._absent))]
             return None
+        self._absent.pop(uid, None)
         pod = self._pods.setdefault(uid, _Pod())
         sandbox = observe.current(listing.sandboxes)
         sandbox_id = sandbox.id if sandbox else ""

@@ -103,7 +103,8 @@ class CriRuntime:
         """
         made = sandbox_config(config)
         await _make_directory(config.log_dir, methods.RUN_SANDBOX.reason)
-        await self._clear(config.uid, config.attempt)
+        if not self._looks.was_absent(config.uid):
+            await self._clear(config.uid, config.attempt)
         request = cri.RunPodSandboxRequest(config=made)
         answer = await with_name(self._client, methods.RUN_SANDBOX, request, self._remove_sandbox)
         self._looks.made(config.uid, answer.pod_sandbox_id, made)

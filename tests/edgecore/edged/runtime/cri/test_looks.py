@@ -158,3 +158,19 @@ async def test_a_pod_that_is_gone_is_not_remembered(runtime: CriRuntime, pod: Po
     assert await runtime.pod(pod.uid) is None
     assert await runtime.pod(UID("another")) is None
     assert runtime._looks._pods == {}
+
+
+async def test_a_pod_that_was_looked_for_and_is_not_there_is_not_looked_for_again(
+    runtime: CriRuntime, engine: FakeCri, pod: Pod
+) -> None:
+    assert await runtime.pod(pod.uid) is None
+    calls_of(engine)
+    await runtime.run_sandbox(pod.sandbox())
+    assert calls_of(engine) == ["RunPodSandbox"]
+
+
+async def test_what_may_be_there_of_a_pod_is_looked_for_before_it_gets_a_sandbox(
+    runtime: CriRuntime, engine: FakeCri, pod: Pod
+) -> None:
+    await runtime.run_sandbox(pod.sandbox())
+    assert calls_of(engine) == ["ListContainers", "ListPodSandbox", "RunPodSandbox"]

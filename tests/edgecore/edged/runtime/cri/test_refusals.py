@@ -15,6 +15,7 @@ ID = "0123456789abcdef" * 4
         ("CreateContainerError", Status.UNKNOWN, "no space left on device", "CreateContainerError"),
         ("KillContainerError", Status.NOT_FOUND, "not found", "KillContainerError"),
         ("CreatePodSandboxError", Status.UNAVAILABLE, "not initialized yet", UNAVAILABLE),
+        ("ListError", Status.UNKNOWN, "server is not initialized yet", UNAVAILABLE),
         ("ErrImagePull", Status.UNAVAILABLE, "dial tcp: refused", "ErrImagePull"),
         ("ErrImagePull", Status.UNKNOWN, "RegistryUnavailable: 503", "RegistryUnavailable"),
         (
