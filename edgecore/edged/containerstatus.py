@@ -99,7 +99,9 @@ def container_status(
         return _lost(before)
     scheme = situation.scheme
     last = _last_state(own[-2], scheme) if len(own) > 1 else {}
-    if newest is None or newest.state is ContainerState.CREATED:
+    verdict = situation.verdicts.get(newest.id) if newest is not None else None
+    begins = verdict is not None and not verdict.has_begun
+    if newest is None or newest.state is ContainerState.CREATED or begins:
         state = _waiting(situation.waiting.get(name, creating))
         last = last or before.get("lastState") or {}
     elif newest.state is ContainerState.RUNNING:
@@ -109,7 +111,6 @@ def container_status(
     else:
         state = _last_state(newest, scheme)
     running = newest is not None and "running" in state
-    verdict = situation.verdicts.get(newest.id) if newest is not None else None
     status: dict[str, Any] = {
         "name": name,
         "state": state,
@@ -120,7 +121,7 @@ def container_status(
         "image": (newest.image if newest else "") or spec.get("image", ""),
         "imageID": newest.image_id if newest else "",
     }
-    if newest and newest.state is not ContainerState.CREATED:
+    if newest and newest.state is not ContainerState.CREATED and not begins:
         status["containerID"] = f"{scheme}://{newest.id}"
     if mounts := [_mount_status(m) for m in spec.get("volumeMounts") or ()]:
         status["volumeMounts"] = mounts

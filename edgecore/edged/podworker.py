@@ -10,6 +10,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from common.errors import RuntimeServiceError
@@ -87,7 +88,7 @@ class PodWorker:
         tasks, runtime, clock = services.tasks, services.runtime, services.clock
         self._starter = Starter(services, self.files, self.wake, self._event)
         self._stops = Stops(tasks, runtime, clock, self.wake, self._event)
-        self._post_starts = PostStarts(tasks, runtime, self._event, self._stop)
+        self._post_starts = PostStarts(tasks, runtime, self._event, self.wake)
         self._prober = (
             Prober(tasks, runtime, clock, self.wake, self._event)
             if runtime.answers_probes
@@ -246,12 +247,15 @@ class PodWorker:
 
     async def _look(self) -> None:
         observed = self._observed = await self._services.runtime.pod(self.uid)
-        ip = self._services.setup().view.ip
-        if self._prober is not None:
-            self._prober.follow(self._pod, observed, ip)
+        node_ip = self._services.setup().view.ip
         if observed is not None:
-            ip = observed.ips[0] if observed.ips else ip
+            ip = observed.ips[0] if observed.ips else node_ip
             self._post_starts.begin(self._pod, observed, self._starter.started, ip)
+            hooked = self._post_starts.verdict
+            begun = tuple(c for c in observed.containers if hooked(c.id) is None)
+            observed = replace(observed, containers=begun)
+        if self._prober is not None:
+            self._prober.follow(self._pod, observed, node_ip)
 
     def _plan(self) -> Plan:
         observed, now_s = self._observed, self._services.clock.monotonic()
@@ -269,11 +273,15 @@ class PodWorker:
         return reconcile(self._pod, wish, observed, self._history, now_s, known)
 
     def _verdicts(self) -> dict[str, Verdict]:
-        if self._prober is None:
-            return {}
-        containers = self._observed.containers if self._observed else ()
-        running = (c for c in containers if c.state is ContainerState.RUNNING)
-        return {c.id: self._prober.verdict(c) for c in running}
+        verdicts: dict[str, Verdict] = {}
+        for container in self._observed.containers if self._observed else ():
+            if container.state is ContainerState.RUNNING:
+                verdict = self._post_starts.verdict(container.id)
+                if verdict is None and self._prober is not None:
+                    verdict = self._prober.verdict(container)
+                if verdict is not None:
+                    verdicts[container.id] = verdict
+        return verdicts
 
     def _enforce_deadline(self, now_s: float) -> None:
         """Give up a pod that has been active for longer than it may.
@@ -291,6 +299,8 @@ class PodWorker:
         for action in plan.actions:
             try:
                 changed |= await self._apply(action)
+                if changed and isinstance(action, StartContainer) and _has_hook(action.container):
+                    break  # it comes before the next container
             except RuntimeServiceError as error:
                 if error.is_unavailable:
                     raise
@@ -400,6 +410,10 @@ class PodWorker:
     def _event(self, kind: str, reason: str, message: str, container: str) -> None:
         if not self._vanished:
             self._services.events.record(self._pod, kind, reason, message, container=container)
+
+
+def _has_hook(container: Object) -> bool:
+    return bool((container.get("lifecycle") or {}).get("postStart"))
 
 
 def _names_of(pod: Object) -> frozenset[Ref]:

@@ -37,7 +37,7 @@ class Known:
     """What is known of a pod beside what the runtime shows of it."""
 
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
-    """What probes say, by id of the running container; without one it has started."""
+    """What probes and hooks say, by id of the running container; without one it has started."""
     ending_for_s: float = 0.0
     """For how long the pod has been ended."""
     grace_s: float | None = None
@@ -168,12 +168,16 @@ def _start(
     }
     actions = _prunes(observed.containers)
     backing_off: dict[str, float] = {}
+    held = False  # by the hook of a container before it
     for container in _due(pod, in_sandbox, known):
         name = container["name"]
         current = in_sandbox.get(name)
         if current is not None and current.state is ContainerState.RUNNING:
             if stop := _restart(pod, container, current, known):
                 actions.append(stop)
+            held = held or not _has_begun(current, known)
+            continue
+        if held:
             continue
         wait_s = history[name].retry_at_s - now_s if current and name in history else 0.0
         if wait_s > 0:
@@ -219,6 +223,11 @@ def _due(pod: Object, in_sandbox: Mapping[str, ContainerStatus], known: Known) -
                 due.append(container)
             return due
     return due + [c for c in containers_of(pod) if _shall_run(in_sandbox.get(c["name"]), policy)]
+
+
+def _has_begun(status: ContainerStatus, known: Known) -> bool:
+    verdict = known.verdicts.get(status.id)
+    return verdict is None or verdict.has_begun
 
 
 def _has_started(status: ContainerStatus | None, known: Known) -> bool:

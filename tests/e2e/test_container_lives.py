@@ -76,6 +76,34 @@ async def test_hooks_run_after_the_start_and_before_the_end(place: Place, tmp_pa
     assert (told["type"], told["message"]) == ("Warning", "PostStartHook failed")
 
 
+async def test_who_comes_after_a_container_waits_for_its_hook(place: Place, tmp_path: Path) -> None:
+    parts = on_disk(tmp_path / "told")
+    wait = "echo asked >> /told/story; until test -e /told/go; do sleep 0.1; done"
+    proxy = {
+        "name": "proxy",
+        "image": "busybox",
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/bin/sh", "-c", OBEY],
+        "lifecycle": {"postStart": shell(f"{wait}; echo open >> /told/story")},
+        **parts["container"],
+    }
+    made = place.pod("guarded", f"echo begun >> /told/story; {OBEY}", **parts)
+    made["spec"]["containers"].insert(0, proxy)
+    await place.create(made)
+    story = tmp_path / "told" / "story"
+    await until(story.exists, "the hook of the first container has begun")
+    found = await place.wait(
+        "guarded", lambda p: p["status"].get("containerStatuses"), "the pod is seen"
+    )
+    assert found["status"]["phase"] == "Pending"
+    for name in ("proxy", "c"):
+        assert state_of(found, "waiting", name)["reason"] == "ContainerCreating"
+    (tmp_path / "told" / "go").touch()
+    await place.ready("guarded")
+    await until(lambda: "begun" in story.read_text(), "the second container has begun")
+    assert story.read_text().split() == ["asked", "open", "begun"]
+
+
 async def test_a_container_has_its_grace_and_no_more(place: Place) -> None:
     slow = place.pod("slow", f"trap 'sleep 2; exit 5' TERM; {STAY}")
     # As the first process of its namespace it ignores SIGTERM, and would not end for hours.

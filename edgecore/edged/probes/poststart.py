@@ -1,16 +1,20 @@
 """postStart hooks: run right after a container's start, and the end of a container if they fail.
 
+Until its hook has ended a container is not said to run, is not probed, and those that are listed
+after it are not started: who waits in a hook for a proxy relies on that.
+
 Source: https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
-from edgecore.edged.podview import Object, container_of, grace_s_of, key_of
+from edgecore.edged.podview import Object, container_of, key_of
 from edgecore.edged.probes.hooks import HookError, run_hook
-from edgecore.edged.reconcile import StopContainer
+from edgecore.edged.probes.probes import BEGINS, RestartCause, Verdict
 from edgecore.edged.runtime.base import ContainerState, ContainerStatus, PodObservation, Runtime
 
 logger = logging.getLogger(__name__)
@@ -27,7 +31,7 @@ class PostStarts:
         tasks: asyncio.TaskGroup,
         runtime: Runtime,
         event: Callable[[str, str, str, str], None],
-        stop: Callable[[StopContainer], None],
+        ended: Callable[[], None],
     ) -> None:
         """Make it idle.
 
@@ -35,10 +39,11 @@ class PostStarts:
             tasks: where hooks run.
             runtime: that runs the containers.
             event: records an Event: kind, reason, message, name of the container.
-            stop: ends a container whose hook has failed.
+            ended: called when a hook has ended, well or not.
         """
-        self._tasks, self._runtime, self._event, self._stop = tasks, runtime, event, stop
+        self._tasks, self._runtime, self._event, self._ended = tasks, runtime, event, ended
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._failed: set[str] = set()
 
     def begin(self, pod: Object, observed: PodObservation, started: set[str], ip: str) -> None:
         """Run the hooks of containers that were just started.
@@ -49,6 +54,8 @@ class PostStarts:
             started: their ids; those that have their turn are taken out.
             ip: the pod's address.
         """
+        if self._failed:
+            self._failed &= {c.id for c in observed.containers if c.state is ContainerState.RUNNING}
         if not started:
             return
         for container in observed.containers:
@@ -63,6 +70,12 @@ class PostStarts:
                     name=f"postStart {key_of(pod)}/{container.name}",
                 )
 
+    def verdict(self, container_id: str) -> Verdict | None:
+        """Return what is to be said of a running container because of its hook; None: nothing."""
+        if container_id in self._failed:
+            return replace(BEGINS, restart=RestartCause("FailedPostStartHook", None))
+        return BEGINS if container_id in self._running else None
+
     def close(self) -> None:
         """Wait for no hook any more."""
         for task in self._running.values():
@@ -76,7 +89,7 @@ class PostStarts:
             extra = {"pod": key_of(pod), "container": container.name}
             logger.info("postStart hook failed", extra=extra)
             self._event("Warning", "FailedPostStartHook", "PostStartHook failed", container.name)
-            cause = "FailedPostStartHook"
-            self._stop(StopContainer(container.id, container.name, grace_s_of(pod), cause))
+            self._failed.add(container.id)
         finally:
             self._running.pop(container.id, None)
+        self._ended()

@@ -67,11 +67,14 @@ class Verdict:
     started: bool
     ready: bool
     restart: RestartCause | None = None
+    has_begun: bool = True
+    """False while its postStart hook goes on: until then it is not said to run."""
 
 
 RUNS: Final = Verdict(started=True, ready=True)
 """A container without probes is ready for as long as it runs."""
 RUNS_NOT: Final = Verdict(started=False, ready=False)
+BEGINS: Final = Verdict(started=False, ready=False, has_begun=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgecore.edged.containerstatus import Situation, Waiting, container_status
-from edgecore.edged.probes.probes import Verdict
+from edgecore.edged.probes.probes import BEGINS, Verdict
 from edgecore.edged.runtime.base import ContainerState, ContainerStatus
 
 NOW = datetime(2026, 11, 24, 10, 0, 0, tzinfo=UTC)
@@ -52,6 +52,15 @@ def test_probes_say_whether_a_running_container_has_started_and_is_ready(
 ) -> None:
     status = made(RUNNING, verdicts={"id1": Verdict(started=started, ready=ready)})
     assert (status["started"], status["ready"]) == (started, ready)
+
+
+def test_a_container_is_not_said_to_run_before_its_hook_has_ended() -> None:
+    before = replace(RUNNING, id="id0", attempt=0, state=ContainerState.EXITED, exit_code=3)
+    status = made(before, RUNNING, verdicts={"id1": BEGINS})
+    assert status["state"] == {"waiting": {"reason": "ContainerCreating"}}
+    assert status["lastState"]["terminated"]["exitCode"] == 3
+    assert status["ready"] is status["started"] is False
+    assert "containerID" not in status
 
 
 def test_a_container_that_has_ended_is_not_ready_whatever_a_probe_said() -> None:

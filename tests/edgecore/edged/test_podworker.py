@@ -2,12 +2,14 @@
 
 import asyncio
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from common.status import failure
+from edgecore.edged.runtime.base import ExecResult
 from edgecore.edged.runtime.hollow import HollowRuntime
 from edgecore.edged.runtime.process import ProcessRuntime
 from edgecore.edged.runtime.spec import ContainerConfig
@@ -248,3 +250,37 @@ async def test_labels_that_change_are_seen_in_the_volume(tmp_path: Path) -> None
         await world.put(labelled)
         file = tmp_path / "pods/uid-web/volumes/kubernetes.io~downward-api/d/labels"
         await eventually(lambda: file.read_text() == 'a="b"')
+
+
+class Gated(HollowRuntime):
+    """Its commands end when they are let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.commands: list[str] = []
+
+    async def exec_sync(
+        self, container_id: str, command: Sequence[str], timeout_s: float
+    ) -> ExecResult:
+        self.commands.append(container_id)
+        await self.gate.wait()
+        return await super().exec_sync(container_id, command, timeout_s)
+
+
+async def test_the_next_container_starts_once_the_hook_of_the_one_before_has_ended(
+    tmp_path: Path,
+) -> None:
+    runtime = Gated()
+    hook = {"postStart": {"exec": {"command": ["wait-for-it"]}}}
+    pod = pod_object("web", containers=[container("c", lifecycle=hook), container("d")])
+    async with edge(tmp_path, runtime) as world:
+        await world.put(pod)
+        await eventually(lambda: runtime.commands)
+        await world.until(lambda: state(world, "waiting", "d"))
+        assert state(world, "waiting") == {"reason": "ContainerCreating"}
+        [observed] = await runtime.list_pods()
+        assert [one.name for one in observed.containers] == ["c"]
+        runtime.gate.set()
+        await world.until(lambda: state(world, "running") and state(world, "running", "d"))
+        assert len(runtime.commands) == 1

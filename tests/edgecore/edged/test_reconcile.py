@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from common.names import UID
 from edgecore.edged.crashloop import History, observe
 from edgecore.edged.podview import spec_hash
-from edgecore.edged.probes.probes import RestartCause, Verdict
+from edgecore.edged.probes.probes import BEGINS, RestartCause, Verdict
 from edgecore.edged.reconcile import (
     NOTHING_KNOWN,
     Known,
@@ -411,3 +411,22 @@ def test_it_converges_from_wherever_it_is_and_then_does_nothing(
         # Something runs that brings the pod further.
         assert running
         assert not plan.backing_off
+
+
+def test_a_container_that_has_not_begun_holds_up_those_after_it() -> None:
+    pod = pod_object("web", containers=[container("a"), container("b"), container("c")])
+    model = Model(pod)
+    model.settle()
+    model.exit("a", 1)
+    model.exit("c", 1)
+    model.known = Known({"b.0": BEGINS})
+    model.carry_out(model.plan())
+    assert model.states() == {"a": (1, RUNNING), "b": (0, RUNNING), "c": (0, EXITED)}
+    failed = replace(BEGINS, restart=RestartCause("FailedPostStartHook", None))
+    model.known = Known({"b.0": failed})
+    [stop] = model.plan().actions
+    assert isinstance(stop, StopContainer)
+    assert (stop.id, stop.cause) == ("b.0", "FailedPostStartHook")
+    model.known = NOTHING_KNOWN
+    model.settle()
+    assert model.states()["c"] == (1, RUNNING)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgecore.edged.probes.poststart import PostStarts
-from edgecore.edged.reconcile import StopContainer
+from edgecore.edged.probes.probes import BEGINS
 from edgecore.edged.runtime.base import ContainerState, ContainerStatus, ExecResult, PodObservation
 from edgecore.edged.runtime.hollow import HollowRuntime
 from tests.edgecore.edged.world import container, pod_object
@@ -47,30 +47,45 @@ def observed(state: ContainerState = RUNNING) -> PodObservation:
 
 async def play(
     code: int, started: set[str], seen: PodObservation
-) -> tuple[Commands, list[str], list[StopContainer]]:
-    runtime, events, stops = Commands(code), list[str](), list[StopContainer]()
+) -> tuple[Commands, list[str], PostStarts]:
+    runtime, events, ended = Commands(code), list[str](), list[bool]()
     async with asyncio.TaskGroup() as tasks:
         hooks = PostStarts(
             tasks,
             runtime,
             lambda _kind, reason, _message, _name: events.append(reason),
-            stops.append,
+            lambda: ended.append(True),
         )
         hooks.begin(pod(), seen, started, "192.0.2.7")
         hooks.begin(pod(), seen, started, "192.0.2.7")
-    return runtime, events, stops
+    assert len(ended) == len(runtime.run)
+    return runtime, events, hooks
 
 
 async def test_a_hook_runs_once_after_the_start_of_its_container() -> None:
-    runtime, events, stops = await play(0, {"id-c", "id-d", "not-seen-yet"}, observed())
+    runtime, events, hooks = await play(0, {"id-c", "id-d", "not-seen-yet"}, observed())
     assert runtime.run == [("id-c", ["announce"])]
-    assert (events, stops) == ([], [])
+    assert events == []
+    assert hooks.verdict("id-c") is None
 
 
-async def test_a_container_whose_hook_fails_is_ended() -> None:
-    _, events, [stop] = await play(1, {"id-c"}, observed())
+async def test_a_container_whose_hook_fails_is_ended_until_it_has_ended() -> None:
+    _, events, hooks = await play(1, {"id-c"}, observed())
     assert events == ["FailedPostStartHook"]
-    assert (stop.id, stop.grace_s) == ("id-c", 5.0)
+    verdict = hooks.verdict("id-c")
+    assert verdict is not None
+    assert verdict.restart is not None
+    assert (verdict.restart.message, verdict.has_begun) == ("FailedPostStartHook", False)
+    hooks.begin(pod(), observed(EXITED), set(), "192.0.2.7")
+    assert hooks.verdict("id-c") is None
+
+
+async def test_a_container_has_not_begun_while_its_hook_goes_on() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        hooks = PostStarts(tasks, Commands(0), lambda *_: None, lambda: None)
+        hooks.begin(pod(), observed(), {"id-c", "id-d"}, "192.0.2.7")
+        assert hooks.verdict("id-c") == BEGINS
+        assert hooks.verdict("id-d") is None
 
 
 @pytest.mark.parametrize(
