@@ -44,8 +44,10 @@ class Availability:
     async def _step(self) -> float | None:
         try:
             await self._runtime.version()
-        except RuntimeServiceError:
-            return LOOK_S
+        except RuntimeServiceError as error:
+            if error.is_unavailable:
+                return LOOK_S
+            # It answers, though it is not ready: what makes it ready may be a pod of this node.
         self._is_lost = False
         logger.info("the container runtime answers again")
         self._back()

@@ -18,7 +18,7 @@ class Job:
     name: str
     period_s: float
     run: Callable[[], Awaitable[None]]
-    """May raise ``RuntimeServiceError``: the runtime is away, and it is tried the next time."""
+    """May raise ``RuntimeServiceError``: it is tried the next time."""
 
 
 class Housekeeping:
@@ -44,7 +44,8 @@ def _once(job: Job) -> Callable[[], Awaitable[float]]:
         try:
             await job.run()
         except RuntimeServiceError as error:
-            logger.debug("job was not done", extra={"job": job.name, "why": str(error)})
+            level = logging.DEBUG if error.is_unavailable else logging.WARNING
+            logger.log(level, "job was not done", extra={"job": job.name, "why": str(error)})
         return job.period_s
 
     return step

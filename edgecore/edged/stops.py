@@ -83,10 +83,6 @@ class Stops:
         )
         self._stops[action.id] = _Stop(deadline_s, task)
 
-    def forget(self) -> None:
-        """Let go of what is known of containers: the pod is gone."""
-        self._hooked.clear()
-
     async def _run(
         self,
         pod: Object,

@@ -6,19 +6,21 @@ Source: Kubernetes pkg/kubelet/eviction/eviction_manager.go (synchronize).
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from common.clock import Clock
 from common.errors import RuntimeServiceError
 from common.names import UID
 from edgecore.edged.containerstatus import Rejection
 from edgecore.edged.crashloop import latest
-from edgecore.edged.images.imagegc import ImageGC
 from edgecore.edged.node.eviction import REASON, PodUsage, Step, Usages, choose, next_step
 from edgecore.edged.node.facts import Readings
 from edgecore.edged.node.pressure import PressureWatch, Shortage
 from edgecore.edged.podview import Object
 from edgecore.edged.runtime.base import ContainerState, Runtime
+
+if TYPE_CHECKING:
+    from edgecore.edged.images.imagegc import ImageGC
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ class Reclaimer:
         watch: PressureWatch,
         readings: Callable[[], Readings],
         tenants: Callable[[], Collection[Tenant]],
-        images: ImageGC | None = None,
+        images: "ImageGC | None" = None,
     ) -> None:
         """Make it; nothing happens by itself.
 
@@ -115,7 +117,17 @@ class Reclaimer:
             for container in pod.containers:
                 is_last = newest[container.name].attempt == container.attempt
                 if container.state is ContainerState.EXITED and not is_last:
-                    await self._runtime.remove_container(container.id)
+                    await self._remove_container(container.id)
+
+    async def _remove_container(self, container_id: str) -> None:
+        try:
+            await self._runtime.remove_container(container_id)
+        except RuntimeServiceError as error:
+            if error.is_unavailable:
+                raise
+            # One that stays must not keep all other relief from the node.
+            extra = {"container": container_id, "why": str(error)[:256]}
+            logger.warning("container cannot be removed", extra=extra)
 
     async def _evict(self, shortage: Shortage, *, dedicated: bool) -> None:
         tenants = {one.uid: one for one in self._tenants() if not one.has_ended}

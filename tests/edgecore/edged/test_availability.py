@@ -13,15 +13,17 @@ GONE = RuntimeServiceError("RuntimeUnavailable", "connection refused")
 class Away(HollowRuntime):
     """Fails a number of times before it answers."""
 
-    def __init__(self, times: int) -> None:
+    def __init__(self, times: int, then: RuntimeServiceError | None = None) -> None:
         super().__init__()
-        self.times = times
+        self.times, self.then = times, then
         self.looks = 0
 
     async def version(self) -> RuntimeVersion:
         self.looks += 1
         if self.looks <= self.times:
             raise GONE
+        if self.then is not None:
+            raise self.then
         return await super().version()
 
 
@@ -36,6 +38,15 @@ async def test_everybody_is_told_once_when_the_runtime_answers_again() -> None:
         assert back.empty()
         availability.lost(GONE)
         assert await back.get() == "back"
+
+
+async def test_a_runtime_that_answers_is_not_away_for_want_of_a_network() -> None:
+    not_ready = RuntimeServiceError("NetworkPluginNotReady", "cni plugin not initialized")
+    runtime, back = Away(1, then=not_ready), asyncio.Queue[str]()
+    async with asyncio.TaskGroup() as tasks:
+        availability = Availability(tasks, runtime, lambda: back.put_nowait("back"))
+        availability.lost(GONE)
+        assert await back.get() == "back"  # a pod of this node may be what brings the network
 
 
 async def test_nobody_looks_after_the_end() -> None:

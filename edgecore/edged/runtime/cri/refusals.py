@@ -13,6 +13,9 @@ _WORDS: Final = 1024
 
 _PULL_REASONS: Final = ("RegistryUnavailable", "SignatureValidationFailed")
 _INVALID_REFERENCE: Final = ("invalid reference format", "failed to parse image reference")
+_STARTING: Final = "server is not initialized yet"
+"""A containerd that takes calls before it knows what runs says so with the status UNKNOWN."""
+
 _HOLDERS: Final = (
     re.compile(r'is reserved for "?([0-9a-f]{12,64})"?'),  # containerd
     re.compile(r"(?:in use by|reserved for ID) ([0-9a-f]{12,64})", re.IGNORECASE),  # CRI-O
@@ -40,7 +43,7 @@ def refusal(reason: str, status: Status, message: str) -> EngineError:
     elif reason == PULL_IMAGE.reason:
         # An engine says UNAVAILABLE of a registry too, so that status tells nothing here.
         reason = next((word for word in _PULL_REASONS if message.startswith(word)), reason)
-    elif status is Status.UNAVAILABLE:
+    elif status is Status.UNAVAILABLE or _STARTING in message:
         reason = UNAVAILABLE
     return EngineError(reason, message, status)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from common.errors import RuntimeServiceError
 from common.names import UID
 from edgecore.edged.containerstatus import Rejection
 from edgecore.edged.images.imagegc import ImageGC
@@ -32,6 +33,12 @@ class Counting(HollowRuntime):
     def __init__(self) -> None:
         super().__init__()
         self.memory: dict[str, int] = {}
+        self.refusal: RuntimeServiceError | None = None
+
+    async def remove_container(self, container_id: str) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        await super().remove_container(container_id)
 
     async def stats(self) -> list[PodStats]:
         now = datetime(2026, 11, 24, tzinfo=UTC)
@@ -133,6 +140,21 @@ async def test_for_disk_dead_containers_and_unused_images_go_before_any_pod() ->
     assert [c.state for c in observed.containers] == [ContainerState.RUNNING]
     assert site.images.removed == [image.id]
     assert len(site.tenants[0].rejections) == 1  # it was not enough
+
+
+async def test_a_container_that_cannot_be_removed_keeps_no_other_relief_from_the_node() -> None:
+    site = Site()
+    await site.run_twice("uid-a")
+    site.runtime.refusal = RuntimeServiceError("RemoveContainerError", "device is busy")
+    image = site.images.add("old")
+    site.disk = Amount(5, 100)
+    await site.reclaimer.look()
+    assert site.images.removed == [image.id]
+    site.runtime.refusal = RuntimeServiceError(RuntimeServiceError.UNAVAILABLE, "nobody there")
+    for tenant in site.tenants:
+        tenant.has_ended = True
+    with pytest.raises(RuntimeServiceError, match="nobody"):
+        await site.reclaimer.look()
 
 
 async def test_no_pod_goes_when_removing_images_was_enough(monkeypatch: pytest.MonkeyPatch) -> None:
