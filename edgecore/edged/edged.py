@@ -7,8 +7,8 @@ a reason to end a pod. What could not be asked is never read as "gone".
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Final
 
 from common.beehive.context import MessageContext
@@ -32,9 +32,6 @@ from common.wire import loads
 from edgecore.edged.containerstatus import Rejection
 from edgecore.edged.edgedconfig import EdgedConfig
 from edgecore.edged.housekeeping import Housekeeping, Job
-from edgecore.edged.local.localapi import local_api
-from edgecore.edged.local.localservice import LocalService
-from edgecore.edged.local.localview import EdgedView
 from edgecore.edged.node.eviction import REASON as EVICTED
 from edgecore.edged.node.eviction import refuse
 from edgecore.edged.node.nodeagent import Machine
@@ -122,6 +119,11 @@ class Edged:
         if config.local_address is None:
             yield
             return
+        # Not at the top: an edge without the endpoint does without this MiB.
+        from edgecore.edged.local.localapi import local_api  # noqa: PLC0415
+        from edgecore.edged.local.localservice import LocalService  # noqa: PLC0415
+        from edgecore.edged.local.localview import EdgedView  # noqa: PLC0415
+
         view = EdgedView(self._pods, self._runtime, self._clock, config.root_dir)
         service = LocalService(view, config.node_name, self._clock.now)
         async with AsyncExitStack() as stack:
@@ -214,8 +216,9 @@ class Edged:
             logger.warning("the stored pods cannot be listed: what runs is left alone")
             return False
         for pod in items:
-            if uid_of(pod) not in self._pods.workers and uid_of(pod) not in self._deleted:
-                self._take_pod(pod)
+            with self._one_at_a_time("null/pod"):
+                if uid_of(pod) not in self._pods.workers and uid_of(pod) not in self._deleted:
+                    self._take_pod(pod)
         return answer.obj.get("complete") is True
 
     def _end_orphan(self, observed: PodObservation) -> None:
@@ -232,18 +235,24 @@ class Edged:
                 worker.wake()
 
     def _handle(self, message: Message) -> None:
-        """Do what ``message`` says; one that cannot be understood must not stop the others."""
-        try:
+        """Do what ``message`` says."""
+        with self._one_at_a_time(message.resource):
             if message.resource == LINK_RESOURCE:
                 self._follow_link(loads(message.content))
             else:
                 resource = parse_resource(message.resource, edge_site=True)
                 self._dispatch(message.operation, resource, loads(message.data()))
+
+    @contextmanager
+    def _one_at_a_time(self, resource: str) -> Iterator[None]:
+        """Say that what comes from ``resource`` cannot be used: it must not stop the others."""
+        try:
+            yield
         except (EdgeError, KeyError, TypeError, AttributeError, ValueError) as error:
             self._metrics.refused.labels("unusable_message").inc()
             logger.warning(
                 "message cannot be used",
-                extra={"resource": message.resource[:256], "why": f"{error!r}"[:256]},
+                extra={"resource": resource[:256], "why": f"{error!r}"[:256]},
             )
 
     def _dispatch(self, operation: Operation, resource: Resource, obj: Any) -> None:
@@ -324,18 +333,21 @@ class Edged:
 
     def _take_static(self, found: StaticSet) -> None:
         """Take the pods of the manifests; one whose manifest is gone ends."""
-        before, self._static = self._static, found
+        self._static = found
         wanted = {uid_of(pod): pod for pod in found.pods}
         for uid, pod in wanted.items():
             if worker := self._pods.workers.get(uid):
                 worker.pushed(pod)
             else:
-                self._begin(pod).mirrored(self._mirrors.mirror_of(uid))
-        for pod in before.pods if found.complete else ():
-            if uid_of(pod) not in wanted and (worker := self._pods.workers.get(uid_of(pod))):
+                self._begin_static(pod)
+        for worker in self._pods.workers.values() if found.complete else ():
+            if is_static(worker.pod) and worker.uid not in wanted:
                 worker.vanish()
         self._static_seen.set()
         self._mirrors.static(found)
+
+    def _begin_static(self, pod: Object) -> None:
+        self._begin(pod).mirrored(self._mirrors.mirror_of(uid_of(pod)))
 
     def _take_node_uid(self, uid: str) -> None:
         self._mirrors.node_uid = uid
@@ -364,5 +376,9 @@ class Edged:
         """Forget a pod, and let the one begin that has waited for its name."""
         del self._pods.workers[worker.uid]
         self._parts.share_cpu()
-        if waiting := self._pods.named(worker.key):
+        # A manifest that was away for a moment stands for the same pod, by its UID too.
+        if pod := next((pod for pod in self._static.pods if uid_of(pod) == worker.uid), None):
+            self._begin_static(pod)
+        waiting = self._pods.named(worker.key)
+        if len(waiting) == 1:  # else others that had the name are still ending
             waiting[0].release()

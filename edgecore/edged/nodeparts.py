@@ -1,9 +1,10 @@
 """The parts of edged that all pods of a node have in common, made and begun together."""
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from common.clock import Clock
 from common.metrics import MessageMetrics
@@ -12,8 +13,6 @@ from edgecore.edged.containerstatus import Rejection
 from edgecore.edged.edgedconfig import EdgedConfig
 from edgecore.edged.events import Events
 from edgecore.edged.housekeeping import Housekeeping, Job
-from edgecore.edged.images.imagegc import ImageGC
-from edgecore.edged.images.imagepuller import ImagePuller
 from edgecore.edged.local import logrotate
 from edgecore.edged.local.logrotate import LogRotator
 from edgecore.edged.node import reclaim
@@ -35,6 +34,12 @@ from edgecore.edged.spec.cgroups import Cgroups
 from edgecore.edged.spec.resources import burstable_cgroup_limits, node_cgroup_limits
 from edgecore.edged.volumes import volumewriter
 from edgecore.edged.volumes.mounts import Mounter
+
+logger = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from edgecore.edged.images.imagegc import ImageGC
+    from edgecore.edged.images.imagepuller import ImagePuller
 
 IMAGES_S: Final = 300.0
 """Between two looks at which images are used, and whether some must go."""
@@ -85,7 +90,13 @@ class NodeParts:
         near = surroundings
         self.watch = PressureWatch(config.thresholds)
         self.events = Events(
-            near.tasks, near.requests, near.link, near.metrics, near.clock.now, config.node_name
+            near.tasks,
+            near.requests,
+            near.link,
+            near.metrics,
+            near.clock.now,
+            config.node_name,
+            lag_s=config.event_lag_s,
         )
         self.lease = Lease(
             near.tasks,
@@ -165,7 +176,10 @@ class NodeParts:
             Cgroups(config.network.cgroup_root) if images is not None else None,
         )
 
-    def _image_puller(self, images: Images) -> ImagePuller:
+    def _image_puller(self, images: Images) -> "ImagePuller":
+        # Not at the top, as below: an edge without a container engine does without.
+        from edgecore.edged.images.imagepuller import ImagePuller  # noqa: PLC0415
+
         near = self._surroundings
         return ImagePuller(
             near.tasks,
@@ -182,7 +196,9 @@ class NodeParts:
         jobs: list[Job] = []
         collector: ImageGC | None = None
         if (images := near.runtime.images) is not None:
-            collector = ImageGC(
+            from edgecore.edged.images import imagegc  # noqa: PLC0415
+
+            collector = imagegc.ImageGC(
                 near.runtime,
                 images,
                 near.clock,
@@ -195,7 +211,6 @@ class NodeParts:
                 Job("find images", FIND_S, partial(self._this_machine.find, images)),
                 Job("look at images", IMAGES_S, partial(self._collect_images, collector)),
                 Job("rotate logs", logrotate.PERIOD_S, partial(self._rotate, rotator)),
-                Job("clear away", LEFTOVERS_S, self._clear_away),
             ]
         reclaimer = Reclaimer(
             near.runtime,
@@ -207,13 +222,14 @@ class NodeParts:
         )
         if near.runtime.wants_files:
             jobs.append(Job("volume limits", LIMITS_S, self._enforce_limits))
+            jobs.append(Job("clear away", LEFTOVERS_S, self._clear_away))
         return [*jobs, Job("node pressure", reclaim.PERIOD_S, reclaimer.look)]
 
     async def _rotate(self, rotator: LogRotator) -> None:
         seen = (worker.observed for worker in self._pods.workers.values())
         await rotator.rotate([observed for observed in seen if observed is not None])
 
-    async def _collect_images(self, collector: ImageGC) -> None:
+    async def _collect_images(self, collector: "ImageGC") -> None:
         await collector.look()
         disk = self._machine.readings().image_disk
         if disk is not None:
@@ -231,7 +247,14 @@ class NodeParts:
             for uid in services.cgroups.uids() - known:
                 await asyncio.to_thread(services.cgroups.remove_pod, uid)
         for uid in volumewriter.pods_on_disk(services.root_dir) - known:
-            await asyncio.to_thread(volumewriter.tear_down, services.root_dir / "pods" / uid)
+            if uid in self._pods.workers:
+                continue  # a static pod that has come back meanwhile
+            try:
+                await asyncio.to_thread(volumewriter.tear_down, services.root_dir / "pods" / uid)
+            except OSError as error:
+                # What is in use must not keep the others from being cleared away.
+                extra = {"uid": uid, "why": str(error)}
+                logger.warning("files of a pod that is gone cannot be removed", extra=extra)
 
     async def _enforce_limits(self) -> None:
         """Give up pods whose volumes have become larger than they said."""

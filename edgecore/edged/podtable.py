@@ -25,7 +25,7 @@ class PodTable:
         return [
             worker.pod
             for worker in self.workers.values()
-            if not (worker.has_ended or worker.is_given_up)
+            if not (worker.has_ended or worker.is_given_up or worker.has_vanished)
         ]
 
     def named(self, key: str) -> list[PodWorker]:

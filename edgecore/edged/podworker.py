@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import RuntimeServiceError
 from edgecore.edged.containerstatus import Rejection, Situation, crash_loop_waits
 from edgecore.edged.crashloop import History, observe
@@ -59,6 +60,9 @@ _SLOW_S: Final = 1.0
 _FAILED_S: Final = 1.0
 """Before another attempt at what the runtime refused to do with a sandbox or a dead container."""
 
+_LOOK_AGAIN: Final = BackoffPolicy(first_s=1.0, cap_s=60.0)
+"""Before another look at a pod of which the runtime cannot say how it is."""
+
 
 class PodWorker:
     """Everything that edged does for one pod, from its first sight to its last trace."""
@@ -97,12 +101,14 @@ class PodWorker:
         self._reporter = Reporter(tasks, services.requests, services.link, clock)
         self._reporter.pushed(pod)
         self._observed: PodObservation | None = None
+        self._is_observed = False  # whether the runtime was ever asked
         self._history: History = {}
         self._vanished = self._is_static = False
         self._rejection: Rejection | None = None
         self._ending_since_s: float | None = None
-        self._seen_at_s = clock.monotonic()
+        self._seen_at_s = self._planned_at_s = clock.monotonic()
         self._torn_down = False
+        self._look_again = Backoff(_LOOK_AGAIN)
 
     @property
     def pod(self) -> Object:
@@ -118,6 +124,11 @@ class PodWorker:
     def is_given_up(self) -> bool:
         """Whether the node has given the pod up, whether or not it has ended yet."""
         return self._rejection is not None
+
+    @property
+    def has_vanished(self) -> bool:
+        """Whether the pod is to leave nothing: others may have its place, and its ports."""
+        return self._vanished
 
     @property
     def has_ended(self) -> bool:
@@ -213,6 +224,10 @@ class PodWorker:
             plan = await self._settle()
         except RuntimeServiceError as error:
             # Nothing is known of the pod, so nothing is said of it.
+            if not error.is_unavailable:
+                extra = {"pod": self.key, "why": str(error)[:256]}
+                logger.warning("the runtime does not show the pod", extra=extra)
+                return self._look_again.next_s()
             self._services.availability.lost(error)
             return None
         finally:
@@ -222,7 +237,7 @@ class PodWorker:
             return None
         if plan.over:
             await self._tear_down()
-        else:
+        elif self._ending_since_s is None:
             await self._starter.keep_volumes(self._pod)
         self._starter.rest()
         self._report(plan)
@@ -247,6 +262,8 @@ class PodWorker:
 
     async def _look(self) -> None:
         observed = self._observed = await self._services.runtime.pod(self.uid)
+        self._is_observed = True
+        self._look_again.reset()
         node_ip = self._services.setup().view.ip
         if observed is not None:
             ip = observed.ips[0] if observed.ips else node_ip
@@ -258,7 +275,8 @@ class PodWorker:
             self._prober.follow(self._pod, observed, node_ip)
 
     def _plan(self) -> Plan:
-        observed, now_s = self._observed, self._services.clock.monotonic()
+        observed = self._observed
+        now_s = self._planned_at_s = self._services.clock.monotonic()
         containers = observed.containers if observed else ()
         self._history = observe(self._history, containers, now_s)
         self._enforce_deadline(now_s)
@@ -289,7 +307,9 @@ class PodWorker:
         Counted from when this edgecore first saw it: the wall clock of a device proves nothing.
         """
         limit_s = spec_of(self._pod).get("activeDeadlineSeconds")
-        if limit_s is not None and now_s - self._seen_at_s >= limit_s:
+        if limit_s is None or self._torn_down or self._ending_since_s is not None:
+            return
+        if now_s - self._seen_at_s >= limit_s:
             message = "Pod was active on the node longer than the specified deadline"
             self.reject(Rejection("DeadlineExceeded", message, kind="Normal"))
 
@@ -364,7 +384,7 @@ class PodWorker:
 
     def _report_creating(self) -> None:
         """Say that the pod was seen, while its first containers take their time."""
-        if not self._history and not self._vanished:
+        if self._is_observed and not self._history and not self._vanished:
             self._report(Plan())
 
     def _pause_s(self, plan: Plan) -> float | None:
@@ -372,12 +392,14 @@ class PodWorker:
         if plan.over:
             return None
         now_s = self._services.clock.monotonic()
-        pauses = list(self._starter.pauses_s())
+        pauses: list[float] = []
         if plan.wake_at_s is not None:
             pauses.append(plan.wake_at_s - now_s)
-        limit_s = spec_of(self._pod).get("activeDeadlineSeconds")
-        if limit_s is not None:
-            pauses.append(self._seen_at_s + limit_s - now_s)
+        if self._ending_since_s is None:
+            pauses += self._starter.pauses_s(self._planned_at_s)
+            limit_s = spec_of(self._pod).get("activeDeadlineSeconds")
+            if limit_s is not None:
+                pauses.append(self._seen_at_s + limit_s - now_s)
         return max(0.01, min(pauses)) if pauses else None
 
     async def _tear_down(self) -> None:

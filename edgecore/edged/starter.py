@@ -13,14 +13,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import RuntimeServiceError
 from edgecore.edged.containerstatus import Waiting
 from edgecore.edged.dependencies import Dependencies
-from edgecore.edged.images.imagewants import Failed, Present, Pulling
-from edgecore.edged.images.podimages import PodImages
+from edgecore.edged.images.imagewants import Failed, Outcome, Present, Pulling
 from edgecore.edged.local.logfiles import starts_logged
 from edgecore.edged.objects import MissingError, Objects, Ref, UnavailableError
 from edgecore.edged.podservices import PodServices
@@ -39,6 +38,10 @@ from edgecore.edged.volumes.containermounts import Sources, container_mounts, wr
 from edgecore.edged.volumes.immutables import immutable_of, with_immutable
 from edgecore.edged.volumes.podfiles import PodFiles
 from edgecore.edged.volumes.volumes import VolumeError, volumes_of
+
+if TYPE_CHECKING:
+    from edgecore.edged.images.imagepuller import ImagePuller
+    from edgecore.edged.images.podimages import PodImages
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +72,9 @@ class Starter:
         """
         self._services, self._files, self._event = services, files, event
         self._dependencies = Dependencies(services.requests, services.clock)
-        self._images = (
-            PodImages(services.images, self._dependencies, wake, event) if services.images else None
-        )
+        self._images: PodImages | None = None
+        if services.images is not None:
+            self._images = _pod_images(services.images, self._dependencies, wake, event)
         self.waiting: dict[str, Waiting] = {}
         """Why containers do not start, by name."""
         self.sandbox_problem = ""
@@ -106,7 +109,8 @@ class Starter:
 
     def hurry(self) -> None:
         """Let go of a request that the work waits for: there is something more urgent."""
-        if self._patience is not None:
+        # One that is being let go already takes no other time.
+        if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(asyncio.get_running_loop().time())
 
     def rest(self) -> None:
@@ -114,17 +118,24 @@ class Starter:
         self._objects = None
 
     def leave(self) -> None:
-        """Need nothing any more."""
+        """Need nothing any more, and keep nothing of the Secrets that were needed."""
+        self.rest()
+        self._immutable.clear()
         if self._images is not None:
             self._images.leave()
 
-    def pauses_s(self) -> Iterable[float]:
-        """Yield after how many seconds there is something to try again, or to renew."""
+    def pauses_s(self, since_s: float) -> Iterable[float]:
+        """Yield after how many seconds there is something to try again, or to renew.
+
+        Args:
+            since_s: when the work began, on the monotonic clock: what was held then, and is not
+                any more, was not tried, and is due now.
+        """
         now_s = self._services.clock.monotonic()
         refresh_s = self._dependencies.refresh_in_s()
         if refresh_s is not None:
-            yield refresh_s
-        yield from (until_s - now_s for until_s in self._held.values() if until_s > now_s)
+            yield max(refresh_s, self._held.get(_VOLUMES, 0.0) - now_s)
+        yield from (until_s - now_s for until_s in self._held.values() if until_s > since_s)
 
     # --- sandbox ---------------------------------------------------------------------------------
 
@@ -169,19 +180,29 @@ class Starter:
         if not await self._prepare_for(pod, name):
             return False
         image: Image | None = None
-        if self._images is not None:
-            # Last of all: with the policy Always, each look that finds the image was a pull.
-            match await self._images.look(pod, action.container):
-                case Present(found):
-                    image = found
-                case Failed(reason, message, retry_at_s):
-                    self.waiting[name] = Waiting(reason, message)
-                    self._held[name] = retry_at_s
-                    return False
-                case Pulling():
-                    self.waiting.pop(name, None)
-                    return False
+        # Last of all: with the policy Always, each look that finds the image was a pull.
+        match await self._look_for_image(pod, action.container):
+            case Present(found):
+                image = found
+            case Failed(reason, message, retry_at_s):
+                self.waiting[name] = Waiting(reason, message)
+                self._held[name] = retry_at_s
+                return False
+            case Pulling():
+                return False
         return await self._create_and_start(pod, observed, action, image)
+
+    async def _look_for_image(self, pod: Object, container: Object) -> Outcome | None:
+        """Return what there is of the image; None where the runtime has no images."""
+        if self._images is None:
+            return None
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                return await self._images.look(pod, container)
+        except TimeoutError:  # of somebody in a hurry: no container is to be started any more
+            return Pulling()
+        finally:
+            self._patience = None
 
     async def _create_and_start(
         self,
@@ -347,3 +368,15 @@ class Starter:
     def _notify(self, notices: Iterable[Notice], container: str) -> None:
         for notice in notices:
             self._event("Warning", notice.reason, notice.message, container)
+
+
+def _pod_images(
+    puller: "ImagePuller",
+    dependencies: Dependencies,
+    wake: Callable[[], None],
+    event: Callable[[str, str, str, str], None],
+) -> "PodImages":
+    # Not at the top: an edge without a container engine does without.
+    from edgecore.edged.images import podimages  # noqa: PLC0415
+
+    return podimages.PodImages(puller, dependencies, wake, event)

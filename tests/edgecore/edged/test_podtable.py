@@ -12,6 +12,7 @@ class Worker:
     key: str
     has_ended: bool = False
     is_given_up: bool = False
+    has_vanished: bool = False
     pod: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -32,11 +33,12 @@ def test_which_pods_there_are_is_not_known_before_the_store_was_read_to_its_end(
     assert pods.assigned() == [{"metadata": {"name": "default/a"}}]
 
 
-def test_a_pod_that_ended_or_was_given_up_takes_nothing_of_the_node() -> None:
+def test_a_pod_that_ended_or_is_to_go_takes_nothing_of_the_node() -> None:
     pods = table(
         Worker("default/a"),
         Worker("default/b", has_ended=True),
         Worker("default/c", is_given_up=True),
+        Worker("default/d", has_vanished=True),
     )
     assert [pod["metadata"]["name"] for pod in pods.taken()] == ["default/a"]
 

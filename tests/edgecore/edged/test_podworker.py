@@ -2,17 +2,26 @@
 
 import asyncio
 import base64
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from common.delivery.backoff import BackoffPolicy
+from common.errors import RuntimeServiceError
+from common.names import UID
 from common.status import failure
+from edgecore.edged import podworker
+from edgecore.edged.podworker import PodWorker
 from edgecore.edged.runtime.base import ExecResult
 from edgecore.edged.runtime.hollow import HollowRuntime
 from edgecore.edged.runtime.process import ProcessRuntime
 from edgecore.edged.runtime.spec import ContainerConfig
+from edgecore.edged.volumes import volumewriter
+from tests.edgecore.edged.bus import HandClock
+from tests.edgecore.edged.faulty import AWAY, FaultyRuntime
 from tests.edgecore.edged.runtime.processes import Signs
 from tests.edgecore.edged.world import World, config_object, container, edge, eventually, pod_object
 
@@ -66,14 +75,15 @@ async def test_a_pod_waits_for_its_configmap_and_prints_it_from_variable_and_fil
         await world.put(config_object("ConfigMap", "web", greeting="hello"))
         await world.until(lambda: state(world, "running"))
         await until_logged(tmp_path, ["hello", "hello"])
-        reasons = {
-            r.data().decode().partition('"reason":"')[2].partition('"')[0] for r in events(world)
-        }
-        assert reasons >= {"FailedMount", "Started"}
+        await world.until(lambda: reasons(world) >= {"FailedMount", "Started"})
 
 
 def events(world: World) -> list[Any]:
     return [r for r in world.requests if "/event/" in r.resource]
+
+
+def reasons(world: World) -> set[str]:
+    return {r.data().decode().partition('"reason":"')[2].partition('"')[0] for r in events(world)}
 
 
 async def test_a_running_pod_sees_the_last_of_many_updates(tmp_path: Path) -> None:
@@ -250,6 +260,179 @@ async def test_labels_that_change_are_seen_in_the_volume(tmp_path: Path) -> None
         await world.put(labelled)
         file = tmp_path / "pods/uid-web/volumes/kubernetes.io~downward-api/d/labels"
         await eventually(lambda: file.read_text() == 'a="b"')
+
+
+def worker_of(world: World, name: str = "web") -> PodWorker:
+    return world.edged._pods.workers[UID(f"uid-{name}")]
+
+
+async def test_while_the_runtime_is_away_nothing_is_said_and_then_all_is_made_up_for(
+    tmp_path: Path,
+) -> None:
+    runtime = FaultyRuntime()
+    async with edge(tmp_path, runtime, lease_period_s=0.05) as world:
+        await world.put(pod_object("web"))
+        await world.until(lambda: state(world, "running"))
+        runtime.fault = AWAY
+        reports = len(world.asked("patch", "default/podpatch/web"))
+        await world.put(pod_object("new"))
+        await world.delete("web")
+        # The node says so; of its pods nothing is known.
+        await world.until(lambda: "runtime is down" in str(world.objects["null/node/n1"]))
+        assert len(world.asked("patch", "default/podpatch/web")) == reports
+        assert world.asked("patch", "default/podpatch/new") == []
+        runtime.fault = None
+        await world.until(lambda: world.container("new")["state"].get("running"))
+        await world.until(lambda: world.asked("delete", "default/pod/web"))
+
+
+async def test_a_pod_that_the_runtime_cannot_show_is_looked_at_again_and_harms_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(podworker, "_LOOK_AGAIN", BackoffPolicy(first_s=0.01))
+    runtime = FaultyRuntime()
+    runtime.faults["uid-web"] = [RuntimeServiceError("ListError", "bad checkpoint")] * 3
+    async with edge(tmp_path, runtime) as world:
+        await world.put(pod_object("web"))
+        await world.put(pod_object("other"))
+        await world.until(lambda: world.container("other")["state"].get("running"))
+        await world.until(lambda: state(world, "running"))
+    assert caplog.text.count("does not show the pod") == 3
+    assert "runtime is away" not in caplog.text
+
+
+async def test_a_pod_that_the_runtime_was_not_asked_about_is_not_called_new(
+    tmp_path: Path,
+) -> None:
+    async with edge(tmp_path, HollowRuntime()) as world:
+        await world.put(pod_object("web"))
+        await world.until(lambda: state(world, "running"))
+        pod = world.objects["default/pod/web"]
+    runtime = FaultyRuntime()
+    runtime.fault = AWAY
+    async with edge(tmp_path, runtime, stored=[pod]) as world:
+        await world.until(lambda: "runtime is down" in str(world.objects.get("null/node/n1")))
+        worker_of(world)._report_creating()
+        assert worker_of(world).status() == pod["status"]
+
+
+async def test_a_pod_has_the_time_that_it_says_and_no_more(tmp_path: Path) -> None:
+    clock = HandClock()
+    async with edge(tmp_path, HollowRuntime(), clock=clock) as world:
+        await world.put(pod_object("web", activeDeadlineSeconds=600))
+        await world.until(lambda: state(world, "running"))
+        clock.seconds += 601
+        await world.connect()
+        await world.until(lambda: world.status("web").get("phase") == "Failed")
+        status = world.status("web")
+        assert status["reason"] == "DeadlineExceeded"
+        assert status["message"] == "Pod was active on the node longer than the specified deadline"
+        assert state(world, "terminated")
+        told = next(r for r in events(world) if "DeadlineExceeded" in str(r.data()))
+        assert '"type":"Normal"' in str(told.data())
+
+
+async def test_a_pod_that_was_through_in_time_has_missed_no_deadline(tmp_path: Path) -> None:
+    clock, runtime = HandClock(), HollowRuntime()
+    async with edge(tmp_path, runtime, clock=clock) as world:
+        await world.put(pod_object("web", activeDeadlineSeconds=600, restartPolicy="Never"))
+        await world.until(lambda: state(world, "running"))
+        await world.disconnect()
+        runtime.end("uid-web.c.0", 0)
+        await eventually(lambda: worker_of(world).has_ended)
+        clock.seconds += 601
+        await world.connect()
+        await world.until(lambda: world.status("web").get("phase") == "Succeeded")
+        worker_of(world).wake()
+        await eventually(lambda: worker_of(world)._worker._task is None)
+        assert not worker_of(world).is_given_up
+
+
+class Stubborn(HollowRuntime):
+    """Its containers end when they are let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+
+    async def stop_container(self, container_id: str, grace_s: float) -> None:
+        await self.gate.wait()
+        await super().stop_container(container_id, grace_s)
+
+
+async def test_a_pod_that_is_ending_waits_for_its_containers_and_for_nothing_else(
+    tmp_path: Path,
+) -> None:
+    clock, runtime = HandClock(), Stubborn()
+    async with edge(tmp_path, runtime, clock=clock) as world:
+        await world.put(config_object("ConfigMap", "web", greeting="hi"))
+        await world.put(printing_pod(activeDeadlineSeconds=600))
+        await world.until(lambda: state(world, "running"))
+        clock.seconds += 601
+        world.hold = lambda request: "configmap" in request.resource
+        await world.put(config_object("ConfigMap", "web", greeting="ho"))
+        await world.until(lambda: any("Killing" in str(r.data()) for r in events(world)))
+        await eventually(lambda: worker_of(world)._worker._task is None)
+        assert worker_of(world)._worker._timer is None
+        runtime.gate.set()
+        await world.until(lambda: world.status("web").get("reason") == "DeadlineExceeded")
+
+
+async def test_volumes_that_cannot_be_removed_yet_are_removed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(podworker, "_FAILED_S", 0.01)
+    tear_down = volumewriter.tear_down
+    failed: list[Path] = []
+
+    def busy_at_first(pod_dir: Path) -> None:
+        if len(failed) < 2:
+            failed.append(pod_dir)
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        tear_down(pod_dir)
+
+    monkeypatch.setattr(volumewriter, "tear_down", busy_at_first)
+    async with edge(tmp_path, processes(tmp_path)) as world:
+        await world.put(config_object("ConfigMap", "web", greeting="hi"))
+        await world.put(printing_pod())
+        await world.until(lambda: state(world, "running"))
+        await world.delete("web")
+        await world.until(lambda: any("FailedUnMount" in str(r.data()) for r in events(world)))
+        await world.delete("web", graceful=False)
+        await eventually(lambda: not world.edged._pods.workers)
+        assert not (tmp_path / "pods/uid-web").exists()
+    assert len(failed) == 2
+
+
+def exec_probe(*command: str) -> dict[str, Any]:
+    return {"exec": {"command": list(command)}, "periodSeconds": 1, "failureThreshold": 1}
+
+
+async def test_a_container_is_ready_while_its_probe_says_so(tmp_path: Path) -> None:
+    sign = tmp_path / "ready"
+    probed = container("c", readinessProbe=exec_probe("test", "-e", str(sign)))
+    async with edge(tmp_path, processes(tmp_path)) as world:
+        await world.put(pod_object("web", containers=[probed]))
+        await world.until(lambda: state(world, "running"))
+        assert not world.container("web")["ready"]
+        sign.touch()
+        await world.until(lambda: world.container("web")["ready"])
+        sign.unlink()
+        await world.until(lambda: not world.container("web")["ready"])
+        assert world.container("web")["restartCount"] == 0
+
+
+async def test_a_container_that_is_not_alive_is_started_again(tmp_path: Path) -> None:
+    sign = tmp_path / "ill"
+    script = f"if [ -e {sign} ]; then rm {sign}; else touch {sign}; fi; exec sleep 1000"
+    probe = exec_probe("test", "!", "-e", str(sign))
+    probed = container("c", "sh", "-c", script, livenessProbe=probe)
+    async with edge(tmp_path, processes(tmp_path)) as world:
+        await world.put(pod_object("web", containers=[probed]))
+        await world.until(lambda: world.container("web").get("restartCount") == 1)
+        await world.until(lambda: state(world, "running"))
+        await world.until(lambda: any("failed liveness" in str(r.data()) for r in events(world)))
+        await eventually(lambda: not sign.exists())
 
 
 class Gated(HollowRuntime):

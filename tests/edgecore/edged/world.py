@@ -109,6 +109,8 @@ class World:
         self.refuse: Callable[[Message], Status | None] = lambda _: None
         self.hold: Callable[[Message], bool] = lambda _: False
         """Requests that get no answer."""
+        self.gives_uids = False
+        """Whether what is made here gets a UID, as in an API server; a Node always does."""
         self.is_connected = False
         self.edged: Edged
         self._version = 100
@@ -240,6 +242,8 @@ class World:
         obj = loads(request.content)
         if request.resource.startswith("null/node/"):
             obj["metadata"]["uid"] = f"uid-node-{self._version}"
+        elif self.gives_uids:
+            obj["metadata"].setdefault("uid", f"uid-made-{self._version}")
         self.objects[request.resource] = self._versioned(obj)
         return reply(request, raw({"Object": self.objects[request.resource], "Err": None}))
 
@@ -257,6 +261,7 @@ async def edge(
     *,
     connected: bool = True,
     stored: list[Any] | None = None,
+    clock: Clock | None = None,
     **settings: Any,
 ) -> AsyncIterator[World]:
     """Run edged on ``runtime`` in a world of its own; containers go on when the context ends.
@@ -278,9 +283,10 @@ async def edge(
         root_dir=data_dir,
         logs_dir=data_dir / "logs" / "pods",
         thresholds=(),
+        event_lag_s=0,
         **settings,
     )
-    edged = world.edged = Edged(context, runtime, Clock(), config, metrics)
+    edged = world.edged = Edged(context, runtime, clock or Clock(), config, metrics)
     async with asyncio.TaskGroup() as modules:
         modules.create_task(world.run(), name="world")
         modules.create_task(edged.run(), name="edged")
