@@ -32,9 +32,11 @@ from tests.e2e.conftest import Join
 from tests.e2e.engineview import EngineView, engine_view
 from tests.e2e.podchecks import OBEY, Place
 
+pytestmark = pytest.mark.timeout(240)
+
 logger = logging.getLogger(__name__)
 
-REBOOTS = int(os.environ.get("REBOOTS", "10"))
+REBOOTS = int(os.environ.get("REBOOTS", "20"))
 YEARS = (-55, 40)
 KEPT_SANDBOXES = 3
 

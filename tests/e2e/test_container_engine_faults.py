@@ -19,6 +19,8 @@ from tests.e2e.conftest import Join
 from tests.e2e.engineview import engine_view
 from tests.e2e.podchecks import OBEY, WAIT_S, Place, conditions, state_of, status_of
 
+pytestmark = pytest.mark.timeout(240)
+
 CONFIG_BYTES = 200 * 1024
 
 
