@@ -90,9 +90,16 @@ class Api:
         """Yield what was written to or deleted from the list at ``path`` since ``version``."""
         target = f"{path}?watch=true&resourceVersion={version}"
         async with self._session.get(target, timeout=aiohttp.ClientTimeout()) as response:
-            async for line in response.content:
-                event: Object = json.loads(line)
-                yield event["object"]
+            connection = response.connection
+            try:
+                async for line in response.content:
+                    event: Object = json.loads(line)
+                    yield event["object"]
+            finally:
+                # The server would go on sending; a TLS connection that is closed waits for it.
+                if connection is not None and connection.transport is not None:
+                    connection.transport.abort()
+                    await asyncio.sleep(0)
 
     async def create(self, path: str, body: Object) -> Object:
         """Create ``body`` in the collection at ``path``."""
