@@ -29,6 +29,7 @@ from common.names import (
 )
 from common.resource import Resource, build_resource, parse_resource
 from common.wire import loads
+from edgecore.edged import orphans
 from edgecore.edged.containerstatus import Rejection
 from edgecore.edged.edgedconfig import EdgedConfig
 from edgecore.edged.housekeeping import Housekeeping, Job
@@ -37,6 +38,7 @@ from edgecore.edged.node.eviction import refuse
 from edgecore.edged.node.nodeagent import Machine
 from edgecore.edged.nodeparts import NodeParts, Surroundings
 from edgecore.edged.objects import Ref
+from edgecore.edged.orphans import Orphans
 from edgecore.edged.podtable import PodTable
 from edgecore.edged.podview import Object, is_deleting, is_over, key_of, spec_of, uid_of
 from edgecore.edged.podworker import PodWorker
@@ -90,6 +92,7 @@ class Edged:
         self._machine = machine
         self._link = Link()
         self._pods = PodTable()
+        self._orphans = Orphans()
         self._deleted: set[UID] = set()  # while the list of stored pods has not come
         self._static = StaticSet(complete=False)
         self._static_seen = asyncio.Event()  # whether the manifests were looked at
@@ -197,17 +200,25 @@ class Edged:
         self._housekeeping.begin()
 
     async def _end_orphans(self) -> None:
-        """End what runs and is neither in the edge-store nor in a manifest.
+        """End what runs and is neither in the edge-store nor in a manifest, and stays so.
 
         While a manifest cannot be understood, what may have come from it is left alone.
 
         Raises:
             RuntimeServiceError: the runtime is away.
         """
-        for observed in await self._runtime.list_pods():
-            spared = is_static_uid(observed.uid) and not self._static.complete
-            if observed.uid not in self._pods.workers and not spared:
-                self._end_orphan(observed)
+        seen = await self._runtime.list_pods()
+        workers, complete = self._pods.workers, self._static.complete
+        unknown = [
+            pod
+            for pod in seen
+            if pod.uid not in workers and (complete or not is_static_uid(pod.uid))
+        ]
+        names = {worker.key for worker in workers.values()}
+        for observed in self._orphans.due(unknown, names, self._clock.monotonic()):
+            self._end_orphan(observed)
+        if self._orphans.are_waited_for:
+            asyncio.get_running_loop().call_later(orphans.SURE_S, self._housekeeping.begin)
 
     def _take_stored(self, answer: Answer) -> bool:
         """Take the pods of a list; return whether that is all there are."""
@@ -298,6 +309,8 @@ class Edged:
             return
         if is_mirror(pod):
             self._mirrors.pushed(pod)
+        elif self._orphans.returned(pod):
+            logger.info("pod is known after all, and begins anew", extra={"pod": key_of(pod)})
         elif worker := self._pods.workers.get(uid):
             worker.pushed(from_api(pod))
         else:
@@ -363,6 +376,7 @@ class Edged:
         if uid and not self._pods.is_loaded:
             self._deleted.add(uid)
         self._mirrors.gone(key, uid)
+        self._orphans.deleted(uid)
         for worker in list(self._pods.workers.values()):
             if worker.uid == uid or (not uid and worker.key == key and not is_static(worker.pod)):
                 worker.vanish()
@@ -376,9 +390,12 @@ class Edged:
         """Forget a pod, and let the one begin that has waited for its name."""
         del self._pods.workers[worker.uid]
         self._parts.share_cpu()
+        returned = self._orphans.gone(worker.uid)
         # A manifest that was away for a moment stands for the same pod, by its UID too.
         if pod := next((pod for pod in self._static.pods if uid_of(pod) == worker.uid), None):
             self._begin_static(pod)
+        elif returned is not None:
+            self._begin(from_api(returned))
         waiting = self._pods.named(worker.key)
         if len(waiting) == 1:  # else others that had the name are still ending
             waiting[0].release()

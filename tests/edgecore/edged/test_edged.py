@@ -14,10 +14,12 @@ import pytest
 from common.beehive.message import refusal
 from common.names import UID, Operation
 from common.status import failure
+from edgecore.edged import orphans
 from edgecore.edged.runtime import keepers
 from edgecore.edged.runtime.hollow import HollowRuntime
 from edgecore.edged.runtime.process import ProcessRuntime
 from edgecore.edged.runtime.spec import SandboxConfig
+from tests.edgecore.edged.bus import HandClock
 from tests.edgecore.edged.faulty import AWAY, FaultyRuntime
 from tests.edgecore.edged.runtime.processes import Signs
 from tests.edgecore.edged.world import (
@@ -208,12 +210,52 @@ async def test_after_sigkill_of_edgecore_the_next_one_goes_on_with_the_same_proc
         assert world.container("web")["lastState"]["terminated"]["exitCode"] == 137
 
 
+@pytest.fixture
+def _sure_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orphans, "SURE_S", 0.0)
+
+
+@pytest.mark.usefixtures("_sure_at_once")
 async def test_what_is_not_in_the_store_is_ended_once_the_store_was_read(tmp_path: Path) -> None:
     async with edge(tmp_path, processes(tmp_path)) as world:
         await world.put(pod_object("web"))
         await world.until(lambda: running(world))
     async with edge(tmp_path, processes(tmp_path), connected=False):
         await gone(tmp_path)
+
+
+async def test_what_the_store_does_not_know_yet_is_left_to_the_cloud(tmp_path: Path) -> None:
+    clock, runtime = HandClock(), HollowRuntime()
+    async with edge(tmp_path, runtime, clock=clock) as world:
+        await world.until(lambda: world.edged._pods.is_loaded)
+        # As another kubelet may have left it, which had the node meanwhile.
+        await runtime.run_sandbox(SandboxConfig(UID("uid-web"), "default", "web", 0, tmp_path))
+        await world.edged._end_orphans()
+        clock.seconds += orphans.SURE_S - 1
+        await world.edged._end_orphans()
+        assert list(runtime._pods) == ["uid-web"]
+        await world.put(pod_object("web"))
+        await world.until(lambda: running(world))
+        clock.seconds += 1
+        await world.edged._end_orphans()
+        assert world.edged._pods.workers[UID("uid-web")].has_vanished is False
+
+
+async def test_a_pod_that_is_known_after_all_begins_anew(tmp_path: Path) -> None:
+    runtime = FaultyRuntime()
+    async with edge(tmp_path, runtime) as world:
+        await world.until(lambda: world.edged._pods.is_loaded)
+        await runtime.run_sandbox(SandboxConfig(UID("uid-old"), "default", "web", 0, tmp_path))
+        await world.put(pod_object("web"))  # which proves that the old one was deleted
+        await world.until(lambda: running(world))
+        await world.edged._end_orphans()
+        runtime.fault = AWAY  # so that it cannot end at once
+        await world.push(Operation.UPDATE, "default/pod/web", pod_object("web", "uid-old"))
+        await eventually(lambda: world.edged._orphans._ending[UID("uid-old")])
+        runtime.fault = None
+        await world.until(
+            lambda: any(p.containers for u, p in runtime._pods.items() if u == "uid-old")
+        )
 
 
 async def test_a_store_that_cannot_be_read_is_no_reason_to_end_anything(tmp_path: Path) -> None:
@@ -395,6 +437,7 @@ async def test_a_pod_that_takes_over_gets_the_port_of_the_one_that_goes(tmp_path
         await world.until(lambda: world.status("other").get("reason") == "NodePorts")
 
 
+@pytest.mark.usefixtures("_sure_at_once")
 async def test_what_nobody_knows_is_ended_whenever_it_comes_to_light(tmp_path: Path) -> None:
     runtime = FaultyRuntime()
     async with edge(tmp_path, runtime) as world:
@@ -494,6 +537,7 @@ async def test_a_manifest_that_is_back_before_its_pod_has_ended_is_run_again(
         await eventually(lambda: worker.uid in runtime._pods)
 
 
+@pytest.mark.usefixtures("_sure_at_once")
 async def test_what_may_be_a_static_pod_runs_on_while_a_manifest_is_broken(
     tmp_path: Path,
 ) -> None:
