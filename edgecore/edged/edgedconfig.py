@@ -27,8 +27,12 @@ class EdgedConfig:
     """``{key, value, effect}``; used when the Node registers."""
     lease_period_s: float = 10.0
     """Between two renewals of the node's lease, and two looks at the node's own state."""
-    status_period_s: float = 300.0
-    """After which the node's status is sent though nothing in it changed."""
+    status_period_s: float = 900.0
+    """After which the node's status is sent though nothing in it changed.
+
+    kubelet's is 300. The lease says every 10 s that the node lives; what is sent here comes back
+    from the API server and is written to the disk of the edge, some 36 KiB each time.
+    """
     event_lag_s: float = 0.5
     """How long an Event waits for others: what happens to pods goes first, the news of it after."""
     network: PodNetwork = field(default_factory=PodNetwork)
