@@ -38,7 +38,8 @@ logger = logging.getLogger(__name__)
 
 REBOOTS = int(os.environ.get("REBOOTS", "20"))
 YEARS = (-55, 40)
-KEPT_SANDBOXES = 3
+# Those of the last two starts and of this one; one more where power went before it was removed.
+KEPT = 4
 
 READ = f"""
 trap 'exit 0' TERM
@@ -214,8 +215,8 @@ async def test_reboots_use_up_no_addresses_and_leave_no_records(
             await place.run_all()
             assert len(addresses(container_engine)) == 1
             look = await place.view.look()
-            assert len(look.sandboxes) <= KEPT_SANDBOXES, look
-            assert len(look.containers) <= KEPT_SANDBOXES, look
+            assert len(look.sandboxes) <= KEPT, look
+            assert len(look.containers) <= KEPT, look
 
 
 def addresses(engine: ContainerEngine) -> list[str]:
