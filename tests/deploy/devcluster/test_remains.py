@@ -27,8 +27,11 @@ def test_programs_for_root_are_found_whatever_the_path(monkeypatch: pytest.Monke
 
 def test_a_process_is_found_by_its_program_and_folder(tmp_path: Path) -> None:
     script = tmp_path / "script"
-    script.write_text("read line")
-    with subprocess.Popen(["/bin/sh", str(script)], stdin=subprocess.PIPE) as process:
+    script.write_text("echo up; read line")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["/bin/sh", str(script)], stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # while it is being started, its command line is empty
         assert remains.processes_of(tmp_path, "sh") == [process.pid]
         assert remains.processes_of(tmp_path, "bash") == []
         assert remains.processes_of(tmp_path / "other", "sh") == []
