@@ -25,6 +25,7 @@ from deploy.devcluster import remains
 from deploy.devcluster.api import Api, ApiError, Object
 from deploy.devcluster.containerd import ContainerEngine
 from deploy.devcluster.site import Edge, is_ready
+from edgecore.edged import orphans
 from edgecore.edged.podview import spec_hash
 from edgecore.edged.runtime.cri import methods, runtime
 from edgecore.edged.runtime.cri.client import CriClient
@@ -311,10 +312,11 @@ class Life:
     @asynccontextmanager
     async def _edge(self, knife: Knife) -> AsyncIterator[World]:
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(orphans, "SURE_S", 0.0)  # nothing comes from a cloud here
             patch.setattr(runtime, "CriClient", partial(CutClient, knife))
             cri = runtime.CriRuntime(self._engine.endpoint)
-        async with edge(self._folder, cri, stored=[*self._stored]) as world:
-            yield world
+            async with edge(self._folder, cri, stored=[*self._stored]) as world:
+                yield world
 
     async def _nothing(self, _: World) -> None:
         return
