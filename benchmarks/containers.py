@@ -186,7 +186,7 @@ async def _cold_boot(api: Api, edge: Edge, engine: ContainerEngine, count: int) 
     engine.power_cut()
     await engine.start()
     # What a boot begins with: the sandboxes of before, of which the power left only records.
-    old = [found.id for found in await _ready_before(engine.endpoint)]
+    old = [found.id for found in await _newest_sandboxes(engine.endpoint)]
     bare = await _timed(_bare(engine.endpoint, names, old))
     await remove_sandboxes(engine.endpoint)
     edge.mend()
@@ -227,7 +227,7 @@ async def _delete_all(api: Api) -> None:
     await _until(is_empty)
 
 
-async def _ready_before(endpoint: str) -> list[cri.PodSandbox]:
+async def _newest_sandboxes(endpoint: str) -> list[cri.PodSandbox]:
     """Return the newest sandbox of each pod."""
     client = CriClient(endpoint)
     try:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from common.errors import RuntimeServiceError
-from edgecore.edged.podview import Object, containers_of, init_containers_of
+from edgecore.edged.podview import Object, container_of
 from edgecore.edged.probes.httprequest import PortError, Request, request_of
 from edgecore.edged.probes.probewords import excerpt
 from edgecore.edged.runtime.base import ContainerStatus, Runtime
@@ -57,7 +57,7 @@ async def run_hook(
             case {"exec": {"command": command}}:
                 await _exec(command, container.id, runtime, timeout_s, about)
             case {"httpGet": action}:
-                await _http_get(action, _spec_of(pod, container.name), ip, about)
+                await _http_get(action, container_of(pod, container.name), ip, about)
             case {"sleep": {"seconds": seconds}}:
                 await asyncio.sleep(seconds)
             case _:
@@ -102,10 +102,6 @@ def _plain(request: Request) -> Request:
     """Return ``request`` without TLS, and without what nobody but its receiver may see."""
     headers = tuple(h for h in request.headers if h[0].lower() != "authorization")
     return replace(request, url=replace(request.url, scheme="http"), headers=headers)
-
-
-def _spec_of(pod: Object, name: str) -> Object:
-    return next(c for c in (*containers_of(pod), *init_containers_of(pod)) if c["name"] == name)
 
 
 def _description(pod: Object) -> str:
