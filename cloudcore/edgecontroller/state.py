@@ -4,7 +4,6 @@ Written by the downstream controller alone; everybody else reads.
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 from cloudcore.edgecontroller.location import LocationCache, Ref, RefType
 from cloudcore.kube import kinds
@@ -12,9 +11,8 @@ from cloudcore.kube.cache import ObjectCache
 from cloudcore.kube.kinds import ResourceKind
 from cloudcore.kube.listwatch import RawObject
 from cloudcore.kube.views import ClaimView, NodeView, ObjectKey, ObjectView, PodView, SliceView
+from common.capabilities import NONE, Capabilities, Capability
 from common.names import NodeID, PeerProtocol, ResourceType
-
-_NOBODY: Final = (PeerProtocol.KUBEEDGE, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +26,54 @@ class Followed:
     """What the edge calls it; None for what is never sent."""
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A connected node: how it speaks, and by which connection."""
+
+    protocol: PeerProtocol
+    connection: str
+    """The id of the connection; each has another one."""
+
+    capabilities: Capabilities = NONE
+    """What it can do beyond the first version of our own protocol."""
+
+
 class Peers:
-    """Which nodes are connected, and how they speak, as the hub tells."""
+    """Which nodes are connected to this cloudcore, as the hub tells."""
 
     def __init__(self) -> None:
-        self._connections: dict[NodeID, tuple[PeerProtocol, str]] = {}
+        self._peers: dict[NodeID, Peer] = {}
 
-    def connected(self, node: NodeID, protocol: PeerProtocol, connection: str) -> None:
-        """Note that ``node`` is here, by a connection of that id."""
-        self._connections[node] = (protocol, connection)
+    def connected(self, node: NodeID, peer: Peer) -> None:
+        """Note that ``node`` is here; an older connection counts no more."""
+        self._peers[node] = peer
 
     def disconnected(self, node: NodeID) -> None:
         """Note that ``node`` is gone."""
-        self._connections.pop(node, None)
+        self._peers.pop(node, None)
+
+    def get(self, node: NodeID) -> Peer | None:
+        """Return how ``node`` is connected; None where it is not."""
+        return self._peers.get(node)
+
+    def nodes(self) -> list[NodeID]:
+        """Return the nodes that are connected now."""
+        return list(self._peers)
 
     def is_own(self, node: NodeID) -> bool:
         """Whether ``node`` is connected and speaks our own protocol."""
-        return self._connections.get(node, _NOBODY)[0] is PeerProtocol.CLOUDEDGE_V1
+        peer = self._peers.get(node)
+        return peer is not None and peer.protocol is PeerProtocol.CLOUDEDGE_V1
+
+    def can(self, node: NodeID, capability: Capability) -> bool:
+        """Whether ``node`` is connected and has that capability."""
+        peer = self._peers.get(node)
+        return peer is not None and capability in peer.capabilities
 
     def is_current(self, node: NodeID, connection: str) -> bool:
         """Whether that is still the connection of ``node``."""
-        return self._connections.get(node, _NOBODY)[1] == connection
+        peer = self._peers.get(node)
+        return peer is not None and peer.connection == connection
 
 
 class ClusterState:

@@ -20,10 +20,11 @@ from cloudcore.edgecontroller.handlers.call import Answer, Call, Services
 from cloudcore.edgecontroller.handlers.nodes import not_an_edge_node
 from cloudcore.edgecontroller.handlers.table import TABLE, Entry, Places, order_type
 from cloudcore.edgecontroller.sender import Sender
+from cloudcore.edgecontroller.state import Peer
 from cloudcore.edgecontroller.workers import KeyedWorkers
 from cloudcore.kube import kinds
 from cloudcore.kube.views import NodeView, view_as
-from common import wire
+from common import capabilities, wire
 from common.beehive.message import NULL, Message, raw, reply
 from common.errors import MailboxClosedError, RemoteError, ResourceError
 from common.names import GroupName, ModuleName, NodeID, Operation, PeerProtocol, ResourceType
@@ -50,6 +51,7 @@ class _Order(NamedTuple):
 
 class _PeerContent(msgspec.Struct):
     protocol: PeerProtocol
+    capabilities: list[str] = []
 
 
 Job = Callable[[], Awaitable[None]]
@@ -124,9 +126,10 @@ class UpstreamController:
         if message.operation is Operation.DISCONNECTED:
             peers.disconnected(node)
             return
-        protocol = wire.loads_as(message.content, _PeerContent).protocol
-        peers.connected(node, protocol, message.msg_id)
-        if protocol is PeerProtocol.KUBEEDGE:
+        content = wire.loads_as(message.content, _PeerContent)
+        can = capabilities.parse(",".join(content.capabilities))
+        peers.connected(node, Peer(content.protocol, message.msg_id, can))
+        if content.protocol is PeerProtocol.KUBEEDGE:
             order = _Order(node, message.operation, "", "")
             workers.submit(order, partial(self._bring_in_step, node, message.msg_id))
 

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from cloudcore.edgecontroller.location import LocationCache, NodeLocation, PodLocation
-from cloudcore.edgecontroller.state import ClusterState, Followed, Peers
+from cloudcore.edgecontroller.state import ClusterState, Followed, Peer, Peers
 from cloudcore.kube.listwatch import ObjectChanged, RawObject
 from cloudcore.kube.views import ObjectKey, view_as
+from common.capabilities import Capability
 from common.names import UID, NodeID, PeerProtocol
 from common.podrefs import PodRefs
 
@@ -72,12 +73,23 @@ def test_a_node_that_is_there_without_the_label_is_foreign(state: ClusterState) 
 def test_peers_are_known_by_their_newest_connection() -> None:
     peers = Peers()
     assert not peers.is_own(NODE)
-    peers.connected(NODE, PeerProtocol.CLOUDEDGE_V1, "1")
+    peers.connected(NODE, Peer(PeerProtocol.CLOUDEDGE_V1, "1"))
     assert peers.is_own(NODE)
     assert peers.is_current(NODE, "1")
-    peers.connected(NODE, PeerProtocol.KUBEEDGE, "2")
+    peers.connected(NODE, Peer(PeerProtocol.KUBEEDGE, "2"))
     assert not peers.is_own(NODE)
     assert not peers.is_current(NODE, "1")
     peers.disconnected(NODE)
     peers.disconnected(NODE)
     assert not peers.is_current(NODE, "2")
+
+
+def test_a_peer_can_what_its_connection_agreed_on() -> None:
+    peers = Peers()
+    assert peers.get(NODE) is None
+    assert not peers.can(NODE, Capability.DIGEST)
+    peer = Peer(PeerProtocol.CLOUDEDGE_V1, "1", frozenset({Capability.DIGEST}))
+    peers.connected(NODE, peer)
+    assert (peers.get(NODE), peers.nodes()) == (peer, [NODE])
+    assert peers.can(NODE, Capability.DIGEST)
+    assert not peers.can(NODE, Capability.BEATS)
