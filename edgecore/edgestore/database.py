@@ -7,17 +7,20 @@ Blocking, for threads that may block. Every commit is on the disk when it return
 import logging
 import sqlite3
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from common.errors import StoreError
+from common.inventory import content_hash
 from edgecore.edgestore.opening import connect, open_sound, store_error
 from edgecore.edgestore.records import (
     COMPLETE_STATE,
     MAX_TOMBSTONES,
     Bury,
+    Entry,
     Exhume,
+    Identity,
     Put,
     Remove,
     SetState,
@@ -44,9 +47,11 @@ _SET_STATE: Final = "INSERT OR REPLACE INTO state (key, value) VALUES (?, ?)"
 _GET: Final = f"SELECT {_COLUMNS} FROM objects WHERE key = ?"  # noqa: S608 - made of constants
 _LIST: Final = f"SELECT {_COLUMNS} FROM objects WHERE type = ? ORDER BY key"  # noqa: S608 - as above
 _ALL: Final = f"SELECT {_COLUMNS} FROM objects"  # noqa: S608 - as above
-_IDENTITIES: Final = "SELECT key, type, namespace, name, uid, resource_version FROM objects"
+_IDENTITIES: Final = "SELECT key, type, uid, resource_version, value FROM objects"
 _TOMBSTONES: Final = "SELECT uid, key, resource_version, final FROM tombstones ORDER BY seq"
 _GET_STATE: Final = "SELECT value FROM state WHERE key = ?"
+
+T = TypeVar("T")
 
 
 class Database:
@@ -94,7 +99,7 @@ class Database:
         Raises:
             StoreError: the file cannot be read, or the value is damaged.
         """
-        return next((self._to_object(row) for row in self._rows(_GET, key)), None)
+        return next(iter(self._each(self._to_object, _GET, key)), None)
 
     def of_type(self, resource_type: str) -> list[StoredObject]:
         """Return all objects of a type, by key.
@@ -102,18 +107,15 @@ class Database:
         Raises:
             StoreError: as ``get``.
         """
-        return [self._to_object(row) for row in self._rows(_LIST, resource_type)]
+        return self._each(self._to_object, _LIST, resource_type)
 
-    def identities(self) -> list[StoredObject]:
-        """Return all objects, their values left out.
+    def identities(self) -> list[Identity]:
+        """Return what all objects are; their values are read one at a time, to be hashed.
 
         Raises:
             StoreError: the file cannot be read.
         """
-        return [
-            StoredObject(key, kind, namespace, name, uid, version, b"")
-            for key, kind, namespace, name, uid, version in self._rows(_IDENTITIES)
-        ]
+        return self._each(_to_identity, _IDENTITIES)
 
     def tombstones(self) -> list[Tombstone]:
         """Return the objects that have ended, oldest first.
@@ -121,10 +123,7 @@ class Database:
         Raises:
             StoreError: the file cannot be read.
         """
-        return [
-            Tombstone(uid, key, version, bool(final))
-            for uid, key, version, final in self._rows(_TOMBSTONES)
-        ]
+        return self._each(_to_tombstone, _TOMBSTONES)
 
     def state(self, key: str) -> str | None:
         """Return what ``SetState`` kept under ``key``.
@@ -132,20 +131,21 @@ class Database:
         Raises:
             StoreError: the file cannot be read.
         """
-        return next((str(value) for (value,) in self._rows(_GET_STATE, key)), None)
+        return next(iter(self._each(_to_text, _GET_STATE, key)), None)
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             raise StoreError(f"{self.path}: not open")
         return self._connection
 
-    def _rows(self, sql: str, *values: str) -> Sequence[tuple[Any, ...]]:
+    def _each(self, make: Callable[[tuple[Any, ...]], T], sql: str, *values: str) -> list[T]:
+        """Return what ``make`` makes of each row."""
         self._opened()
         try:
             if self._reader is None:
                 self._reader = connect(self.path)
                 self._reader.execute("PRAGMA query_only = ON")
-            return self._reader.execute(sql, values).fetchall()
+            return [make(row) for row in self._reader.execute(sql, values)]
         except sqlite3.Error as error:
             raise store_error(self.path, error) from error
 
@@ -202,6 +202,20 @@ def _execute(connection: sqlite3.Connection, write: Write) -> None:
             connection.execute(_EXHUME, (key,))
         case SetState(key, value):
             connection.execute(_SET_STATE, (key, value))
+
+
+def _to_identity(row: tuple[Any, ...]) -> Identity:
+    key, kind, uid, version, value = row
+    return Identity(key, kind, Entry(uid, version, content_hash(value)))
+
+
+def _to_tombstone(row: tuple[Any, ...]) -> Tombstone:
+    uid, key, version, final = row
+    return Tombstone(uid, key, version, bool(final))
+
+
+def _to_text(row: tuple[Any, ...]) -> str:
+    return str(row[0])
 
 
 def _to_row(o: StoredObject) -> tuple[str | int | bytes, ...]:

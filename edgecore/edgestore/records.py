@@ -1,8 +1,10 @@
 """What the edge-store keeps and what can be written to it. Pure: no SQLite, no files."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
+
+from common.inventory import content_hash
 
 MAX_TOMBSTONES: Final = 2000
 """Ended objects that are remembered. A message is not late by more than that many deletions."""
@@ -21,6 +23,9 @@ class Entry:
     uid: str
     version: int
     """Resource version; 0 where the object has none."""
+    content: int
+    """``common.inventory.content_hash`` of the object: one version has two contents where etcd was
+    restored from a backup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,25 @@ class StoredObject:
     version: int
     value: bytes
     """JSON."""
+    content: int = field(init=False, repr=False)
+    """``common.inventory.content_hash`` of ``value``."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "content", content_hash(self.value))
+
+    @property
+    def entry(self) -> Entry:
+        """What the index says of it."""
+        return Entry(self.uid, self.version, self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A stored object without its value."""
+
+    key: str
+    resource_type: str
+    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +113,9 @@ Write = Put | Remove | Bury | Exhume | SetState
 
 
 class Index:
-    """Keys, UIDs and versions of all that is stored, without the values.
+    """Keys, UIDs, versions and content hashes of all that is stored, without the values.
 
-    Held in memory (some 200 bytes an object), so that a batch of messages is judged without
+    Held in memory (some 250 bytes an object), so that a batch of messages is judged without
     reading from the disk. It follows the file: a write is noted once it is durable.
     """
 
@@ -122,12 +146,16 @@ class Index:
         """Return the highest version that is known to have ended under ``key``; 0 for none."""
         return self._graves.get(key, 0)
 
+    def add(self, identity: Identity) -> None:
+        """Learn of an object that is in the file."""
+        self._entries[identity.key] = identity.entry
+        self._types.setdefault(identity.resource_type, {})[identity.key] = None
+
     def note(self, write: Write) -> None:
         """Follow one durable write."""
         match write:
             case Put(stored):
-                self._entries[stored.key] = Entry(stored.uid, stored.version)
-                self._types.setdefault(stored.resource_type, {})[stored.key] = None
+                self.add(Identity(stored.key, stored.resource_type, stored.entry))
             case Remove(key):
                 self._entries.pop(key, None)
                 for keys in self._types.values():

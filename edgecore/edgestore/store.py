@@ -13,7 +13,6 @@ from edgecore.edgestore.records import (
     COMPLETE_STATE,
     Bury,
     Index,
-    Put,
     SetState,
     StoredObject,
     Write,
@@ -73,8 +72,8 @@ class EdgeStore:
         try:
             self.was_damaged = await self._read(self._database.open)
             self.is_complete = await self.state(COMPLETE_STATE) == _YES
-            for stored in await self._read(self._database.identities):
-                self.index.note(Put(stored))
+            for identity in await self._read(self._database.identities):
+                self.index.add(identity)
             for tombstone in await self._read(self._database.tombstones):
                 self.index.note(Bury(tombstone))
         except BaseException:

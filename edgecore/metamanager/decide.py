@@ -20,6 +20,7 @@ import msgspec
 
 from common.beehive.message import NULL, Message, new, raw, reply
 from common.errors import ResourceError, WireError
+from common.inventory import content_hash
 from common.names import GroupName, ModuleName, Operation, ResourceType
 from common.resource import Resource, parse_resource
 from common.wire import loads, loads_as
@@ -183,7 +184,8 @@ def _is_past(
 ) -> bool:
     """Whether something newer than ``arrival`` is known already; what that teaches is drafted."""
     if arrival.is_inventory:
-        return entry == Entry(arrival.uid, arrival.version)
+        # Two contents of one version are two objects here: a restored etcd counts anew.
+        return entry == Entry(arrival.uid, arrival.version, content_hash(arrival.value))
     if entry is not None and arrival.version <= entry.version:
         if entry.uid != arrival.uid:
             draft.bury(arrival.uid, arrival.key, arrival.version)  # it ended before that one began

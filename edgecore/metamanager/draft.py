@@ -40,7 +40,7 @@ class Draft:
         """Return which object has ``key``."""
         match self._objects.get(key):
             case Put(stored):
-                return Entry(stored.uid, stored.version)
+                return stored.entry
             case Remove():
                 return None
             case None:

@@ -1,10 +1,12 @@
 """The index of the edge-store. Everything is real; there is nothing to fake."""
 
+from common.inventory import content_hash
 from edgecore.edgestore.records import (
     MAX_TOMBSTONES,
     Bury,
     Entry,
     Exhume,
+    Identity,
     Index,
     Put,
     Remove,
@@ -19,10 +21,25 @@ KEY = "default/configmap/web"
 def test_what_is_put_is_found_by_key_and_type() -> None:
     index = Index()
     index.note(Put(stored(KEY, uid="u1", version=7)))
-    assert index.entry(KEY) == Entry("u1", 7)
+    entry = Entry("u1", 7, content_hash(b"{}"))
+    assert index.entry(KEY) == entry
     assert list(index.keys("configmap")) == [KEY]
     assert list(index.keys("pod")) == []
-    assert dict(index.entries) == {KEY: Entry("u1", 7)}
+    assert dict(index.entries) == {KEY: entry}
+
+
+def test_what_is_in_the_file_is_known_without_its_value() -> None:
+    one = stored(KEY, uid="u1", version=7, value=b'{"a":1}')
+    index, loaded = Index(), Index()
+    index.note(Put(one))
+    loaded.add(Identity(KEY, "configmap", one.entry))
+    assert dict(loaded.entries) == dict(index.entries)
+    assert list(loaded.keys("configmap")) == [KEY]
+
+
+def test_the_same_version_with_another_content_is_another_entry() -> None:
+    assert stored(value=b"{}").entry != stored(value=b'{"a":1}').entry
+    assert stored(value=b"{}").entry == stored(value=b"{}\n").entry
 
 
 def test_what_is_removed_is_found_no_more() -> None:

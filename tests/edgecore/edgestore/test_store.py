@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import StoreError
-from edgecore.edgestore.records import Bury, Entry, Put, Remove, Tombstone
+from edgecore.edgestore.records import Bury, Put, Remove, Tombstone
 from edgecore.edgestore.store import FILE_NAME, EdgeStore, StoreThreads
 from tests.edgecore.edgestore.objects import stored
 
@@ -18,13 +18,13 @@ async def test_what_was_applied_is_there_after_a_restart(tmp_path: Path) -> None
     one = stored(KEY, uid="u1", version=3)
     async with EdgeStore(tmp_path) as store:
         await store.apply([Put(one), Bury(Tombstone("u0", KEY, 2, final=True))])
-        assert store.index.entry(KEY) == Entry("u1", 3)
+        assert store.index.entry(KEY) == one.entry
         assert not store.is_complete
         await store.confirm_complete()
     async with EdgeStore(tmp_path) as store:
         assert not store.was_damaged
         assert store.is_complete
-        assert store.index.entry(KEY) == Entry("u1", 3)
+        assert store.index.entry(KEY) == one.entry
         assert store.index.tombstone("u0") == Tombstone("u0", KEY, 2, final=True)
         assert await store.get(KEY) == one
         assert await store.list_type("configmap") == [one]

@@ -6,6 +6,7 @@ deletions and new owners of the name too.
 
 import random
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from common.beehive.message import Message
 from common.names import Operation
 from common.wire import loads
-from edgecore.edgestore.records import Bury, Entry, Exhume, Index, Put, Tombstone
+from edgecore.edgestore.records import Bury, Exhume, Index, Put, Tombstone
 from edgecore.metamanager.decide import Outcome, Plan, decide, decide_answer
 from edgecore.metamanager.needs import PodNeeds
 from tests.edgecore.metamanager.messages import (
@@ -28,6 +29,13 @@ from tests.edgecore.metamanager.messages import (
     of_inventory,
     update,
 )
+
+
+class At(NamedTuple):
+    """Which object has a key, whatever its content."""
+
+    uid: str
+    version: int
 
 
 class Edge:
@@ -52,8 +60,8 @@ class Edge:
             self.told.append((told.operation.value, told.resource, uid))
         return plan
 
-    def stored(self) -> dict[str, Entry]:
-        return dict(self.index.entries)
+    def stored(self) -> dict[str, At]:
+        return {key: At(entry.uid, entry.version) for key, entry in self.index.entries.items()}
 
 
 def test_what_arrives_is_stored_acknowledged_and_passed_on() -> None:
@@ -79,20 +87,20 @@ def test_a_stale_update_is_acked_but_not_saved() -> None:
     assert plan.outcomes == (Outcome.STALE, Outcome.STALE)
     assert (plan.writes, plan.forwards) == ((), ())
     assert len(plan.acks) == 2
-    assert edge.stored() == {CONFIGMAP: Entry("u1", 5)}
+    assert edge.stored() == {CONFIGMAP: At("u1", 5)}
 
 
 def test_versions_are_compared_as_numbers() -> None:
     edge = Edge()
     edge.receive(insert(version=99))
     edge.receive(update(version=100))
-    assert edge.stored() == {CONFIGMAP: Entry("u1", 100)}
+    assert edge.stored() == {CONFIGMAP: At("u1", 100)}
 
 
 def test_the_version_may_stand_in_the_header_only() -> None:
     edge = Edge()
     edge.receive(carrying(Operation.UPDATE, CONFIGMAP, {"metadata": {"uid": "u1"}}, 7))
-    assert edge.stored() == {CONFIGMAP: Entry("u1", 7)}
+    assert edge.stored() == {CONFIGMAP: At("u1", 7)}
 
 
 def test_nothing_deleted_comes_back_by_a_late_message() -> None:
@@ -122,7 +130,7 @@ def test_a_deletion_of_an_old_owner_spares_the_new_one_of_the_name() -> None:
     edge.receive(insert(POD, uid="new", version=9))
     for late in (delete(POD, uid="old", version=7), delete(POD, uid="old", version=0)):
         assert edge.receive(late).forwards == ()
-    assert edge.stored() == {POD: Entry("new", 9)}
+    assert edge.stored() == {POD: At("new", 9)}
 
 
 def test_a_deletion_of_a_later_owner_ends_the_one_that_is_stored() -> None:
@@ -140,7 +148,7 @@ def test_a_new_owner_of_a_name_starts_after_the_old_one_was_ended() -> None:
     edge.receive(insert(POD, uid="new", version=9))
     assert edge.told[1:] == [("delete", POD, "old"), ("insert", POD, "new")]
     assert edge.receive(update(POD, uid="old", version=4)).outcomes == (Outcome.STALE,)
-    assert edge.stored() == {POD: Entry("new", 9)}
+    assert edge.stored() == {POD: At("new", 9)}
 
 
 def test_a_deletion_without_a_uid_is_of_what_has_the_name() -> None:
@@ -164,14 +172,14 @@ def test_a_late_deletion_without_a_uid_spares_what_is_newer() -> None:
     edge = Edge()
     edge.receive(insert(version=9))
     assert edge.receive(delete(uid="", version=5)).outcomes == (Outcome.STALE,)
-    assert edge.stored() == {CONFIGMAP: Entry("u1", 9)}
+    assert edge.stored() == {CONFIGMAP: At("u1", 9)}
 
 
 def test_unknown_types_are_stored_and_acknowledged_and_nobody_is_told() -> None:
     edge = Edge()
     plan = edge.receive(insert("default/device/lamp", version=3))
     assert (plan.outcomes, plan.forwards) == ((Outcome.KEPT,), ())
-    assert edge.stored() == {"default/device/lamp": Entry("u1", 3)}
+    assert edge.stored() == {"default/device/lamp": At("u1", 3)}
 
 
 @pytest.mark.parametrize(
@@ -210,7 +218,7 @@ def test_a_verb_that_means_nothing_here_is_acknowledged() -> None:
 def test_content_may_be_a_string_of_json() -> None:
     edge = Edge()
     edge.receive(carrying(Operation.UPDATE, CONFIGMAP, '{"metadata":{"uid":"u1"}}', 2))
-    assert edge.stored() == {CONFIGMAP: Entry("u1", 2)}
+    assert edge.stored() == {CONFIGMAP: At("u1", 2)}
 
 
 def test_a_configmap_goes_with_the_last_pod_that_names_it() -> None:
@@ -236,9 +244,9 @@ def test_the_answer_to_an_inventory_holds_though_its_version_is_lower() -> None:
         of_inventory(update(POD, uid="u1", version=50)),
         of_inventory(insert(uid="c", version=40)),
     )
-    assert edge.stored() == {POD: Entry("u1", 50), CONFIGMAP: Entry("c", 40)}
+    assert edge.stored() == {POD: At("u1", 50), CONFIGMAP: At("c", 40)}
     edge.receive(update(POD, uid="u1", version=51), update(uid="c", version=41))
-    assert edge.stored() == {POD: Entry("u1", 51), CONFIGMAP: Entry("c", 41)}
+    assert edge.stored() == {POD: At("u1", 51), CONFIGMAP: At("c", 41)}
 
 
 def test_the_answer_to_an_inventory_may_name_another_owner_with_a_lower_version() -> None:
@@ -248,7 +256,17 @@ def test_the_answer_to_an_inventory_may_name_another_owner_with_a_lower_version(
     assert edge.told[1:] == [("delete", POD, "new"), ("insert", POD, "old")]
     assert edge.receive(update(POD, uid="new", version=91)).outcomes == (Outcome.STALE,)
     edge.receive(update(POD, uid="old", version=51))
-    assert edge.stored() == {POD: Entry("old", 51)}
+    assert edge.stored() == {POD: At("old", 51)}
+
+
+def test_the_answer_to_an_inventory_may_bring_another_content_of_the_same_version() -> None:
+    edge = Edge()
+    edge.receive(insert(version=5, data={"a": "1"}))
+    assert edge.receive(update(version=5, data={"a": "2"})).outcomes == (Outcome.STALE,)
+    other = of_inventory(update(version=5, data={"a": "2"}))
+    plan = edge.receive(other)
+    assert (plan.outcomes, plan.forwards) == ((Outcome.KEPT,), (other,))
+    assert edge.receive(other).outcomes == (Outcome.STALE,)
 
 
 def test_what_an_inventory_takes_away_can_be_asked_for_again() -> None:
@@ -317,15 +335,15 @@ def histories(draw: st.DrawFn) -> list[Message]:
     return told
 
 
-def final(told: Sequence[Message]) -> dict[str, Entry]:
+def final(told: Sequence[Message]) -> dict[str, At]:
     """Return what the API server holds after ``told``."""
-    edge: dict[str, Entry] = {}
+    edge: dict[str, At] = {}
     for one in told:
         metadata = loads(one.data())["metadata"]
         if one.operation is Operation.DELETE:
             edge.pop(one.resource, None)
         else:
-            edge[one.resource] = Entry(metadata["uid"], int(metadata["resourceVersion"]))
+            edge[one.resource] = At(metadata["uid"], int(metadata["resourceVersion"]))
     return edge
 
 

@@ -1,6 +1,6 @@
 """The draft of one batch. Everything is real; there is nothing to fake."""
 
-from edgecore.edgestore.records import Bury, Entry, Exhume, Index, Put, Remove, Tombstone
+from edgecore.edgestore.records import Bury, Exhume, Index, Put, Remove, Tombstone
 from edgecore.metamanager.draft import Draft
 from edgecore.metamanager.needs import PodNeeds
 from tests.edgecore.edgestore.objects import stored
@@ -12,12 +12,12 @@ def test_a_draft_shows_what_is_stored_with_its_own_changes() -> None:
     index = Index()
     index.note(Put(stored(KEY, uid="u1", version=1)))
     draft = Draft(index, {})
-    assert draft.entry(KEY) == Entry("u1", 1)
+    assert draft.entry(KEY) == stored(KEY, uid="u1", version=1).entry
     draft.put(stored(KEY, uid="u1", version=2), None)
-    assert draft.entry(KEY) == Entry("u1", 2)
+    assert draft.entry(KEY) == stored(KEY, uid="u1", version=2).entry
     draft.remove(KEY)
     assert draft.entry(KEY) is None
-    assert index.entry(KEY) == Entry("u1", 1)
+    assert index.entry(KEY) == stored(KEY, uid="u1", version=1).entry
 
 
 def test_what_is_written_often_is_written_once() -> None:
