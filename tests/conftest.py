@@ -14,6 +14,7 @@ import uvloop
 from deploy.devcluster.containerd import ContainerEngine
 from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.machine import why_not
+from deploy.devcluster.wire import why_not as why_no_wire
 
 if (3, 11, 1) <= sys.version_info < (3, 11, 4):
     # On asyncio's own loop these versions fail when a TLS connection is closed and then aborted
@@ -56,6 +57,14 @@ def containers_run() -> None:
     reason = why_not()
     if reason:
         pytest.skip(f"no container can run here: {reason}")
+
+
+@pytest.fixture(scope="session")
+def wires_run() -> None:
+    """Skips the tests that take it, and says why, where no edge can be behind a wire."""
+    reason = why_no_wire()
+    if reason:
+        pytest.skip(f"no edge can have a network of its own here: {reason}")
 
 
 @pytest.fixture(scope="session")

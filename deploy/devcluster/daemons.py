@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,28 +24,56 @@ STOP_GRACE_S: Final = 10.0
 _SCRIPTS: Final = Path(sys.executable).parent
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where on this machine a daemon runs; by default where we do."""
+
+    entry: tuple[str, ...] = ()
+    """What stands in front of its command line to get there."""
+
+    monitor_host: str = LOOPBACK
+    """Where it is asked for its health and figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudAddress:
+    """Where an edge reaches its cloud."""
+
+    websocket_port: int
+    https_port: int
+    host: str = LOOPBACK
+
+
+HERE: Final = Place()
+
+
 class Daemon:
     """A daemon that can be stopped, killed, frozen and started again with the same command line."""
 
-    def __init__(self, name: str, command: Sequence[str], data_dir: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], data_dir: Path, place: Place = HERE
+    ) -> None:
         """Nothing runs yet.
 
         Args:
             name: of the daemon, for messages.
             command: the script's name and its arguments; the monitor address is added.
             data_dir: the daemon's own folder; its log lies beside it.
+            place: where it runs.
         """
         self.name, self.data_dir = name, data_dir
         self.log = data_dir.with_suffix(".log")
-        self._monitor_port = free_ports(1)[0]
-        self._ready = Probe(self._monitor_port, "/readyz")
+        port = free_ports(1)[0]
+        self._monitor = f"{place.monitor_host}:{port}"
+        self._ready = Probe(port, "/readyz", host=place.monitor_host)
         self._program = Program(
             name,
             [
+                *place.entry,
                 str(_SCRIPTS / command[0]),
                 *command[1:],
                 f"--data-dir={data_dir}",
-                f"--monitor-address={LOOPBACK}:{self._monitor_port}",
+                f"--monitor-address={self._monitor}",
             ],
             self.log,
         )
@@ -80,7 +109,7 @@ class Daemon:
         """Return the sum of the samples called ``name`` that carry ``labels``; 0 where none do."""
         async with (
             aiohttp.ClientSession() as session,
-            session.get(f"http://{LOOPBACK}:{self._monitor_port}/metrics") as response,
+            session.get(f"http://{self._monitor}/metrics") as response,
         ):
             text = await response.text()
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
@@ -143,11 +172,11 @@ class EdgeCore(Daemon):
         data_dir: Path,
         *,
         token: str,
-        websocket_port: int,
-        https_port: int,
+        cloud: CloudAddress,
         options: Sequence[str] = ("--runtime=process",),
+        place: Place = HERE,
     ) -> None:
-        """Prepare the edge of ``node``, whose cloud is reached on two loopback ports."""
+        """Prepare the edge of ``node``."""
         self.node = node
         data_dir.mkdir(parents=True, exist_ok=True)
         token_file = data_dir.with_suffix(".token")
@@ -159,15 +188,16 @@ class EdgeCore(Daemon):
                 "edgecore",
                 "run",
                 f"--node-name={node}",
-                f"--cloud={LOOPBACK}",
-                f"--websocket-port={websocket_port}",
-                f"--https-port={https_port}",
+                f"--cloud={cloud.host}",
+                f"--websocket-port={cloud.websocket_port}",
+                f"--https-port={cloud.https_port}",
                 f"--token-file={token_file}",
                 # How full the disk of this machine is decides nothing here.
                 "--eviction-hard=memory.available<50Mi",
                 *options,
             ],
             data_dir,
+            place,
         )
 
     def stored(self, kind: str) -> dict[str, str]:

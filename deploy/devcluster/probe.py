@@ -1,4 +1,4 @@
-"""Ask a server on loopback whether it is ready."""
+"""Ask a server on this machine whether it is ready."""
 
 import asyncio
 import ssl
@@ -12,19 +12,25 @@ _STATUS_OK: Final = b"200"
 
 
 class Probe:
-    """GET ``path`` on a port of loopback, over TLS where there is a CA.
+    """GET ``path`` on a port, of loopback unless said otherwise, over TLS where there is a CA.
 
     Plain streams instead of an HTTP client: the answer is one status line, and a probe may be
     cancelled at any point.
     """
 
     def __init__(
-        self, port: int, path: str, *, ca_file: Path | None = None, token: str = ""
+        self,
+        port: int,
+        path: str,
+        *,
+        host: str = LOOPBACK,
+        ca_file: Path | None = None,
+        token: str = "",
     ) -> None:
         """``token`` is shown as a bearer token where it is not empty."""
-        self._port = port
+        self._host, self._port = host, port
         authorization = f"Authorization: Bearer {token}\r\n" if token else ""
-        self._request = f"GET {path} HTTP/1.0\r\nHost: {LOOPBACK}\r\n{authorization}\r\n".encode()
+        self._request = f"GET {path} HTTP/1.0\r\nHost: {host}\r\n{authorization}\r\n".encode()
         self._tls = ssl.create_default_context(cafile=str(ca_file)) if ca_file else None
 
     async def __call__(self) -> bool:
@@ -36,7 +42,7 @@ class Probe:
             return False
 
     async def _ask(self) -> bool:
-        reader, writer = await asyncio.open_connection(LOOPBACK, self._port, ssl=self._tls)
+        reader, writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls)
         try:
             writer.write(self._request)
             status_line = await reader.readline()

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from deploy.devcluster.api import DEFAULT_WAIT_S, Object, WaitError
-from deploy.devcluster.daemons import CloudCore, Daemon, EdgeCore
+from deploy.devcluster.daemons import CloudAddress, CloudCore, Daemon, EdgeCore, Place
 from deploy.devcluster.link import Link
+from deploy.devcluster.netns import CLOUD_ADDRESS, Namespace
+from deploy.devcluster.ports import LOOPBACK
+from deploy.devcluster.wire import Wire
 
 _POLL_S: Final = 0.05
 
@@ -32,6 +35,14 @@ class Edge:
         """Bring the link back."""
         self.websocket.mend()
         self.https.mend()
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteEdge:
+    """An edge in a network of its own, with the wire to its cloud."""
+
+    daemon: EdgeCore
+    wire: Wire
 
 
 @asynccontextmanager
@@ -57,13 +68,56 @@ async def running_edge(
             node,
             data_dir,
             token=token,
-            websocket_port=websocket.port,
-            https_port=https.port,
+            cloud=CloudAddress(websocket.port, https.port),
             options=options,
         )
         try:
             await daemon.start()
             yield Edge(daemon, websocket, https)
+            await daemon.stop()
+        finally:
+            daemon.dispose()
+
+
+def reachable_by_wire() -> tuple[str, ...]:
+    """Return the arguments that make a cloudcore serve edges behind wires, and those here too."""
+    return (
+        f"--advertise-address={LOOPBACK},{CLOUD_ADDRESS}",
+        "--websocket-address=0.0.0.0",
+        "--https-address=0.0.0.0",
+    )
+
+
+@asynccontextmanager
+async def edge_behind_wire(
+    node: str,
+    cloud: CloudCore,
+    data_dir: Path,
+    *,
+    token: str,
+    options: tuple[str, ...] = ("--runtime=process",),
+) -> AsyncIterator[RemoteEdge]:
+    """Run an edge in a network of its own; at the end nothing of it is left running.
+
+    Args:
+        node: its name.
+        cloud: whom it belongs to; started with the options of ``reachable_by_wire``.
+        data_dir: its own folder; edgecore's log lies beside it.
+        token: to join with; not needed where ``data_dir`` has a certificate.
+        options: further arguments of edgecore.
+    """
+    with Namespace() as namespace, Wire(namespace) as wire:
+        daemon = EdgeCore(
+            node,
+            data_dir,
+            token=token,
+            cloud=CloudAddress(cloud.websocket_port, cloud.https_port, CLOUD_ADDRESS),
+            options=options,
+            place=Place(namespace.entry, namespace.monitor_address),
+        )
+        try:
+            await daemon.start()
+            yield RemoteEdge(daemon, wire)
             await daemon.stop()
         finally:
             daemon.dispose()
