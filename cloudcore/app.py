@@ -13,20 +13,19 @@ from prometheus_client import CollectorRegistry
 
 from cloudcore.cloudhub.acceptor import bind
 from cloudcore.cloudhub.enroll import Enrollment
-from cloudcore.cloudhub.hub import CloudHub, Gate
+from cloudcore.cloudhub.hub import CloudHub, Gate, HubConfig
 from cloudcore.cloudhub.identity import load_identity
 from cloudcore.cloudhub.registry import SessionRegistry
-from cloudcore.cloudhub.session import SessionServices
 from cloudcore.config import CloudCoreSettings
 from cloudcore.edgecontroller.controller import EdgeController
 from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.kube.client import KubeClient
+from cloudcore.metrics import CloudMetrics
 from common.beehive.context import MessageContext
 from common.beehive.module import run_modules
 from common.config import split_address
 from common.errors import ConfigError
 from common.health import Health, monitor
-from common.metrics import MessageMetrics
 from common.names import ModuleName
 from common.systemd import notify
 
@@ -44,7 +43,7 @@ async def run(settings: CloudCoreSettings, stop: asyncio.Event) -> None:
         BaseExceptionGroup: a module failed.
     """
     registry, health = CollectorRegistry(), Health()
-    metrics = MessageMetrics(registry, "cloudcore")
+    metrics = CloudMetrics(registry)
     health.set_condition("api-server", "has not answered yet")
     async with AsyncExitStack() as opened:
         if settings.monitor_address:
@@ -68,18 +67,14 @@ async def run(settings: CloudCoreSettings, stop: asyncio.Event) -> None:
         context, locations = MessageContext(), LocationCache()
         controller = EdgeController(context, client, locations, metrics=metrics, health=health)
         hub = CloudHub(
-            sockets.hub,
-            identity.context(ssl.CERT_REQUIRED),
-            SessionServices(
-                context,
-                ModuleName.EDGE_CONTROLLER,
-                locations,
-                metrics,
-                settings.max_message_bytes,
-                settings.keepalive_s,
-            ),
+            context,
+            ModuleName.EDGE_CONTROLLER,
+            locations,
             SessionRegistry(settings.node_limit, registry),
             Gate(controller.may_be_edge, controller.synced.wait),
+            metrics=metrics,
+            config=HubConfig(settings.max_message_bytes, settings.keepalive_s),
+            door=(sockets.hub, identity.context(ssl.CERT_REQUIRED)),
         )
         telling = background.create_task(_tell_systemd(controller.synced, stop), name="sd_notify")
         opened.callback(telling.cancel)

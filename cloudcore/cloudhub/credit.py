@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-from cloudcore.cloudhub.waker import Waker
-
 MAX_OUTSTANDING: Final = 64
 """Requests under way, together with answers that the edge has not taken yet."""
 
@@ -24,13 +22,12 @@ class Credit:
     it reads.
     """
 
-    __slots__ = ("_bytes", "_changed", "_requests", "_unwritten")
+    __slots__ = ("_bytes", "_requests", "_unwritten")
 
     def __init__(self) -> None:
         self._requests: dict[str, _Request] = {}
         self._bytes = 0
         self._unwritten = 0
-        self._changed = Waker()
 
     def has_room(self) -> bool:
         """Whether another message may be read."""
@@ -53,7 +50,6 @@ class Credit:
         if request is None:
             return None
         self._bytes -= request.size_bytes
-        self._changed.wake()
         return request.is_answered
 
     def add_answer(self) -> None:
@@ -63,12 +59,3 @@ class Credit:
     def answer_written(self) -> None:
         """Note that it was."""
         self._unwritten -= 1
-        self._changed.wake()
-
-    def wake(self) -> None:
-        """Let ``wait`` return, whatever it waits for."""
-        self._changed.wake()
-
-    async def wait(self) -> None:
-        """Return at the next change; whoever waits has just looked at ``has_room``."""
-        await self._changed.wait()

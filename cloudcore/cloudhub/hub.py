@@ -1,8 +1,8 @@
 """CloudHub: the module that carries messages to the nodes and back.
 
 Its loop takes what the controllers send and puts it into the outbox of the node that the resource
-names; sessions, two tasks each, do the rest. Once a second all sessions are tended, so that no
-connection needs timers of its own.
+names; another one takes what the nodes say, one message of each in turn. Once a second all sessions
+are tended. So a connection needs neither tasks nor timers of its own.
 """
 
 import asyncio
@@ -16,12 +16,18 @@ from typing import Final
 import msgspec
 
 from cloudcore.cloudhub import closing
+from cloudcore.cloudhub.authorize import Locations
 from cloudcore.cloudhub.connection import HubConnection
+from cloudcore.cloudhub.flusher import Flusher
+from cloudcore.cloudhub.inbox import Inbox
+from cloudcore.cloudhub.parcel import Parcel
 from cloudcore.cloudhub.registry import SessionRegistry
-from cloudcore.cloudhub.server import Admission, HubServer, OpenServer
-from cloudcore.cloudhub.session import Session, SessionServices
+from cloudcore.cloudhub.server import Admission, HubServer
+from cloudcore.cloudhub.session import Session, SessionServices, Wire
+from cloudcore.metrics import CloudMetrics
 from common import wire
-from common.beehive.message import Message, new, raw
+from common.beehive.context import MessageContext
+from common.beehive.message import Header, Message
 from common.errors import MailboxClosedError, ResourceError, WireError
 from common.names import (
     CLUSTER_SCOPE,
@@ -38,6 +44,9 @@ from common.resource import split_node
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 256
+_COMMANDS: Final = frozenset({Operation.DISCONNECTED, Operation.KEEPALIVE})
+"""About a node as such: its resource is ``node/<id>``."""
+
 _TEND_S: Final = 1.0
 _FLUSH_S: Final = 5.0
 """How long sessions may take to write what they have when cloudcore stops."""
@@ -49,6 +58,10 @@ class _Metadata(msgspec.Struct):
 
 class _Object(msgspec.Struct):
     metadata: _Metadata
+
+
+class _Connection(msgspec.Struct):
+    connection: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,87 +76,144 @@ class Gate:
     would be told that its own pods do not exist, and what they name is none of its business."""
 
 
+@dataclass(frozen=True, slots=True)
+class HubConfig:
+    """How much the hub bears."""
+
+    max_message_bytes: int = wire.MAX_MESSAGE_BYTES
+    keepalive_s: float = 30.0
+    """Seconds of silence after which a connection is ended."""
+
+
 class CloudHub:
     """Serve the nodes: sockets on one side, the bus on the other."""
 
     name, group = ModuleName.CLOUD_HUB, GroupName.CLOUD_HUB
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators, each of another kind
         self,
-        sockets: Sequence[socket.socket],
-        context: ssl.SSLContext,
-        services: SessionServices,
+        bus: MessageContext,
+        send_module: ModuleName,
+        locations: Locations,
         registry: SessionRegistry,
         gate: Gate,
+        *,
+        metrics: CloudMetrics,
+        config: HubConfig | None = None,
+        door: tuple[Sequence[socket.socket], ssl.SSLContext] | None = None,
     ) -> None:
-        """Serve connections that come in on ``sockets``.
+        """Make the module.
 
         Args:
-            sockets: listening and non-blocking; closed when the module ends.
-            context: TLS with client certificates.
-            services: what the sessions share.
+            bus: where messages to the nodes come from.
+            send_module: who gets what the nodes say.
+            locations: for authorisation.
             registry: which node has which session.
             gate: who may connect.
+            metrics: counts what happens.
+            config: its limits.
+            door: sockets that listen and do not block, closed when the module ends, and TLS with
+                client certificates; None where connections come by ``serve`` alone.
         """
-        self._gate = gate
-        self._services, self._registry = services, registry
-        self._bus, self._metrics = services.context, services.metrics
-        admission = Admission(
-            is_connected=lambda node: registry.get(node) is not None,
-            has_room=registry.has_room,
-            is_edge=gate.is_edge,
-        )
-        self._parts = HubServer(
-            sockets, context, admission, self._serve, self._metrics, services.max_message_bytes
-        )
-        # Messages of one object to many nodes come one after the other and share their content.
-        self._last_content: msgspec.Raw | None = None
-        self._last_uid = ""
+        self._bus, self._send_module, self._locations = bus, send_module, locations
+        self._registry, self._gate, self._metrics = registry, gate, metrics
+        self._config, self._door = config or HubConfig(), door
+        self._inbox = Inbox()
+        self._services: SessionServices | None = None
+        self._server: HubServer | None = None
+        # Messages of one object to many nodes come one after the other, with the same header.
+        self._last_header: Header | None = None
+        self._last_parcel: Parcel
+        self._last_uid = UID("")
 
     async def run(self) -> None:
         """Serve until the mailbox is closed and empty; then write what waits, and close."""
-        server = self._parts.open()
+        loop = asyncio.get_running_loop()
+        self._services = SessionServices(
+            self._locations,
+            self._metrics,
+            self._inbox,
+            Flusher(),
+            loop.time,
+            self._config.max_message_bytes,
+            self._config.keepalive_s,
+        )
         async with asyncio.TaskGroup() as group:
-            listening = group.create_task(self._listen(server), name="cloudhub server")
-            tending = group.create_task(self._tend(), name="cloudhub tend")
+            workers = [
+                group.create_task(self._listen(), name="cloudhub server"),
+                group.create_task(self._tend(), name="cloudhub tend"),
+                group.create_task(self._pass_on(), name="cloudhub inbox"),
+            ]
             try:
                 await self._dispatch_all()
             finally:
                 # Where dispatching failed, the controller must not wait for room here while
-                # sessions wait for room there, and this for the sessions.
+                # nodes wait for room there.
                 self._bus.close(self.name)
-                server.close()
-                for session in self._registry:
-                    session.drain()
-                try:
-                    async with asyncio.timeout(_FLUSH_S):
-                        await server.wait_closed()
-                except TimeoutError:
-                    for session in self._registry:
-                        session.abort()
-                    await server.wait_closed()
-                tending.cancel()
-                listening.cancel()
+                await self._end_sessions()
+                for worker in workers:
+                    worker.cancel()
 
-    async def _listen(self, server: OpenServer) -> None:
+    def serve(self, link: Wire) -> Session:
+        """Take in a connection whose handshake was accepted; call while ``run`` runs."""
+        assert self._services is not None, "used before it runs"
+        session = Session(link, self._services, self._ended)
+        if self._registry.get(session.node) is None and not self._registry.has_room():
+            session.end(closing.NODE_LIMIT)
+            return session
+        self._registry.add(session)
+        logger.info(
+            "node connected",
+            extra={
+                "node": session.node,
+                "protocol": session.protocol.value,
+                "connection": session.connection_id,
+            },
+        )
+        session.begin()
+        return session
+
+    async def _listen(self) -> None:
+        if self._door is None:
+            return
+        sockets, context = self._door
         try:
             await self._gate.ready()
-            await server.run()
+            admission = Admission(
+                is_connected=lambda node: self._registry.get(node) is not None,
+                has_room=self._registry.has_room,
+                is_edge=self._gate.is_edge,
+            )
+            self._server = HubServer(
+                sockets,
+                context,
+                admission,
+                self._serve_connection,
+                self._metrics,
+                max_message_bytes=self._config.max_message_bytes,
+            )
+            await self._server.run()
         finally:
-            for one in self._parts.sockets:
+            for one in sockets:
                 one.close()
+
+    def _serve_connection(self, connection: HubConnection) -> Session:
+        return self.serve(connection)
 
     async def _dispatch_all(self) -> None:
         try:
             while True:
                 for message in await self._bus.receive_batch(self.name, limit=BATCH):
                     self._dispatch(message)
-                await asyncio.sleep(0)  # a full mailbox must not keep the writers from writing
+                await asyncio.sleep(0)  # a full mailbox must not keep sessions from writing
         except MailboxClosedError:
             logger.debug("mailbox is closed and empty")
 
     def _dispatch(self, message: Message) -> None:
         """Put a message into the outbox of its node; it does not wait."""
+        if message.operation in _COMMANDS:
+            self._carry_out(message)
+            return
         try:
             node, site_form = split_node(message.resource)
         except ResourceError:
@@ -154,56 +224,68 @@ class CloudHub:
             # What the node lacks is found out when it connects.
             self._drop("not_connected", message, logging.DEBUG)
         elif message.operation is Operation.RESPONSE:
-            if not session.answer(message.about(site_form)):
+            if not session.answer(Parcel(message.about(site_form))):
                 self._drop("late_reply", message, logging.DEBUG)
+        elif message.operation is Operation.QUERY:
+            session.ask(Parcel(message.about(site_form)))
         elif _is_end_of(session, message.operation, site_form):
             session.end(closing.NODE_DELETED)
         else:
-            session.offer(self._uid_of(message, site_form), message.about(site_form))
+            self._offer(session, message, site_form)
 
-    def _uid_of(self, message: Message, site_form: str) -> UID:
-        if message.content is not self._last_content:
-            try:
-                uid = wire.loads_as(message.content, _Object).metadata.uid
-            except WireError:
-                uid = ""
-            self._last_content, self._last_uid = message.content, uid
-        # Where there is no UID, the address is all there is to know an object by.
-        return UID(self._last_uid or site_form)
+    def _offer(self, session: Session, message: Message, site_form: str) -> None:
+        if message.header is not self._last_header:
+            self._last_header = message.header
+            self._last_parcel = Parcel(message.about(site_form))
+            self._last_uid = _uid_of(message, site_form)
+        session.offer(self._last_uid, self._last_parcel)
 
-    async def _serve(self, connection: HubConnection) -> None:
-        """Serve one node from its accepted handshake to the end of the connection."""
-        session = Session(connection, self._services)
-        if self._registry.get(session.node) is None and not self._registry.has_room():
-            session.end(closing.NODE_LIMIT)
-            await session.run()
-            return
-        self._registry.add(session)
+    def _carry_out(self, command: Message) -> None:
+        """Do what the controller wants of a connection."""
+        session = self._registry.get(NodeID(command.resource.rpartition("/")[2]))
+        if session is None:
+            self._drop("not_connected", command, logging.DEBUG)
+        elif command.operation is Operation.KEEPALIVE:
+            session.want_digest()
+        elif wire.loads_as(command.content, _Connection).connection == session.connection_id:
+            session.end(closing.REPLACED)
+
+    async def _pass_on(self) -> None:
+        """Give the controller what the nodes say."""
+        try:
+            while True:
+                message = await self._inbox.next()
+                await self._bus.send(self._send_module, message)
+        except MailboxClosedError:  # it stops, and so do we
+            for session in self._registry:
+                session.drain()
+
+    def _ended(self, session: Session) -> None:
+        is_last = self._registry.remove(session)
         logger.info(
-            "node connected", extra={"node": session.node, "protocol": session.protocol.value}
+            "node disconnected",
+            extra={
+                "node": session.node,
+                "connection": session.connection_id,
+                "replaced": not is_last,
+            },
         )
-        try:
-            await self._tell(Operation.CONNECTED, session)
-            await session.run()
-        finally:
-            is_last = self._registry.remove(session)
-            logger.info("node disconnected", extra={"node": session.node, "replaced": not is_last})
-            if is_last:
-                await self._tell(Operation.DISCONNECTED, session)
 
-    async def _tell(self, operation: Operation, session: Session) -> None:
-        """Tell the controller that a node has come or gone."""
-        message = new(
-            self.name,
-            GroupName.RESOURCE,
-            operation,
-            f"node/{session.node}",
-            raw({"protocol": session.protocol}),
-        )
+    async def _end_sessions(self) -> None:
+        """Close every connection once what waits is written, or after a while."""
+        if self._server is not None:
+            self._server.close()
+        for session in self._registry:
+            session.drain()
         try:
-            await self._bus.send(self._services.send_module, message)
-        except MailboxClosedError:  # it stops, and with it everybody who would want to know
-            logger.debug("controller has stopped", extra={"node": session.node})
+            async with asyncio.timeout(_FLUSH_S):
+                await self._registry.wait_empty()
+        except TimeoutError:
+            for session in self._registry:
+                session.abort()
+            await self._registry.wait_empty()
+        if self._server is not None:
+            await self._server.wait_closed()
 
     async def _tend(self) -> None:
         loop = asyncio.get_running_loop()
@@ -224,6 +306,15 @@ class CloudHub:
                 "msg_id": message.msg_id,
             },
         )
+
+
+def _uid_of(message: Message, site_form: str) -> UID:
+    try:
+        uid = wire.loads_as(message.content, _Object).metadata.uid
+    except WireError:
+        uid = ""
+    # Where there is no UID, the address is all there is to know an object by.
+    return UID(uid or site_form)
 
 
 def _is_end_of(session: Session, operation: Operation, site_form: str) -> bool:

@@ -1,5 +1,6 @@
 """Which node has which session. The newest connection wins."""
 
+import asyncio
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -16,6 +17,9 @@ class SessionRegistry:
         """Make an empty registry for ``limit`` nodes."""
         self.limit = limit
         self._sessions: dict[NodeID, Session] = {}
+        self._ending: dict[Session, None] = {}  # replaced, and not gone yet
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._connected = Gauge(
             "cloudcore_connected_nodes", "Nodes that are connected.", registry=metrics_registry
         )
@@ -25,8 +29,8 @@ class SessionRegistry:
         return len(self._sessions)
 
     def __iter__(self) -> Iterator[Session]:
-        """All sessions, as they are now."""
-        return iter(list(self._sessions.values()))
+        """All sessions, as they are now, also those that have been replaced."""
+        return iter([*self._sessions.values(), *self._ending])
 
     def has_room(self) -> bool:
         """Whether another node may connect."""
@@ -40,14 +44,24 @@ class SessionRegistry:
         """Take ``session`` as that of its node; an older one is ended."""
         older = self._sessions.get(session.node)
         if older is not None:
+            self._ending[older] = None
             older.end(closing.REPLACED)
         self._sessions[session.node] = session
+        self._empty.clear()
         self._connected.set(len(self._sessions))
 
     def remove(self, session: Session) -> bool:
         """Forget ``session``; return False where a newer one has taken its place."""
-        if self._sessions.get(session.node) is not session:
-            return False
-        del self._sessions[session.node]
-        self._connected.set(len(self._sessions))
-        return True
+        is_last = self._sessions.get(session.node) is session
+        if is_last:
+            del self._sessions[session.node]
+            self._connected.set(len(self._sessions))
+        else:
+            self._ending.pop(session, None)
+        if not self._sessions and not self._ending:
+            self._empty.set()
+        return is_last
+
+    async def wait_empty(self) -> None:
+        """Return when no session is left."""
+        await self._empty.wait()

@@ -1,6 +1,7 @@
 """What leaves the controller: objects to the nodes, and answers. All of it passes through here."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -31,29 +32,49 @@ class Sender:
 
         Args:
             delivery: to whom and as what.
-            content: with kind and apiVersion; for many nodes always the same ``Raw``, by which the
-                hub sees that it need not parse it again.
+            content: with kind and apiVersion.
             version: its resource version; empty where it is not known, as of a skeleton.
         """
-        resource = build_resource(
+        await self._send(self.context.send_module, self._message(delivery, content, version))
+
+    async def send_to_all(
+        self, deliveries: Iterable[Delivery], content: msgspec.Raw, version: str
+    ) -> None:
+        """Send one state of one object to many nodes, which all are told the same.
+
+        The messages share their header and content: by that the hub sees that it need not encode
+        them again. An id has to be unique within a connection only.
+        """
+        first: Message | None = None
+        for delivery in deliveries:
+            if first is None:
+                message = first = self._message(delivery, content, version)
+            else:
+                message = first.about(self._resource(delivery))
+            await self._send(self.context.send_module, message)
+
+    def _message(self, delivery: Delivery, content: msgspec.Raw, version: str) -> Message:
+        message = new(
+            ModuleName.EDGE_CONTROLLER,
+            GroupName.RESOURCE,
+            delivery.operation,
+            self._resource(delivery),
+            content,
+            resource_version=version,
+        )
+        if not delivery.is_restated:
+            return message
+        header = msgspec.structs.replace(message.header, type=ResourceType.INVENTORY)
+        return msgspec.structs.replace(message, header=header)
+
+    def _resource(self, delivery: Delivery) -> str:
+        return build_resource(
             delivery.node,
             delivery.namespace,
             delivery.resource_type,
             delivery.name,
             edge_site=self.context.edge_site,
         )
-        message = new(
-            ModuleName.EDGE_CONTROLLER,
-            GroupName.RESOURCE,
-            delivery.operation,
-            resource,
-            content,
-            resource_version=version,
-        )
-        if delivery.is_restated:
-            header = msgspec.structs.replace(message.header, type=ResourceType.INVENTORY)
-            message = msgspec.structs.replace(message, header=header)
-        await self._send(self.context.send_module, message)
 
     async def send_answer(self, message: Message) -> None:
         """Send an answer to the module that waits for answers."""

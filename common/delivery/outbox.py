@@ -9,146 +9,226 @@ place of an older one that was not written yet, a delete is final, and at most o
 object is unacknowledged. So memory is bounded by objects, not by updates, and a late resend can
 never put an older version behind a newer one.
 
+What is *large* is written in parts by whoever takes it, one at a time; the rest passes by.
+
+Nothing is lost (promise P8): what was offered is acknowledged, superseded, or still here.
+
 Source: KubeEdge cloud/pkg/cloudhub/common/message_pool.go and session/node_session.go, where a
 reply shares the object's key (a later update overwrites it) and one message at a time is in flight.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
-from common.beehive.message import Message
+from common.delivery.pace import Pace
 from common.names import UID, Operation
 
 SLOWEST_LINK_BYTES_PER_S: Final = 8 * 1024
 """64 kbit/s: an acknowledgement is not missed before such a link has carried what is in flight."""
 
+LARGE: Final = 0
+"""What ``measure`` says of a message that goes in parts."""
+
 _MAX_RESEND_DOUBLINGS: Final = 6
 
 
+class Sendable(Protocol):
+    """What an outbox has to know of a message."""
+
+    @property
+    def msg_id(self) -> str:
+        """By which it is acknowledged."""
+
+    @property
+    def operation(self) -> Operation:
+        """The verb: nothing follows a delete."""
+
+    @property
+    def version(self) -> int:
+        """The object's resource version; 0 where it has none."""
+
+
+P = TypeVar("P", bound=Sendable)
+
+
 @dataclass(slots=True)
-class _InFlight:
+class _InFlight(Generic[P]):
     uid: UID
-    message: Message
+    parcel: P
+    size: int
+    sent_s: float
     deadline_s: float
     attempts: int
 
 
-def version_of(message: Message) -> int:
-    """Return the resource version in the header as a number, 0 where there is none.
-
-    Source: resource versions of one type may be compared as numbers (KEP-5504, Kubernetes 1.35).
-    """
-    version = message.header.resourceversion
-    return int(version) if version.isdecimal() else 0
-
-
-class Outbox:
+class Outbox(Generic[P]):
     """The messages that wait for, or await an acknowledgement from, one peer."""
 
     __slots__ = (  # there is one for each peer
         "_in_flight",
-        "_in_flight_bytes",
         "_in_flight_ids",
+        "_measure",
         "_replies",
         "_resend_after_s",
+        "_superseded",
         "_waiting",
         "_window",
+        "pace",
     )
 
-    def __init__(self, *, window: int, resend_after_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        window: int,
+        resend_after_s: float,
+        measure: Callable[[P], int],
+        superseded: Callable[[], None],
+    ) -> None:
         """Make an empty outbox.
 
         Args:
             window: messages that may be unacknowledged at a time.
             resend_after_s: seconds without an acknowledgement until a message is sent again, on a
                 link that is not busy; doubled with each attempt.
+            measure: bytes that a message takes when it is written at once, or ``LARGE``.
+            superseded: called for each state of an object that will not be acknowledged, because
+                there is a newer one.
         """
-        self._window, self._resend_after_s = window, resend_after_s
-        self._replies: list[Message] = []  # few; a deque, empty or not, takes ten times the room
-        self._waiting: dict[UID, Message] = {}  # in the order of the first offer
-        self._in_flight: dict[str, _InFlight] = {}  # by msg_id, oldest first
+        self._superseded = superseded
+        self._window, self._resend_after_s, self._measure = window, resend_after_s, measure
+        self._replies: list[P] = []  # few; a deque, empty or not, takes ten times the room
+        self._waiting: dict[UID, P] = {}  # in the order of the first offer
+        self._in_flight: dict[str, _InFlight[P]] = {}  # by msg_id, oldest first
         self._in_flight_ids: dict[UID, str] = {}
-        self._in_flight_bytes = 0
+        self.pace = Pace()
+        """Of the bytes under way; whoever writes parts tells it of these."""
 
     def __len__(self) -> int:
         """Messages held: replies, objects that wait, objects in flight."""
-        return len(self._replies) + len(self._waiting) + len(self._in_flight)
+        return len(self._replies) + self.objects
 
-    def reply(self, message: Message) -> None:
+    @property
+    def objects(self) -> int:
+        """States of objects held: those that wait, and those that are in flight."""
+        return len(self._waiting) + len(self._in_flight)
+
+    def reply(self, parcel: P) -> None:
         """Add an answer. Written before any object, exactly once; not acknowledged."""
-        self._replies.append(message)
+        self._replies.append(parcel)
 
-    def offer(self, uid: UID, message: Message) -> bool:
-        """Add the state of an object; return False where the outbox holds a newer one.
+    def offer(self, uid: UID, parcel: P) -> None:
+        """Add the state of an object, unless a newer one is here already.
 
-        The message's header must carry the object's resource version unless it is a delete.
+        Unless it is a delete, the parcel must say the object's resource version.
         """
-        newest = self._waiting.get(uid) or self._sent(uid)
-        if newest is not None and not _supersedes(message, newest):
-            return False
-        self._waiting[uid] = message
-        return True
+        waiting = self._waiting.get(uid)
+        newest = waiting or self._sent(uid)
+        if newest is not None and not _supersedes(parcel, newest):
+            self._superseded()
+            return
+        if waiting is not None:
+            self._superseded()
+        self._waiting[uid] = parcel
 
-    def take(self, now_s: float) -> Message | None:
-        """Return the next message to write, or None where there is nothing (yet) to write.
+    def take(self, now_s: float, *, may_be_large: bool) -> tuple[P, int] | None:
+        """Return the next message to write, and its size; None where there is nothing (yet).
 
         An object counts as in flight from here on. Call again until None; then wait for an offer,
         an acknowledgement or ``deadline_s``.
-        """
-        if self._replies:
-            return self._replies.pop(0)
-        return self._take_overdue(now_s) or self._take_waiting(now_s)
 
-    def acknowledge(self, msg_id: str) -> bool:
+        Args:
+            now_s: monotonic seconds.
+            may_be_large: whether one that goes in parts may be taken now.
+        """
+        return (
+            self._take_reply(may_be_large=may_be_large)
+            or self._take_overdue(now_s, may_be_large=may_be_large)
+            or self._take_waiting(now_s, may_be_large=may_be_large)
+        )
+
+    def acknowledge(self, msg_id: str, now_s: float) -> bool:
         """Note that the peer has made ``msg_id`` durable; return whether it was in flight."""
         entry = self._in_flight.get(msg_id)
         if entry is None:
             return False
-        self._land(msg_id, entry)
+        self._remove(msg_id, entry)
+        self.pace.land(entry.size, entry.sent_s, now_s)
         return True
+
+    def postpone(self, msg_id: str, now_s: float) -> None:
+        """Note that a part of ``msg_id`` has arrived: the rest needs its time."""
+        entry = self._in_flight.get(msg_id)
+        if entry is not None:
+            entry.deadline_s = now_s + self._patience_s(entry.attempts)
 
     def deadline_s(self) -> float | None:
         """Return when ``take`` will have something to send again; None with nothing in flight."""
         return min((entry.deadline_s for entry in self._in_flight.values()), default=None)
 
-    def _sent(self, uid: UID) -> Message | None:
+    def _sent(self, uid: UID) -> P | None:
         msg_id = self._in_flight_ids.get(uid)
-        return self._in_flight[msg_id].message if msg_id is not None else None
+        return self._in_flight[msg_id].parcel if msg_id is not None else None
 
-    def _take_overdue(self, now_s: float) -> Message | None:
-        overdue = next((e for e in self._in_flight.values() if e.deadline_s <= now_s), None)
-        if overdue is None:
-            return None
-        message = self._waiting.pop(
-            overdue.uid, overdue.message
-        )  # the newest version, not the one that got lost
-        self._land(overdue.message.msg_id, overdue)
-        return self._launch(overdue.uid, message, now_s, overdue.attempts + 1)
+    def _take_reply(self, *, may_be_large: bool) -> tuple[P, int] | None:
+        for place, parcel in enumerate(self._replies):
+            size = self._measure(parcel)
+            if size != LARGE or may_be_large:
+                del self._replies[place]
+                return parcel, size
+        return None
 
-    def _take_waiting(self, now_s: float) -> Message | None:
+    def _take_overdue(self, now_s: float, *, may_be_large: bool) -> tuple[P, int] | None:
+        for entry in self._in_flight.values():
+            if entry.deadline_s > now_s:
+                continue
+            # The newest version, not the one that got lost.
+            parcel = self._waiting.get(entry.uid, entry.parcel)
+            size = self._measure(parcel)
+            if size == LARGE and not may_be_large:
+                continue
+            if self._waiting.pop(entry.uid, None) is not None:
+                self._superseded()
+            self._remove(entry.parcel.msg_id, entry)
+            self.pace.forget(entry.size)
+            return self._launch(entry.uid, parcel, size, now_s, entry.attempts + 1)
+        return None
+
+    def _take_waiting(self, now_s: float, *, may_be_large: bool) -> tuple[P, int] | None:
         if len(self._in_flight) >= self._window:
             return None
-        uid = next((uid for uid in self._waiting if uid not in self._in_flight_ids), None)
-        if uid is None:
-            return None
-        return self._launch(uid, self._waiting.pop(uid), now_s, 0)
+        for uid, parcel in self._free():
+            size = self._measure(parcel)
+            if size == LARGE and not may_be_large:
+                continue
+            if not self.pace.has_room(size):
+                return None  # a smaller one could pass for ever
+            del self._waiting[uid]
+            return self._launch(uid, parcel, size, now_s, 0)
+        return None
 
-    def _launch(self, uid: UID, message: Message, now_s: float, attempts: int) -> Message:
-        self._in_flight_bytes += len(memoryview(message.content))
-        patience_s = self._resend_after_s * 2 ** min(attempts, _MAX_RESEND_DOUBLINGS)
-        deadline_s = now_s + patience_s + self._in_flight_bytes / SLOWEST_LINK_BYTES_PER_S
-        self._in_flight[message.msg_id] = _InFlight(uid, message, deadline_s, attempts)
-        self._in_flight_ids[uid] = message.msg_id
-        return message
+    def _free(self) -> Iterator[tuple[UID, P]]:
+        """Yield what waits and has no older version in flight."""
+        return ((u, p) for u, p in self._waiting.items() if u not in self._in_flight_ids)
 
-    def _land(self, msg_id: str, entry: _InFlight) -> None:
+    def _launch(self, uid: UID, parcel: P, size: int, now_s: float, attempts: int) -> tuple[P, int]:
+        self.pace.launch(size)
+        deadline_s = now_s + self._patience_s(attempts)
+        self._in_flight[parcel.msg_id] = _InFlight(uid, parcel, size, now_s, deadline_s, attempts)
+        self._in_flight_ids[uid] = parcel.msg_id
+        return parcel, size
+
+    def _patience_s(self, attempts: int) -> float:
+        patience_s = self._resend_after_s * float(2 ** min(attempts, _MAX_RESEND_DOUBLINGS))
+        return patience_s + self.pace.in_flight / SLOWEST_LINK_BYTES_PER_S
+
+    def _remove(self, msg_id: str, entry: _InFlight[P]) -> None:
         del self._in_flight[msg_id]
         del self._in_flight_ids[entry.uid]
-        self._in_flight_bytes -= len(memoryview(entry.message.content))
 
 
-def _supersedes(new: Message, old: Message) -> bool:
+def _supersedes(new: Sendable, old: Sendable) -> bool:
     """Whether ``new`` says more about an object than ``old``; nothing does after a delete."""
     if old.operation is Operation.DELETE:
         return False
-    return new.operation is Operation.DELETE or version_of(new) >= version_of(old)
+    return new.operation is Operation.DELETE or new.version >= old.version

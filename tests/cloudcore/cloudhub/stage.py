@@ -19,18 +19,19 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from cloudcore.cloudhub.acceptor import bind
-from cloudcore.cloudhub.hub import CloudHub, Gate
+from cloudcore.cloudhub.hub import CloudHub, Gate, HubConfig
 from cloudcore.cloudhub.registry import SessionRegistry
-from cloudcore.cloudhub.session import Session, SessionServices
+from cloudcore.cloudhub.session import Session
 from cloudcore.edgecontroller.location import LocationCache, NodeLocation, PodLocation
 from cloudcore.kube.views import ObjectKey
-from common import pki, tls, wire
+from cloudcore.metrics import CloudMetrics
+from common import frames, pki, tls, wire
 from common.beehive.context import MessageContext
 from common.beehive.message import NULL, Message, new, raw, reply
+from common.capabilities import HEADER, NONE, Capabilities, render
 from common.errors import MailboxClosedError
 from common.files import write_private
-from common.metrics import MessageMetrics
-from common.names import UID, GroupName, ModuleName, NodeID, Operation
+from common.names import UID, GroupName, ModuleName, NodeID, Operation, PeerProtocol
 from common.podrefs import PodRefs
 
 PATIENCE_S = 20.0
@@ -147,6 +148,16 @@ class Edge:
         assert isinstance(frame, str)
         return wire.decode(frame)
 
+    async def say(self, frame: frames.Frame) -> None:
+        await self.socket.send(frames.encode(frame))
+
+    async def hear(self) -> frames.Frame:
+        """Return the next frame, which must be binary."""
+        async with asyncio.timeout(PATIENCE_S):
+            payload = await self.socket.recv()
+        assert isinstance(payload, bytes)
+        return frames.decode(payload)
+
     async def ask(
         self, operation: Operation, resource: str, content: msgspec.Raw = NULL
     ) -> Message:
@@ -184,7 +195,7 @@ class Stage:
     bus: MessageContext
     controller: Controller
     registry: SessionRegistry
-    metrics: MessageMetrics
+    metrics: CloudMetrics
     shown: CollectorRegistry
     certificates: Certificates
     locations: LocationCache
@@ -221,9 +232,13 @@ class Stage:
         headers: dict[str, str] | None = None,
         subprotocols: list[Subprotocol] | None = None,
         context: ssl.SSLContext | None = None,
+        able: Capabilities = NONE,
     ) -> "connect":
         """Return a connection of ``node`` that is still to be opened."""
         given = {"node_id": node, "project_id": "p", "ConnectionUse": "msg"}
+        if able:
+            subprotocols = [Subprotocol(PeerProtocol.CLOUDEDGE_V1)]
+            given[HEADER] = render(able)
         return connect(
             f"wss://{HOST}:{self.port}/p/{node}/events",
             ssl=context or self.certificates.client(node),
@@ -237,10 +252,14 @@ class Stage:
 
     @asynccontextmanager
     async def edge(
-        self, node: str, subprotocols: list[Subprotocol] | None = None
+        self,
+        node: str,
+        subprotocols: list[Subprotocol] | None = None,
+        *,
+        able: Capabilities = NONE,
     ) -> AsyncIterator[Edge]:
         """A connected edge, of which the controller has been told."""
-        async with self.connect(node, subprotocols=subprotocols) as socket:
+        async with self.connect(node, subprotocols=subprotocols, able=able) as socket:
             await self.controller.next_of(Operation.CONNECTED)
             yield Edge(socket)
 
@@ -260,7 +279,7 @@ async def staged(
     bus.add_module(ModuleName.CLOUD_HUB, GroupName.CLOUD_HUB)
     bus.add_module(ModuleName.EDGE_CONTROLLER, GroupName.EDGE_CONTROLLER, capacity=capacity)
     registry = CollectorRegistry()
-    metrics = MessageMetrics(registry, "cloudcore")
+    metrics = CloudMetrics(registry)
     controller = Controller(bus)
     sessions = SessionRegistry(node_limit, registry)
     certificates, locations = Certificates(folder), LocationCache()
@@ -270,13 +289,14 @@ async def staged(
         ready = asyncio.Event()
         ready.set()
     hub = CloudHub(
-        sockets,
-        certificates.server(),
-        SessionServices(
-            bus, ModuleName.EDGE_CONTROLLER, locations, metrics, max_message_bytes, keepalive_s
-        ),
+        bus,
+        ModuleName.EDGE_CONTROLLER,
+        locations,
         sessions,
         Gate(lambda node: node not in foreign, ready.wait),
+        metrics=metrics,
+        config=HubConfig(max_message_bytes, keepalive_s),
+        door=(sockets, certificates.server()),
     )
     port: int = sockets[0].getsockname()[1]
     async with asyncio.TaskGroup() as group:

@@ -1,7 +1,5 @@
 """How much a node may have under way. Nothing is faked."""
 
-import asyncio
-
 from cloudcore.cloudhub.credit import MAX_OUTSTANDING, MAX_OUTSTANDING_BYTES, Credit
 
 
@@ -40,18 +38,3 @@ def test_a_request_is_under_way_once() -> None:
     assert not credit.take("id", 5, is_answered=True)
     assert credit.settle("id") is True
     assert credit.settle("id") is None
-
-
-async def test_whoever_waits_for_room_is_woken() -> None:
-    credit = Credit()
-    credit.take("id", 1, is_answered=True)
-    async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(credit.wait())
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        credit.settle("id")
-        await waiting
-        again = group.create_task(credit.wait())
-        await asyncio.sleep(0)
-        credit.wake()
-    assert again.done()

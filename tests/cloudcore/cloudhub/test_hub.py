@@ -16,14 +16,13 @@ from cloudcore.cloudhub import closing
 from cloudcore.cloudhub.acceptor import bind
 from cloudcore.cloudhub.hub import CloudHub, Gate
 from cloudcore.cloudhub.registry import SessionRegistry
-from cloudcore.cloudhub.session import SessionServices
 from cloudcore.edgecontroller.location import LocationCache
+from cloudcore.metrics import CloudMetrics
 from common import wire
 from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw
 from common.beehive.module import run_modules
 from common.errors import MailboxClosedError
-from common.metrics import MessageMetrics
 from common.names import GroupName, ModuleName, Operation, PeerProtocol
 from tests.cloudcore.cloudhub.stage import HOST, Certificates, Edge, Stage, staged, until
 
@@ -115,12 +114,18 @@ async def test_a_hub_that_fails_takes_the_daemon_down_though_everybody_waits_for
 
     monkeypatch.setattr(CloudHub, "_dispatch", fail)
     bus, shown, certificates = MessageContext(), CollectorRegistry(), Certificates(tmp_path)
-    metrics, registry = MessageMetrics(shown, "cloudcore"), SessionRegistry(4, CollectorRegistry())
+    metrics, registry = CloudMetrics(shown), SessionRegistry(4, CollectorRegistry())
     sockets, ready = bind([(HOST, 0)]), asyncio.Event()
     ready.set()
-    services = SessionServices(bus, ModuleName.EDGE_CONTROLLER, LocationCache(), metrics)
-    gate = Gate(lambda _: True, ready.wait)
-    hub = CloudHub(sockets, certificates.server(), services, registry, gate)
+    hub = CloudHub(
+        bus,
+        ModuleName.EDGE_CONTROLLER,
+        LocationCache(),
+        registry,
+        Gate(lambda _: True, ready.wait),
+        metrics=metrics,
+        door=(sockets, certificates.server()),
+    )
     controller = BusyController(bus)
     port: int = sockets[0].getsockname()[1]
 
@@ -165,7 +170,7 @@ async def test_the_end_of_its_node_is_told_to_our_own_edge_and_ends_kubeedges_co
         assert (await theirs.closed())[0] == closing.NODE_DELETED.code
 
 
-async def test_one_content_for_many_nodes_is_parsed_once(
+async def test_what_is_told_to_many_nodes_is_parsed_once(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed = []
@@ -179,10 +184,10 @@ async def test_one_content_for_many_nodes_is_parsed_once(
     async with stage.edge("n1") as first, stage.edge("n2") as second:
         with monkeypatch.context() as patched:
             patched.setattr("cloudcore.cloudhub.hub.wire.loads_as", loads_as)
+            message = to_node("node/n1/shop/configmap/web", content)
             for node in ("n1", "n2"):
-                await stage.controller.send(to_node(f"node/{node}/shop/configmap/web", content))
-            await first.receive()
-            await second.receive()
+                await stage.controller.send(message.about(f"node/{node}/shop/configmap/web"))
+            assert await first.receive() == await second.receive()
     assert parsed.count(content) == 1
 
 

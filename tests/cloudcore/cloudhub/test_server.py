@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidMessage, InvalidStatus
 from websockets.typing import Subprotocol
 
 from common import pki, tls
+from common.capabilities import HEADER
 from common.names import Operation, PeerProtocol
 from tests.cloudcore.cloudhub.stage import HOST, Stage, staged, until
 
@@ -25,7 +26,7 @@ async def test_an_edge_of_kubeedge_connects_to_any_path_and_agrees_on_nothing(
     async with stage.connect("n1") as socket:
         told = await stage.controller.next_of(Operation.CONNECTED)
         assert told.resource == "node/n1"
-        assert bytes(told.content) == b'{"protocol":"kubeedge"}'
+        assert bytes(told.content) == b'{"protocol":"kubeedge","capabilities":[]}'
         assert socket.subprotocol is None
         assert not socket.protocol.extensions
     assert (await stage.controller.next_of(Operation.DISCONNECTED)).resource == "node/n1"
@@ -37,7 +38,25 @@ async def test_our_own_edge_agrees_on_our_protocol(stage: Stage) -> None:
     async with stage.connect("n1", subprotocols=offered) as socket:
         told = await stage.controller.next_of(Operation.CONNECTED)
         assert socket.subprotocol == "cloudedge.v1"
-        assert bytes(told.content) == b'{"protocol":"cloudedge.v1"}'
+        assert bytes(told.content) == b'{"protocol":"cloudedge.v1","capabilities":[]}'
+
+
+async def test_what_both_sides_can_do_is_agreed_on(stage: Stage) -> None:
+    given = {"node_id": "n1", "ConnectionUse": "msg", HEADER: "deflate, telepathy, acks"}
+    own = [Subprotocol(PeerProtocol.CLOUDEDGE_V1)]
+    async with stage.connect("n1", headers=given, subprotocols=own) as socket:
+        assert socket.response is not None
+        assert socket.response.headers[HEADER] == "acks, deflate"
+        told = await stage.controller.next_of(Operation.CONNECTED)
+        expected = b'{"protocol":"cloudedge.v1","capabilities":["acks","deflate"]}'
+        assert bytes(told.content) == expected
+
+
+async def test_an_edge_of_kubeedge_has_no_capabilities_whatever_it_says(stage: Stage) -> None:
+    given = {"node_id": "n1", "ConnectionUse": "msg", HEADER: "deflate"}
+    async with stage.connect("n1", headers=given) as socket:
+        assert socket.response is not None
+        assert HEADER not in socket.response.headers
 
 
 @pytest.mark.parametrize(

@@ -158,10 +158,12 @@ async def test_an_edge_that_takes_nothing_is_given_up(stage: Stage) -> None:
         session = stage.session("n1")
         transport = edge.socket.transport
         transport.pause_reading()
-        for number in range(40):
-            await stage.controller.tell("n1", 1, uid=f"u{number}", text="x" * MIB)
-        connection = session._connection
-        await until(lambda: connection.transport.get_write_buffer_size() > 0)
+        for _ in range(40):
+            await edge.send(Operation.QUERY, OWN)
+            request = await stage.controller.next_of(Operation.QUERY)
+            await stage.controller.answer(request, raw("x" * MIB))
+        connection = session._wire
+        await until(lambda: connection.unsent_bytes() > 0)
         now_s = asyncio.get_running_loop().time()
 
         def is_given_up() -> bool:
@@ -318,7 +320,7 @@ async def test_a_request_that_is_repeated_while_under_way_is_dropped(stage: Stag
 async def test_a_controller_that_is_busy_is_waited_for(tmp_path: Path) -> None:
     async with staged(tmp_path, capacity=1, keepalive_s=1.0) as stage, stage.edge("n1") as edge:
         stage.controller.is_paused = True
-        for _ in range(5):
+        for _ in range(MAX_OUTSTANDING):
             await edge.send(Operation.QUERY, OWN)
         session = stage.session("n1")
         await until(lambda: not session._is_reading)
@@ -326,7 +328,7 @@ async def test_a_controller_that_is_busy_is_waited_for(tmp_path: Path) -> None:
         session.tend(asyncio.get_running_loop().time() + 10)
         assert session._close is None
         stage.controller.is_paused = False
-        await until(lambda: len(stage.controller.requests()) == 5)
+        await until(lambda: len(stage.controller.requests()) == MAX_OUTSTANDING)
 
 
 # --- objects --------------------------------------------------------------------------------------
@@ -379,6 +381,7 @@ async def test_an_edge_has_no_more_to_acknowledge_than_its_kind_can_hold(
 ) -> None:
     subprotocols = [Subprotocol(one) for one in offered] or None
     async with stage.edge("n1", subprotocols) as edge:
+        stage.session("n1")._outbox.pace._window = 16 * MIB  # of a link that has proved fast
         for number in range(window + 1):
             await stage.controller.tell("n1", 1, uid=f"u{number}", name=f"c{number}")
         received = [await edge.receive() for _ in range(window)]

@@ -1,0 +1,114 @@
+"""A message as it is written: encoded and compressed once, for however many nodes get it. Pure.
+
+What is written of a message is the same for all nodes that speak alike: the resource loses its
+node, and an id has to be unique within a connection only.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from common import frames, wire
+from common.beehive.message import NULL, Message
+from common.capabilities import Capabilities, Capability
+from common.delivery.outbox import LARGE
+from common.frames import Encoding
+from common.names import Operation
+
+LARGE_FROM_BYTES: Final = 8 * 1024
+"""A content that is longer, when compressed, goes in chunks: one second of a 64 kbit/s link."""
+
+ENVELOPE_BYTES: Final = 512
+"""What a message takes besides its content, and more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What goes into one WebSocket frame."""
+
+    data: bytes
+    is_text: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """A content that goes in chunks."""
+
+    envelope: bytes
+    encoding: Encoding
+    data: bytes
+    inflated_size: int
+    hash: bytes
+
+
+class Parcel:
+    """One message, in the site form of its resource, on its way to any number of nodes."""
+
+    __slots__ = ("_bulk", "_deflated", "_text", "message", "version")
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        version = message.header.resourceversion
+        # Source: versions of one type may be compared as numbers (KEP-5504, Kubernetes 1.35).
+        self.version = int(version) if version.isdecimal() else 0
+        self._text: Payload | None = None
+        self._deflated: Payload | None = None
+        self._bulk: dict[bool, Bulk] = {}
+
+    @property
+    def msg_id(self) -> str:
+        """The id by which it is acknowledged."""
+        return self.message.header.msg_id
+
+    @property
+    def operation(self) -> Operation:
+        """The verb."""
+        return self.message.route.operation
+
+    def measure(self, capabilities: Capabilities) -> int:
+        """Return the bytes of its one frame, or ``LARGE`` where it goes in chunks."""
+        return LARGE if self.is_large(capabilities) else len(self.payload(capabilities).data)
+
+    def is_large(self, capabilities: Capabilities) -> bool:
+        """Whether it goes in chunks, to a peer of these capabilities."""
+        if Capability.CHUNKS not in capabilities:
+            return False
+        size = len(memoryview(self.message.content))
+        return size > LARGE_FROM_BYTES and len(self.bulk(capabilities).data) > LARGE_FROM_BYTES
+
+    def payload(self, capabilities: Capabilities) -> Payload:
+        """Return the frame that says all of it."""
+        if self._text is None:
+            self._text = Payload(wire.encode(self.message), is_text=True)
+        if (
+            Capability.DEFLATE not in capabilities
+            or len(self._text.data) < frames.DEFLATED_FROM_BYTES
+        ):
+            return self._text
+        if self._deflated is None:
+            deflated = frames.encode(frames.Deflated(frames.deflate(self._text.data)))
+            is_smaller = len(deflated) < len(self._text.data)
+            self._deflated = Payload(deflated, is_text=False) if is_smaller else self._text
+        return self._deflated
+
+    def bulk(self, capabilities: Capabilities) -> Bulk:
+        """Return its content by itself, and what it belongs to."""
+        may_deflate = Capability.DEFLATE in capabilities
+        bulk = self._bulk.get(may_deflate)
+        if bulk is None:
+            bulk = self._bulk[may_deflate] = self._cut(may_deflate=may_deflate)
+        return bulk
+
+    def _cut(self, *, may_deflate: bool) -> Bulk:
+        content = bytes(self.message.content)
+        deflated = frames.deflate(content) if may_deflate else content
+        is_smaller = len(deflated) < len(content)
+        data = deflated if is_smaller else content
+        return Bulk(
+            wire.encode(msgspec.structs.replace(self.message, content=NULL)),
+            Encoding.DEFLATE if is_smaller else Encoding.RAW,
+            data,
+            len(content),
+            frames.hash_of(data),
+        )

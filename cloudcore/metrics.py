@@ -1,0 +1,48 @@
+"""Counters of cloudcore: those of messages, and those of its nodes."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from common.metrics import MessageMetrics
+
+LEASE_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class CloudMetrics(MessageMetrics):
+    """One instance a daemon.
+
+    Promise P8 as a law: what was offered is acknowledged, superseded, dropped with the reason
+    ``disconnected``, or still held.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Show the metrics in ``registry``."""
+        super().__init__(registry, "cloudcore")
+        self.offered = Counter(
+            "cloudcore_messages_offered",
+            "States of objects that were put into the outbox of a connected node.",
+            registry=registry,
+        )
+        self.lease_writes = Counter(
+            "cloudcore_lease_writes",
+            "Attempts to write the lease of a connected node, by outcome.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.lease_seconds = Histogram(
+            "cloudcore_lease_seconds",
+            "Time from a node's beat until its lease was renewed.",
+            buckets=LEASE_BUCKETS_S,
+            registry=registry,
+        )
+        self.divergence = Counter(
+            "cloudcore_divergence",
+            "Nodes in step by all that is known, whose digest said otherwise.",
+            registry=registry,
+        )
+        self.held_resyncs = Gauge(
+            "cloudcore_resyncs_held",
+            "Nodes on which a comparison would delete so much that it waits to be released.",
+            registry=registry,
+        )
