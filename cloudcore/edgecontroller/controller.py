@@ -5,22 +5,24 @@ import asyncio
 from cloudcore.edgecontroller.context import ControllerContext
 from cloudcore.edgecontroller.downstream import DownstreamController
 from cloudcore.edgecontroller.handlers.call import Services
+from cloudcore.edgecontroller.leasekeeper import LeaseKeeper
 from cloudcore.edgecontroller.location import LocationCache
+from cloudcore.edgecontroller.presence import Presence
 from cloudcore.edgecontroller.reader import ObjectReader
 from cloudcore.edgecontroller.sender import Sender
 from cloudcore.edgecontroller.state import ClusterState
 from cloudcore.edgecontroller.upstream import UpstreamController
 from cloudcore.kube.client import KubeClient
+from cloudcore.metrics import CloudMetrics
 from cloudcore.synccontroller.resync import Resync
 from common.beehive.context import MessageContext
 from common.clock import Clock
 from common.health import Health
-from common.metrics import MessageMetrics
 from common.names import GroupName, ModuleName, NodeID
 
 
 class EdgeController:
-    """Downstream and upstream, around one state of the cluster."""
+    """Downstream, upstream and leases, around one state of the cluster."""
 
     name = ModuleName.EDGE_CONTROLLER
     group = GroupName.EDGE_CONTROLLER
@@ -31,7 +33,7 @@ class EdgeController:
         client: KubeClient,
         locations: LocationCache,
         *,
-        metrics: MessageMetrics,
+        metrics: CloudMetrics,
         health: Health,
         context: ControllerContext | None = None,
     ) -> None:
@@ -52,7 +54,9 @@ class EdgeController:
         self._downstream = DownstreamController(client, state, sender, health)
         resync = Resync(state, reader, sender, self._downstream.synced)
         services = Services(client, state, reader, Clock(), resync)
-        self._upstream = UpstreamController(context, services, resync, sender)
+        self._leases = LeaseKeeper(client, state, sender, metrics)
+        presence = Presence(state.peers, self._leases, resync)
+        self._upstream = UpstreamController(context, services, presence, sender)
 
     @property
     def synced(self) -> asyncio.Event:
@@ -66,8 +70,12 @@ class EdgeController:
     async def run(self) -> None:
         """Serve until the mailbox is closed and all that it had accepted is answered."""
         async with asyncio.TaskGroup() as group:
-            following = group.create_task(self._downstream.run(), name="downstream")
+            beside = [
+                group.create_task(self._downstream.run(), name="downstream"),
+                group.create_task(self._leases.run(), name="leases"),
+            ]
             try:
                 await self._upstream.run()
             finally:
-                following.cancel()
+                for task in beside:
+                    task.cancel()

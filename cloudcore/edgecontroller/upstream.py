@@ -1,42 +1,43 @@
 """UpstreamController: every message of a node gets exactly one answer.
 
 Messages about one object of one node are handled in their order, all others beside each other, in
-a bounded number of places; leases have places of their own. A handler that fails, whatever way,
-answers with a Status.
+a bounded number of places, which nodes get in turns; leases have places of their own. A handler
+that fails, whatever way, answers with a Status.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
-import msgspec
-
+from cloudcore.edgecontroller import presence
 from cloudcore.edgecontroller.context import ControllerContext
 from cloudcore.edgecontroller.handlers.call import Answer, Call, Services
 from cloudcore.edgecontroller.handlers.nodes import not_an_edge_node
 from cloudcore.edgecontroller.handlers.table import TABLE, Entry, Places, order_type
+from cloudcore.edgecontroller.places import FairPlaces
+from cloudcore.edgecontroller.presence import Job, Presence
 from cloudcore.edgecontroller.sender import Sender
-from cloudcore.edgecontroller.state import Peer
 from cloudcore.edgecontroller.workers import KeyedWorkers
 from cloudcore.kube import kinds
 from cloudcore.kube.views import NodeView, view_as
-from common import capabilities, wire
+from common import wire
 from common.beehive.message import NULL, Message, raw, reply
 from common.errors import MailboxClosedError, RemoteError, ResourceError
-from common.names import GroupName, ModuleName, NodeID, Operation, PeerProtocol, ResourceType
+from common.names import GroupName, ModuleName, NodeID, Operation, ResourceType
 from common.resource import parse_resource
 from common.status import Status, StatusError, failure
 
 logger = logging.getLogger(__name__)
 
-PLACES: Final[Mapping[Places, int]] = MappingProxyType(
-    {Places.OBJECTS: 128, Places.LEASES: 32, Places.COMPARISONS: 8}
+PLACES: Final[Mapping[Places, tuple[int, int]]] = MappingProxyType(
+    {Places.OBJECTS: (128, 16), Places.LEASES: (32, 4), Places.COMPARISONS: (8, 2)}
 )
-"""Handlers of each kind that run at a time; what they cost is requests to the API server."""
+"""How many handlers of each kind run at a time, and how many of these for one node; what they cost
+is requests to the API server."""
 
 _BATCH: Final = 64
 _REGISTRATION: Final = (Operation.INSERT, ResourceType.NODE)
@@ -49,37 +50,22 @@ class _Order(NamedTuple):
     name: str
 
 
-class _PeerContent(msgspec.Struct):
-    protocol: PeerProtocol
-    capabilities: list[str] = []
-
-
-Job = Callable[[], Awaitable[None]]
-
-
-class Resync(Protocol):
-    """Brings a KubeEdge edge in step; see ``cloudcore.synccontroller``."""
-
-    async def send_everything(self, node: NodeID) -> None:
-        """Send ``node`` all that it should have."""
-
-
 class UpstreamController:
     """Serves the controller's mailbox."""
 
     def __init__(
-        self, context: ControllerContext, services: Services, resync: Resync, sender: Sender
+        self, context: ControllerContext, services: Services, nodes: Presence, sender: Sender
     ) -> None:
         """Serve by ``services``; read from and answer by the bus of ``sender``."""
         self._context, self._services, self._sender = context, services, sender
-        self._resync = resync
-        self._places = {kind: asyncio.Semaphore(count) for kind, count in PLACES.items()}
+        self._nodes = nodes
+        self._places = {kind: FairPlaces(*counts) for kind, counts in PLACES.items()}
         self._metrics = sender.metrics
 
     async def run(self) -> None:
         """Serve until the mailbox is closed and empty and everything in it is answered."""
         async with asyncio.TaskGroup() as group:
-            workers: KeyedWorkers[_Order, Job] = KeyedWorkers(group, _do)
+            workers: KeyedWorkers[_Order, Job] = KeyedWorkers(group, _run)
             while True:
                 try:
                     batch = await self._sender.bus.receive_batch(
@@ -92,8 +78,8 @@ class UpstreamController:
 
     async def _admit(self, message: Message, workers: KeyedWorkers[_Order, Job]) -> None:
         """Give the message to its worker, or answer it at once."""
-        if message.operation in (Operation.CONNECTED, Operation.DISCONNECTED):
-            self._note_peer(message, workers)
+        if message.operation in presence.OPERATIONS:
+            self._note_presence(message, workers)
             return
         try:
             call = self._call(message)
@@ -120,29 +106,27 @@ class UpstreamController:
         assert node is not None, "an EdgeSite has a node"
         return Call(node, resource, message)
 
-    def _note_peer(self, message: Message, workers: KeyedWorkers[_Order, Job]) -> None:
-        """Take in that a node came or went, which nobody wants to be answered."""
-        node, peers = NodeID(message.resource.rpartition("/")[2]), self._services.state.peers
+    def _note_presence(self, message: Message, workers: KeyedWorkers[_Order, Job]) -> None:
+        """Take in what concerns a node as such, which nobody wants to be answered."""
+        node = NodeID(message.resource.rpartition("/")[2])
         if message.operation is Operation.DISCONNECTED:
-            peers.disconnected(node)
-            return
-        content = wire.loads_as(message.content, _PeerContent)
-        can = capabilities.parse(",".join(content.capabilities))
-        peers.connected(node, Peer(content.protocol, message.msg_id, can))
-        if content.protocol is PeerProtocol.KUBEEDGE:
-            order = _Order(node, message.operation, "", "")
-            workers.submit(order, partial(self._bring_in_step, node, message.msg_id))
+            self._services.renewals.pop(node, None)
+        job = self._nodes.note(node, message)
+        if job is not None:
+            workers.submit(_Order(node, message.operation, "", ""), partial(self._do, node, job))
 
-    async def _bring_in_step(self, node: NodeID, connection: str) -> None:
-        async with self._places[Places.COMPARISONS]:
-            if self._services.state.peers.is_current(node, connection):
-                await self._resync.send_everything(node)
+    async def _do(self, node: NodeID, job: Job) -> None:
+        async with self._places[Places.COMPARISONS].take(node):
+            try:
+                await job()
+            except Exception:  # one node must not stop the rest
+                logger.exception("node cannot be compared", extra={"node": node})
 
     async def _handle(self, call: Call, entry: Entry) -> None:
         """Serve one message and answer it, whatever happens."""
         resource_type = call.resource.resource_type
         with self._metrics.query_seconds.labels(type=resource_type).time():
-            async with self._places[entry.places]:
+            async with self._places[entry.places].take(call.node):
                 try:
                     await self._check_node(call)
                     answer = await entry.handler(call, self._services)
@@ -212,7 +196,7 @@ class UpstreamController:
         )
 
 
-async def _do(job: Job) -> None:
+async def _run(job: Job) -> None:
     await job()
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,11 +14,12 @@ from cloudcore.edgecontroller.controller import EdgeController
 from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
+from cloudcore.metrics import CloudMetrics
 from common.beehive.context import MessageContext
 from common.beehive.message import NULL, Message, new, raw
+from common.capabilities import Capability
 from common.errors import MailboxClosedError, RemoteError
 from common.health import Health
-from common.metrics import MessageMetrics
 from common.names import (
     EDGE_NODE_LABEL,
     GroupName,
@@ -176,18 +177,20 @@ class Hub:
         await self.bus.send(ModuleName.EDGE_CONTROLLER, request)
         return await self.wait_for(lambda m: m.parent_id == request.msg_id)
 
-    async def connect(self, node: NodeID, protocol: PeerProtocol) -> None:
-        """Say that a node connected, as a session would."""
-        await self.bus.send(
-            ModuleName.EDGE_CONTROLLER,
-            new(
-                ModuleName.CLOUD_HUB,
-                GroupName.RESOURCE,
-                Operation.CONNECTED,
-                f"node/{node}",
-                raw({"protocol": protocol}),
-            ),
+    async def connect(
+        self, node: NodeID, protocol: PeerProtocol, capabilities: Iterable[Capability] = ()
+    ) -> str:
+        """Say that a node connected, as a session would; return the connection's id."""
+        content = {"protocol": protocol, "capabilities": sorted(capabilities)}
+        return await self.tell(Operation.CONNECTED, node, content)
+
+    async def tell(self, operation: Operation, node: NodeID, content: Any = None) -> str:
+        """Say something of a node as such; return the message's id."""
+        message = new(
+            ModuleName.CLOUD_HUB, GroupName.RESOURCE, operation, f"node/{node}", raw(content)
         )
+        await self.bus.send(ModuleName.EDGE_CONTROLLER, message)
+        return message.msg_id
 
 
 @dataclass
@@ -198,7 +201,7 @@ class Controlled:
     hub: Hub
     locations: LocationCache
     controller: EdgeController
-    metrics: MessageMetrics
+    metrics: CloudMetrics
     health: Health
 
 
@@ -209,7 +212,7 @@ async def controlled(client: KubeClient) -> AsyncIterator[Controlled]:
     bus.add_module(ModuleName.CLOUD_HUB, GroupName.CLOUD_HUB)
     bus.add_module(ModuleName.EDGE_CONTROLLER, GroupName.EDGE_CONTROLLER)
     locations, health = LocationCache(), Health()
-    metrics = MessageMetrics(CollectorRegistry(), "cloudcore")
+    metrics = CloudMetrics(CollectorRegistry())
     controller = EdgeController(bus, client, locations, metrics=metrics, health=health)
     hub = Hub(bus)
     async with asyncio.TaskGroup() as group:

@@ -6,17 +6,15 @@ time than before, and a device whose clock was set back would otherwise count as
 Source: https://kubernetes.io/docs/concepts/architecture/leases/#node-heart-beats
 """
 
-from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from cloudcore.edgecontroller.handlers.call import Answer, Call, Services
+from cloudcore.edgecontroller.leaseform import advanced, renewal_in
 from cloudcore.kube import kinds
-from common.clock import parse_rfc3339, rfc3339_micro
+from common.clock import rfc3339_micro
 from common.errors import RemoteError
-
-_STEP = timedelta(microseconds=1)
 
 
 async def query(call: Call, services: Services) -> Answer:
@@ -57,20 +55,6 @@ async def renew(call: Call, services: Services) -> Answer:
     before = renewal_in(there)
     there.update(spec, renewTime=rfc3339_micro(advanced(sent, before)))
     return _answer(call, services, await _put(call, services, current))
-
-
-def advanced(sent: datetime, before: datetime | None) -> datetime:
-    """Return ``sent``, or the least time after ``before`` if ``sent`` is not after it."""
-    return sent if before is None else max(sent, before + _STEP)
-
-
-def renewal_in(spec: dict[str, Any]) -> datetime | None:
-    """Return the ``renewTime`` of a lease's spec; None where there is none."""
-    try:
-        moment = parse_rfc3339(spec.get("renewTime", ""))
-    except (TypeError, ValueError):
-        return None
-    return moment if moment.tzinfo is not None else None
 
 
 async def _get(call: Call, services: Services) -> bytes:

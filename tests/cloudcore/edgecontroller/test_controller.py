@@ -11,11 +11,11 @@ from cloudcore.edgecontroller.context import ControllerContext
 from cloudcore.edgecontroller.controller import EdgeController
 from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.kube.client import KubeClient
+from cloudcore.metrics import CloudMetrics
 from common.beehive.context import MessageContext
 from common.beehive.message import new, raw
 from common.beehive.module import run_modules
 from common.health import Health
-from common.metrics import MessageMetrics
 from common.names import GroupName, ModuleName, NodeID, Operation
 from tests.cloudcore.cluster import PATIENCE_S, Hub, load, make_node
 
@@ -27,7 +27,7 @@ class HubModule(Hub):
 
 async def test_it_starts_serves_and_stops_with_the_daemon(client: KubeClient) -> None:
     bus, health = MessageContext(), Health()
-    metrics = MessageMetrics(CollectorRegistry(), "cloudcore")
+    metrics = CloudMetrics(CollectorRegistry())
     controller = EdgeController(bus, client, LocationCache(), metrics=metrics, health=health)
     assert (controller.name, controller.group) == ("edgecontroller", "edgecontroller")
     hub, stop = HubModule(bus), asyncio.Event()
@@ -48,7 +48,7 @@ async def test_at_an_edgesite_the_one_node_needs_no_name_in_the_resource(
 ) -> None:
     node: NodeID = await make_node(client)
     bus, health = MessageContext(), Health()
-    metrics = MessageMetrics(CollectorRegistry(), "cloudcore")
+    metrics = CloudMetrics(CollectorRegistry())
     controller = EdgeController(
         bus,
         client,

@@ -113,35 +113,63 @@ async def ask(cloud: Controlled, node: str, name: str, content: str) -> Message:
     return await cloud.hub.ask(Operation.UPDATE, resource, raw(content))
 
 
+class Blocked:
+    """A handler that lets nobody out until it is told to."""
+
+    def __init__(self) -> None:
+        self.inside: Counter[str] = Counter()
+        self._gate, self._changed = asyncio.Event(), asyncio.Condition()
+
+    async def handle(self, call: Call, services: Services) -> Answer:
+        del services
+        async with self._changed:
+            self.inside[call.node] += 1
+            self._changed.notify_all()
+        await self._gate.wait()
+        return Answer()
+
+    async def hold(self, count: int) -> None:
+        """Return when so many are inside."""
+        async with asyncio.timeout(20), self._changed:
+            await self._changed.wait_for(lambda: self.inside.total() >= count)
+
+    def release(self) -> None:
+        self._gate.set()
+
+
+OBJECT_PLACES, PLACES_OF_A_NODE = upstream.PLACES[Places.OBJECTS]
+
+
 async def test_leases_do_not_wait_behind_objects(
     client: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = asyncio.Event()
-    waiting = 0
-    full = asyncio.Event()
-
-    async def block(call: Call, services: Services) -> Answer:
-        nonlocal waiting
-        assert call.node
-        assert services.client is client
-        waiting += 1
-        if waiting == upstream.PLACES[Places.OBJECTS]:
-            full.set()
-        await gate.wait()
-        return Answer()
-
-    put_in_place(monkeypatch, Operation.UPDATE, "event", Entry(block))
+    blocked = Blocked()
+    put_in_place(monkeypatch, Operation.UPDATE, "event", Entry(blocked.handle))
     async with controlled(client) as cloud:
         async with asyncio.TaskGroup() as group:
-            for number in range(200):
-                group.create_task(ask(cloud, "n1", f"e{number}", "x"))
-            async with asyncio.timeout(20):
-                await full.wait()
+            for number in range(400):
+                group.create_task(ask(cloud, f"n{number % 20}", f"e{number}", "x"))
+            await blocked.hold(OBJECT_PLACES)
             answer = await cloud.hub.ask(Operation.QUERY, "node/n1/kube-node-lease/lease/n1")
             assert load(answer.content)["Err"]["ErrStatus"]["code"] in (403, 404)
-            assert waiting == upstream.PLACES[Places.OBJECTS]
-            gate.set()
-        assert waiting == 200
+            assert blocked.inside.total() == OBJECT_PLACES
+            blocked.release()
+        assert blocked.inside.total() == 400
+
+
+async def test_a_node_that_floods_waits_behind_itself_alone(
+    client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = Blocked()
+    put_in_place(monkeypatch, Operation.UPDATE, "event", Entry(blocked.handle))
+    async with controlled(client) as cloud, asyncio.TaskGroup() as group:
+        for number in range(200):
+            group.create_task(ask(cloud, "flood", f"e{number}", "x"))
+        await blocked.hold(PLACES_OF_A_NODE)
+        answer = await cloud.hub.ask(Operation.QUERY, "node/other/default/configmap/none")
+        assert load(answer.content)["ErrStatus"]["code"] == 404
+        assert blocked.inside == {"flood": PLACES_OF_A_NODE}
+        blocked.release()
 
 
 async def test_each_message_is_answered_exactly_once(client: KubeClient, namespace: str) -> None:

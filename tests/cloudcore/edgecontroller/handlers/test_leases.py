@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cloudcore.edgecontroller.handlers.leases import advanced, renewal_in
+from cloudcore.edgecontroller.leaseform import renewal_in
 from cloudcore.kube import kinds
 from cloudcore.kube.client import MERGE_PATCH, KubeClient
 from common.beehive.message import raw
@@ -28,21 +28,6 @@ def lease_object(node: str, renewed: datetime = MOMENT) -> dict[str, Any]:
             "renewTime": rfc3339_micro(renewed),
         },
     }
-
-
-def test_a_renewal_never_goes_back() -> None:
-    later = MOMENT + timedelta(seconds=10)
-    assert advanced(later, MOMENT) == later
-    assert advanced(MOMENT, None) == MOMENT
-    assert advanced(MOMENT, MOMENT) == MOMENT + timedelta(microseconds=1)
-    assert advanced(MOMENT, later) == later + timedelta(microseconds=1)
-
-
-@pytest.mark.parametrize(
-    "spec", [{}, {"renewTime": None}, {"renewTime": "soon"}, {"renewTime": "2026-11-24T09:31:04"}]
-)
-def test_what_is_no_time_is_no_renewal(spec: dict[str, Any]) -> None:
-    assert renewal_in(spec) is None
 
 
 async def test_a_lease_is_made_read_and_renewed(client: KubeClient) -> None:
