@@ -10,12 +10,14 @@ from typing import Any, Final
 
 import uvloop
 
-from benchmarks import codec, containers, delivery, edge, hollow, store
+from benchmarks import codec, containers, delivery, edge, hollow, links, store
 from benchmarks.figures import Figure, table
 from deploy.devcluster.api import Api
 from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.daemons import CloudCore
 from deploy.devcluster.machine import why_not
+from deploy.devcluster.site import reachable_by_wire
+from deploy.devcluster.wire import why_not as why_no_wire
 
 
 async def _codec(_: Path) -> list[Figure]:
@@ -39,11 +41,19 @@ async def _containers(folder: Path) -> list[Figure]:
         return await containers.measure(api, cloud, folder)
 
 
+async def _links(folder: Path) -> list[Figure]:
+    if why := why_no_wire():
+        sys.stderr.write(f"not measured: links: {why}\n")
+        return []
+    async with _cluster(folder, *reachable_by_wire()) as (api, cloud):
+        return await links.measure(api, cloud, folder)
+
+
 @asynccontextmanager
-async def _cluster(folder: Path) -> AsyncIterator[tuple[Api, CloudCore]]:
-    """A control plane with a cloudcore."""
+async def _cluster(folder: Path, *options: str) -> AsyncIterator[tuple[Api, CloudCore]]:
+    """A control plane with a cloudcore, which has further arguments."""
     async with ControlPlane(folder / "control-plane") as control_plane, Api(control_plane) as api:
-        cloud = CloudCore(control_plane, folder / "cloudcore")
+        cloud = CloudCore(control_plane, folder / "cloudcore", options=options)
         await cloud.start()
         try:
             yield api, cloud
@@ -56,6 +66,7 @@ PARTS: Final[dict[str, Callable[[Path], Coroutine[Any, Any, list[Figure]]]]] = {
     "store": store.measure,
     "delivery": _delivery,
     "containers": _containers,
+    "links": _links,
 }
 
 

@@ -105,20 +105,28 @@ class Daemon:
         await self.stop()
         await self.start()
 
-    async def metric(self, name: str, **labels: str) -> float:
-        """Return the sum of the samples called ``name`` that carry ``labels``; 0 where none do."""
+    async def metrics(self) -> str:
+        """Return all metrics, in Prometheus' text format; ``total`` reads it."""
         async with (
             aiohttp.ClientSession() as session,
             session.get(f"http://{self._monitor}/metrics") as response,
         ):
-            text = await response.text()
-        wanted = [f'{key}="{value}"' for key, value in labels.items()]
-        samples = (line.rpartition(" ") for line in text.splitlines() if line.startswith(name))
-        return sum(
-            float(value)
-            for sample, _, value in samples
-            if sample.partition("{")[0] == name and all(label in sample for label in wanted)
-        )
+            return await response.text()
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of the samples called ``name`` that carry ``labels``; 0 where none do."""
+        return total(await self.metrics(), name, **labels)
+
+
+def total(metrics: str, name: str, **labels: str) -> float:
+    """Return the sum of the samples called ``name`` that carry ``labels``; 0 where none do."""
+    wanted = [f'{key}="{value}"' for key, value in labels.items()]
+    samples = (line.rpartition(" ") for line in metrics.splitlines() if line.startswith(name))
+    return sum(
+        float(value)
+        for sample, _, value in samples
+        if sample.partition("{")[0] == name and all(label in sample for label in wanted)
+    )
 
 
 class CloudCore(Daemon):

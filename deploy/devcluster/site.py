@@ -13,7 +13,8 @@ from deploy.devcluster.daemons import CloudAddress, CloudCore, Daemon, EdgeCore,
 from deploy.devcluster.link import Link
 from deploy.devcluster.netns import CLOUD_ADDRESS, Namespace
 from deploy.devcluster.ports import LOOPBACK
-from deploy.devcluster.wire import Wire
+from deploy.devcluster.shaper import Line
+from deploy.devcluster.wire import PERFECT, Wire
 
 _POLL_S: Final = 0.05
 
@@ -96,6 +97,7 @@ async def edge_behind_wire(
     *,
     token: str,
     options: tuple[str, ...] = ("--runtime=process",),
+    line: Line = PERFECT,
 ) -> AsyncIterator[RemoteEdge]:
     """Run an edge in a network of its own; at the end nothing of it is left running.
 
@@ -105,8 +107,10 @@ async def edge_behind_wire(
         data_dir: its own folder; edgecore's log lies beside it.
         token: to join with; not needed where ``data_dir`` has a certificate.
         options: further arguments of edgecore.
+        line: what its wire is like, from the first packet.
     """
     with Namespace() as namespace, Wire(namespace) as wire:
+        wire.shape(line)
         daemon = EdgeCore(
             node,
             data_dir,
@@ -178,15 +182,20 @@ def restarts(pod: Object) -> int:
 
 
 async def until_metric(
-    daemon: Daemon, name: str, value: float, *, timeout_s: float = DEFAULT_WAIT_S
+    daemon: Daemon,
+    name: str,
+    value: float,
+    *,
+    timeout_s: float = DEFAULT_WAIT_S,
+    **labels: str,
 ) -> None:
-    """Return as soon as the metric ``name`` of ``daemon`` is ``value``.
+    """Return as soon as the sum of ``daemon``'s metric ``name`` over ``labels`` is ``value``.
 
     Raises:
         WaitError: it was not within ``timeout_s`` seconds.
     """
     deadline = time.monotonic() + timeout_s
-    while (found := await daemon.metric(name)) != value:
+    while (found := await daemon.metric(name, **labels)) != value:
         if time.monotonic() > deadline:
             raise WaitError(f"not within {timeout_s:g} s: {name} is {found:g}, not {value:g}")
         await asyncio.sleep(_POLL_S)
