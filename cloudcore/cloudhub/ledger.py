@@ -1,16 +1,20 @@
-"""Which certificates were issued: known to every cloudcore, by one ConfigMap.
+"""Which certificates were issued: known to every cloudcore, by a ConfigMap for each node.
 
-It has an entry a node, ``{"serial": hex, "notAfter": RFC 3339}``, of the certificate that was
-issued last. A plain token enrols only a name that has none that is still good.
+It holds ``{"serial": hex, "notAfter": RFC 3339}``, of the certificate that was issued last. A plain
+token enrols only a name that has none that is still good. An object for each node costs the same
+however many nodes there are, and the API server itself lets only one of two create it.
 """
 
 import asyncio
+import hashlib
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
+from cloudcore.cloudhub import earlierledger
 from cloudcore.cloudhub.credentials import NAMESPACE
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
@@ -20,8 +24,12 @@ from common.names import NodeID
 from common.pki import Issued
 from common.status import failure
 
-CONFIGMAP: Final = "edgecertificates"
-_ATTEMPTS: Final = 20
+_KEY: Final = "certificate"
+_PREFIX: Final = "edgecertificate."
+_HASHED_PREFIX: Final = "edgecertificate-of."
+_MAX_NAME_CHARS: Final = 253
+_LABEL: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,8 @@ class Entry:
 
     serial: str
     not_after: datetime
+    version: str
+    """Of the record."""
 
 
 class _Entry(msgspec.Struct):
@@ -44,8 +54,8 @@ class Ledger:
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
-        # Requests to this cloudcore wait for each other; only those to others can be in the way.
-        self._writing = asyncio.Lock()
+        self._moving = asyncio.Lock()
+        self._is_moved = False
 
     async def find(self, node: NodeID) -> Entry | None:
         """Return the certificate that ``node`` got last; None where it never got one.
@@ -53,7 +63,9 @@ class Ledger:
         Raises:
             RemoteError: the API server refuses, or is away.
         """
-        return _entry(await self._read(), node)
+        await self._take_over_the_earlier_one()
+        body = await self._client.find(_path(node))
+        return None if body is None else _entry(body, node)
 
     async def record(self, node: NodeID, issued: Issued, seen: Entry | None) -> None:
         """Note that ``node`` gets ``issued``, unless its entry is not ``seen`` any more.
@@ -63,54 +75,73 @@ class Ledger:
         Raises:
             RemoteError: 409, somebody else has enrolled that name meanwhile; or as ``find``.
         """
-        entry = {"serial": f"{issued.serial:x}", "notAfter": rfc3339(issued.not_after)}
-        async with self._writing:
-            await self._record(node, entry, seen)
-
-    async def _record(self, node: NodeID, entry: dict[str, str], seen: Entry | None) -> None:
-        for _ in range(_ATTEMPTS):
-            found = await self._read()
-            if _entry(found, node) != seen:
-                break
-            data = {**(found.get("data") or {}), node: msgspec.json.encode(entry).decode()}
-            try:
-                await self._write(found, data)
-            except RemoteError as error:
-                if not error.status.is_conflict:
-                    raise
+        text = msgspec.json.encode(_Entry(f"{issued.serial:x}", rfc3339(issued.not_after))).decode()
+        try:
+            if seen is None:
+                await self._client.create(_collection(), _configmap(node, text))
             else:
-                return
-        raise RemoteError(failure(409, f"{node} is being enrolled by somebody else"))
+                await self._client.update(_path(node), _configmap(node, text, seen.version))
+        except RemoteError as error:
+            if not error.status.is_conflict:
+                raise
+            status = failure(409, f"{node} is being enrolled by somebody else")
+            raise RemoteError(status) from error
 
-    async def _read(self) -> dict[str, Any]:
-        body = await self._client.find(kinds.CONFIGMAPS.path(NAMESPACE, CONFIGMAP))
-        if body is None:
-            return {}
-        found: dict[str, Any] = msgspec.json.decode(body)
-        return found
-
-    async def _write(self, found: dict[str, Any], data: dict[str, str]) -> None:
-        if found:
-            # It names the version that was read: the API server refuses if there is a newer one.
-            body = msgspec.json.encode({**found, "data": data})
-            await self._client.update(kinds.CONFIGMAPS.path(NAMESPACE, CONFIGMAP), body)
+    async def _take_over_the_earlier_one(self) -> None:
+        if self._is_moved:
             return
-        made = {
+        async with self._moving:
+            if not self._is_moved:
+                await earlierledger.move(self._client, self._keep)
+                self._is_moved = True
+
+    async def _keep(self, node: NodeID, text: str) -> None:
+        """Take over an entry of the earlier record, unless there is one of this."""
+        try:
+            await self._client.create(_collection(), _configmap(node, text))
+        except RemoteError as error:
+            if not error.status.is_conflict:
+                raise
+
+
+def record_name(node: NodeID) -> str:
+    """Return the name of the ConfigMap for ``node``: readable, wherever that can be a name."""
+    name = f"{_PREFIX}{node}"
+    if len(name) <= _MAX_NAME_CHARS and _NAME.fullmatch(node) is not None:
+        return name
+    return f"{_HASHED_PREFIX}{hashlib.sha256(node.encode()).hexdigest()}"
+
+
+def _collection() -> str:
+    return kinds.CONFIGMAPS.path(NAMESPACE)
+
+
+def _path(node: NodeID) -> str:
+    return kinds.CONFIGMAPS.path(NAMESPACE, record_name(node))
+
+
+def _configmap(node: NodeID, text: str, version: str = "") -> bytes:
+    return msgspec.json.encode(
+        {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": CONFIGMAP, "namespace": NAMESPACE},
-            "data": data,
+            "metadata": {
+                "name": record_name(node),
+                "namespace": NAMESPACE,
+                "resourceVersion": version,
+            },
+            "data": {"node": node, _KEY: text},
         }
-        await self._client.create(kinds.CONFIGMAPS.path(NAMESPACE), msgspec.json.encode(made))
+    )
 
 
-def _entry(configmap: dict[str, Any], node: NodeID) -> Entry | None:
-    text = (configmap.get("data") or {}).get(node)
-    if text is None:
-        return None
+def _entry(body: bytes, node: NodeID) -> Entry:
+    configmap: dict[str, Any] = msgspec.json.decode(body)
+    text = (configmap.get("data") or {}).get(_KEY, "")
     try:
         entry = msgspec.json.decode(text, type=_Entry)
-        return Entry(entry.serial, parse_rfc3339(entry.notAfter))
+        not_after = parse_rfc3339(entry.notAfter)
     except (msgspec.DecodeError, ValueError) as error:
-        where = f"ConfigMap {NAMESPACE}/{CONFIGMAP}, key {node}"
-        raise RemoteError(failure(500, f"{where}: damaged, delete the key: {error}")) from error
+        where = f"ConfigMap {NAMESPACE}/{record_name(node)}"
+        raise RemoteError(failure(500, f"{where}: damaged, delete it: {error}")) from error
+    return Entry(entry.serial, not_after, configmap["metadata"]["resourceVersion"])

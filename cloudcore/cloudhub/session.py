@@ -385,7 +385,8 @@ class Session:
         landed = sum(self._outbox.acknowledge(msg_id, now_s) for msg_id in ids)
         if landed:
             self._services.metrics.acknowledged.inc(landed)
-            self._services.flusher.want(self)
+            if self._outbox.has_unwritten or self._transfer is not None:
+                self._services.flusher.want(self)
 
     def _go_on(self, credit: frames.Credit) -> None:
         """Send more of a large content."""

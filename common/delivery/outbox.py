@@ -113,6 +113,11 @@ class Outbox(Generic[P]):
         """States of objects held: those that wait, and those that are in flight."""
         return len(self._waiting) + len(self._in_flight)
 
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether anything waits to be written for the first time."""
+        return bool(self._replies or self._waiting)
+
     def reply(self, parcel: P) -> None:
         """Add an answer. Written before any object, exactly once; not acknowledged."""
         self._replies.append(parcel)

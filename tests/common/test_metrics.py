@@ -19,3 +19,13 @@ def test_two_daemons_in_one_process_do_not_share_counters() -> None:
     one, other = (MessageMetrics(CollectorRegistry(), "edgecore") for _ in range(2))
     one.acknowledged.inc()
     assert other.acknowledged._value.get() == 0
+
+
+def test_what_is_counted_by_operation_is_shown_by_operation() -> None:
+    registry = CollectorRegistry()
+    metrics = MessageMetrics(registry, "edgecore")
+    for operation in ("query", "query", "insert"):
+        metrics.sent.labels(operation).inc()
+    shown = generate_latest(registry).decode()
+    assert 'edgecore_messages_sent_total{operation="query"} 2.0' in shown
+    assert 'edgecore_messages_sent_total{operation="insert"} 1.0' in shown
