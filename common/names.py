@@ -103,6 +103,9 @@ class LinkState(StrEnum):
 LINK_RESOURCE: Final = "node/connection"
 """What edgehub's ``connect`` messages are about, inside edgecore."""
 
+PROGRESS_RESOURCE: Final = "node/progress"
+"""What ``keepalive`` messages inside edgecore are about: whether the modules do their work."""
+
 CLUSTER_SCOPE: Final = "null"
 """The literal that stands for the namespace of cluster-scoped objects in a resource."""
 

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -26,12 +27,15 @@ from edgecore.config import EdgeCoreSettings, EdgeSettings, HollowSettings, Runt
 from edgecore.edged.edged import Edged
 from edgecore.edged.edgedconfig import EdgedConfig
 from edgecore.edged.local.logrotate import LogLimits
+from edgecore.edged.node.nodeagent import Machine
 from edgecore.edged.node.nodesetup import PodNetwork
 from edgecore.edged.runtime.base import Runtime
 from edgecore.edged.runtime.hollow import HollowRuntime
-from edgecore.edgehub.client import EdgeHub, HubConfig
+from edgecore.edgehub.client import EdgeHub
 from edgecore.edgehub.enrollconfig import EnrollConfig, Task
+from edgecore.edgehub.hubconfig import HubConfig
 from edgecore.edgehub.identity import CarryOut, Identity, in_process_of_its_own
+from edgecore.edgehub.network import Credentials, Network
 from edgecore.edgestore.store import EdgeStore, StoreThreads
 from edgecore.metamanager.manager import MetaManager
 from edgecore.metrics import EdgeMetrics
@@ -75,12 +79,26 @@ class Edge:
                 await run_modules(self.context, self._modules, stop, grace_s=self.settings.grace_s)
 
 
+@dataclass(frozen=True, slots=True)
+class World:
+    """What an edge stands in, as far as it is not that of this machine."""
+
+    runtime: Runtime | None = None
+    """What runs the pods; what the settings name if None."""
+    machine: Machine | None = None
+    clock: Clock | None = None
+    store: EdgeStore | None = None
+    """One in the folder that the settings name if None."""
+    network: Network = field(default_factory=Network)
+    credentials: Credentials | None = None
+    """The node's certificate, got for a token, if None."""
+
+
 def build_edge(
     settings: EdgeCoreSettings,
     metrics: EdgeMetrics,
     *,
-    runtime: Runtime | None = None,
-    clock: Clock | None = None,
+    world: World | None = None,
     threads: StoreThreads | None = None,
     enroll: CarryOut = in_process_of_its_own,
 ) -> Edge:
@@ -89,22 +107,25 @@ def build_edge(
     Args:
         settings: what it is told.
         metrics: where it counts; edges of one process share it.
-        runtime: what runs the pods; what ``settings`` name if None.
-        clock: of the machine if None.
+        world: what it stands in; this machine if None.
         threads: of the edge-store, to be shared between edges; own ones if None.
         enroll: how the node gets its certificate.
     """
-    clock = clock or Clock()
+    world = world or World()
+    clock = world.clock or Clock()
     context = MessageContext()
-    store = EdgeStore(settings.data_dir, threads)
+    store = world.store or EdgeStore(settings.data_dir, threads)
     edged = Edged(
         context,
-        runtime or _runtime(settings),
+        world.runtime or _runtime(settings),
         clock,
         edged_config(settings),
         metrics,
+        machine=world.machine,
     )
-    metamanager = MetaManager(context, store, settings.node_name, clock, metrics)
+    metamanager = MetaManager(
+        context, store, settings.node_name, clock, metrics, world.network.random_unit
+    )
     identity = Identity(
         EnrollConfig(
             settings.node_name, settings.cloud, settings.https_port, str(settings.data_dir / "pki")
@@ -121,9 +142,10 @@ def build_edge(
             settings.websocket_port,
             heartbeat_s=settings.heartbeat_s,
         ),
-        identity,
+        world.credentials or identity,
         clock,
         metrics,
+        world.network,
     )
     return Edge(settings, context, store, (edged, metamanager, hub))
 

@@ -62,7 +62,7 @@ class EdgeSettings(DaemonSettings):
         description="Folder of everything that this edge keeps; made with mode 0700.",
     )
     heartbeat_s: float = Field(
-        15.0, ge=1, le=300, description="Seconds between two keepalives; half the cloud's patience."
+        10.0, ge=1, le=300, description="Seconds between two keepalives; half the cloud's patience."
     )
     max_pods: int = Field(110, ge=1, le=1000, description="Pods that the node offers to run.")
 

@@ -23,3 +23,14 @@ class EdgeMetrics(MessageMetrics):
             ["reason"],
             registry=registry,
         )
+        self.beats_without_progress = Counter(
+            "edgecore_beats_without_progress",
+            "Signs of life that could not say that the modules do their work.",
+            registry=registry,
+        )
+        self.transfers = Counter(
+            "edgecore_transfers",
+            "Large contents that come in chunks: begun, resumed, completed, and what went wrong.",
+            ["event"],
+            registry=registry,
+        )

@@ -12,14 +12,16 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Final
 
 from common.beehive.context import MessageContext
-from common.beehive.message import Message
+from common.beehive.message import Message, new, reply
+from common.capabilities import Capability
 from common.clock import Clock
 from common.delivery.backoff import Backoff, BackoffPolicy
-from common.errors import EdgeError, MailboxClosedError, WireError
+from common.errors import EdgeError, MailboxClosedError, ReplyTimeoutError, WireError
 from common.metrics import MessageMetrics
 from common.names import (
     CLUSTER_SCOPE,
     LINK_RESOURCE,
+    PROGRESS_RESOURCE,
     UID,
     GroupName,
     LinkState,
@@ -54,7 +56,10 @@ from edgecore.edged.static.staticpods import ManifestFolder, StaticPods
 logger = logging.getLogger(__name__)
 
 STUCK_AFTER_S: Final = 30.0
-"""A message that takes longer than this stops the lease from being renewed."""
+"""A look at the runtime that lasts longer than this stops the lease from being renewed."""
+
+TURN_S: Final = 5.0
+"""How long edged may take to get to a message, before it is said to make no progress."""
 
 ORPHANS_S: Final = 30.0
 """Between two looks for pods that run and should not be here."""
@@ -96,7 +101,6 @@ class Edged:
         self._deleted: set[UID] = set()  # while the list of stored pods has not come
         self._static = StaticSet(complete=False)
         self._static_seen = asyncio.Event()  # whether the manifests were looked at
-        self._busy_since_s: float | None = None
 
     async def run(self) -> None:
         """Serve the mailbox until it is closed and empty; containers go on running."""
@@ -142,10 +146,7 @@ class Edged:
     async def _serve(self) -> None:
         try:
             while True:
-                message = await self._context.receive(self.name)
-                self._busy_since_s = self._clock.monotonic()
-                self._handle(message)
-                self._busy_since_s = None
+                self._handle(await self._context.receive(self.name))
         finally:
             self._housekeeping.close()
             self._parts.close()
@@ -178,9 +179,21 @@ class Edged:
         self._housekeeping = Housekeeping(tasks, [Job("end orphans", ORPHANS_S, self._end_orphans)])
         self._parts.begin()
 
-    def _makes_progress(self) -> bool:
-        since_s = self._busy_since_s
-        return since_s is None or self._clock.monotonic() - since_s < STUCK_AFTER_S
+    async def _makes_progress(self) -> bool:
+        """Whether edged does its work; asked as metamanager asks, by way of the mailbox."""
+        question = new(self.name, self.group, Operation.KEEPALIVE, PROGRESS_RESOURCE)
+        try:
+            await self._context.send_sync(self.name, question, timeout_s=TURN_S)
+        except (ReplyTimeoutError, MailboxClosedError):
+            return False
+        return True
+
+    def _answer_for_progress(self, question: Message) -> None:
+        """Say that edged does its work: it got to this message, and nothing hangs."""
+        if self._parts.node.looks_for_s() < STUCK_AFTER_S:
+            self._context.send_resp(reply(question))
+        else:
+            logger.warning("the runtime does not answer, and edged makes no progress")
 
     async def _load(self) -> None:
         """Take the stored pods; then end what the runtime has and the store does not.
@@ -250,6 +263,8 @@ class Edged:
         with self._one_at_a_time(message.resource):
             if message.resource == LINK_RESOURCE:
                 self._follow_link(loads(message.content))
+            elif message.resource == PROGRESS_RESOURCE:
+                self._answer_for_progress(message)
             else:
                 resource = parse_resource(message.resource, edge_site=True)
                 self._dispatch(message.operation, resource, loads(message.data()))
@@ -289,6 +304,7 @@ class Edged:
         self._link.connected = content.get("state") == LinkState.CONNECTED
         if not self._link.connected:
             return
+        self._link.has_beats = Capability.BEATS in content.get("capabilities", ())
         self._link.generation += 1
         self._parts.node.restate()
         self._parts.lease.wake()

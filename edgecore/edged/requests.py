@@ -24,6 +24,8 @@ class Link:
     connected: bool = False
     generation: int = 0
     """Grows with each connection: what was refused or sent on an older one is tried again."""
+    has_beats: bool = False
+    """The link's own signs of life carry the renewal of the node's lease."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,45 +7,30 @@ was asked when the link broke is refused then.
 Source: KubeEdge edge/pkg/edgehub (headers, keepalive, path). Unlike there, silence is noticed by
 the edge too, a failed connection is tried again after half a second and not after thirty, and
 nothing that was received is dropped to make room.
+
+``session`` has what goes over one connection, ``network`` what of the world can be made up.
 """
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import Final
-
-import msgspec
 
 from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw, refusal
+from common.capabilities import render
 from common.clock import Clock
 from common.delivery.backoff import Backoff, BackoffPolicy
-from common.errors import (
-    CertificateError,
-    LinkError,
-    MailboxClosedError,
-    UnknownOperationError,
-    WireError,
-)
-from common.names import (
-    LINK_RESOURCE,
-    GroupName,
-    LinkState,
-    ModuleName,
-    Operation,
-    PeerProtocol,
-)
+from common.errors import CertificateError, LinkError, MailboxClosedError
+from common.names import LINK_RESOURCE, GroupName, LinkState, ModuleName, Operation
 from common.status import failure
-from common.wire import decode, encode
-from edgecore.edgehub.identity import Identity
-from edgecore.edgehub.lanes import Lanes
-from edgecore.edgehub.link import MALFORMED, Link, LinkLostError, dial
+from edgecore.edgehub.hubconfig import HubConfig
+from edgecore.edgehub.link import LinkLostError
+from edgecore.edgehub.network import Credentials, Network, OpenLink
+from edgecore.edgehub.session import Session, Surroundings
+from edgecore.edgehub.transfers import Transfers
 from edgecore.metrics import EdgeMetrics
 
 logger = logging.getLogger(__name__)
-
-PROJECT_ID: Final = "e632aba927ea4ac2b575ec1603d56f10"
-"""KubeEdge's default; every edge of every installation says it."""
 
 PROVEN_AFTER_S: Final = 30.0
 """A connection that lived this long has proved that connecting works: the next pause is short."""
@@ -53,32 +38,6 @@ PROVEN_AFTER_S: Final = 30.0
 _BACKOFF: Final = BackoffPolicy(first_s=0.5, cap_s=10.0, jitter=0.6)
 _FLUSH_S: Final = 2.0
 _BATCH: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class HubConfig:
-    """Where the cloud is and how patient to be. Durations in seconds."""
-
-    node_name: str
-    cloud: str
-    """Host name or address, as it stands in the cloud's certificate."""
-    websocket_port: int
-    heartbeat_s: float = 15.0
-    """Between two keepalives; also how long the link may be silent before it is asked."""
-    answer_s: float = 10.0
-    """How long the answer to that may take, before the link counts as dead."""
-    handshake_s: float = 30.0
-
-    @property
-    def uri(self) -> str:
-        """Where to connect to."""
-        host = f"[{self.cloud}]" if ":" in self.cloud else self.cloud
-        return f"wss://{host}:{self.websocket_port}/{PROJECT_ID}/{self.node_name}/events"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What a KubeEdge cloud wants to read; without the last one it never listens."""
-        return {"node_id": self.node_name, "project_id": PROJECT_ID, "ConnectionUse": "msg"}
 
 
 class EdgeHub:
@@ -90,15 +49,28 @@ class EdgeHub:
         self,
         context: MessageContext,
         config: HubConfig,
-        identity: Identity,
+        credentials: Credentials,
         clock: Clock,
         metrics: EdgeMetrics,
+        network: Network | None = None,
     ) -> None:
-        """Connect as ``identity``, once ``run`` is called; ``clock`` learns the cloud's time."""
-        self._context, self._config, self._identity = context, config, identity
+        """Make the module; it connects once ``run`` is called.
+
+        Args:
+            context: the bus.
+            config: where the cloud is.
+            credentials: whom to connect as.
+            clock: for durations; it learns the cloud's time.
+            metrics: of this daemon.
+            network: a made-up one; the real one if None.
+        """
+        self._context, self._config, self._credentials = context, config, credentials
         self._clock, self._metrics = clock, metrics
-        self._lanes: Lanes | None = None  # of the open connection; None without one
-        self._has_work = asyncio.Event()
+        self._network = network or Network()
+        self._around = Surroundings(
+            context, config, clock, metrics, Transfers(), self._network.random_unit
+        )
+        self._session: Session | None = None  # of the open connection; None without one
         self._last_failure = ""
 
     async def run(self) -> None:
@@ -121,31 +93,35 @@ class EdgeHub:
             raise
 
     def _accept(self, message: Message) -> None:
-        if self._lanes is None:
+        if message.operation is Operation.KEEPALIVE:
+            if self._session is not None:
+                self._session.sign(message)
+        elif self._session is None:
             self._decline(message, "not connected", "not_connected")
-        elif not self._lanes.offer(message, self._clock.monotonic()):
+        elif not self._session.offer(message):
             self._decline(message, "too much waits for the cloud", "full")
-        else:
-            self._has_work.set()
 
     def _decline(self, message: Message, text: str, reason: str) -> None:
-        """Refuse a request; count anything else."""
+        """Refuse a request, drop anything else; count either."""
         if message.header.sync:
+            self._metrics.refused.labels(reason).inc()
             self._context.send_resp(refusal(message, failure(503, text), source=self.name))
         else:
             self._metrics.dropped.labels(reason).inc()
+            fields = {"why": reason, "resource": message.resource}
+            logger.debug("message for the cloud is dropped", extra=fields)
 
     async def _flush(self) -> None:
+        if self._session is None:
+            return
         try:
             async with asyncio.timeout(_FLUSH_S):
-                while self._lanes:
-                    self._has_work.set()
-                    await asyncio.sleep(0.01)
+                await self._session.drain()
         except TimeoutError:
             logger.debug("the link was too slow for what was left to say")
 
     async def _stay_connected(self) -> None:
-        backoff = Backoff(_BACKOFF)
+        backoff = Backoff(_BACKOFF, self._network.random_unit)
         while True:
             started_s = self._clock.monotonic()
             error = await self._connect()
@@ -163,17 +139,17 @@ class EdgeHub:
         """Connect and exchange messages; return why there is no connection any more."""
         config = self._config
         try:
-            tls = await self._identity.tls()
-            async with dial(
+            tls = await self._credentials.tls()
+            async with self._network.dial(
                 config.uri, config.headers, tls, handshake_s=config.handshake_s
             ) as link:
                 return await self._serve(link)
         except CertificateError as error:
-            await self._identity.doubt()
+            await self._credentials.doubt()
             return error
         except LinkError as error:
             if isinstance(error, LinkLostError) and error.is_certificate:
-                await self._identity.doubt()
+                await self._credentials.doubt()
             return error
 
     def _report(self, error: Exception, pause_s: float) -> None:
@@ -193,124 +169,48 @@ class EdgeHub:
             },
         )
 
-    async def _serve(self, link: Link) -> LinkError:
+    async def _serve(self, link: OpenLink) -> LinkError:
         """Exchange messages until the link is lost; return why it is."""
-        lanes = self._lanes = Lanes()
+        session = self._session = Session(link, self._around)
         self._metrics.connections.inc()
         self._metrics.connected.inc()
         self._last_failure = ""
-        fields = {"node": self._config.node_name, "protocol": link.protocol.value}
+        fields = {
+            "node": self._config.node_name,
+            "protocol": link.protocol.value,
+            "capabilities": render(link.capabilities),
+        }
         logger.info("connected to the cloud", extra=fields)
         lost = LinkError("the link ended")
         try:
-            await self._tell_link(LinkState.CONNECTED, link.protocol)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._write(link, lanes), name="link writer")
-                tasks.create_task(self._keep_alive(lanes), name="link keepalive")
-                tasks.create_task(self._watch(link), name="link watch")
-                await self._read(link, lanes)
+            await self._tell_link(LinkState.CONNECTED, link)
+            await session.run()
         except* LinkError as errors:
             lost = _first(errors)
         finally:
             self._metrics.connected.dec()
-            self._end(lanes)
-        await self._tell_link(LinkState.DISCONNECTED, link.protocol)
+            self._end(session)
+        await self._tell_link(LinkState.DISCONNECTED, link)
         return lost
 
-    def _end(self, lanes: Lanes) -> None:
-        self._lanes = None
-        requests, lost = lanes.end()
+    def _end(self, session: Session) -> None:
+        self._session = None
+        requests, lost = session.end()
         for request in requests:
             self._decline(request, "the link was lost", "link_lost")
         self._metrics.dropped.labels("link_lost").inc(lost)
 
-    async def _tell_link(self, state: LinkState, protocol: PeerProtocol) -> None:
-        content = raw({"state": state.value, "protocol": protocol.value})
-        message = new(self.name, GroupName.META, Operation.CONNECT, LINK_RESOURCE, content)
+    async def _tell_link(self, state: LinkState, link: OpenLink) -> None:
+        content = {
+            "state": state.value,
+            "protocol": link.protocol.value,
+            "capabilities": sorted(link.capabilities),
+        }
+        message = new(self.name, GroupName.META, Operation.CONNECT, LINK_RESOURCE, raw(content))
         try:
             await self._context.send(ModuleName.META_MANAGER, message)
         except MailboxClosedError as error:
             raise LinkLostError("shutdown", "shutting down") from error
-
-    async def _read(self, link: Link, lanes: Lanes) -> None:
-        while True:
-            frame = await link.receive()
-            self._metrics.received_bytes.inc(len(frame))
-            try:
-                message = decode(frame)
-            except UnknownOperationError as error:
-                self._metrics.refused.labels("unknown_operation").inc()
-                logger.warning(
-                    "message with an unknown operation is ignored",
-                    extra={"error": str(error), "resource": error.resource[:256]},
-                )
-                continue
-            except WireError as error:
-                self._metrics.refused.labels("malformed").inc()
-                await link.close(MALFORMED, "not a message")
-                raise LinkLostError("malformed", f"the cloud sent no message: {error}") from error
-            self._metrics.received.labels(message.operation.value).inc()
-            await self._route(message, lanes)
-
-    async def _route(self, message: Message, lanes: Lanes) -> None:
-        if message.parent_id:
-            self._give_back(message, lanes)
-        elif message.route.group == GroupName.RESOURCE:
-            try:
-                await self._context.send(ModuleName.META_MANAGER, message)
-            except MailboxClosedError as error:
-                raise LinkLostError("shutdown", "shutting down") from error
-        else:
-            self._metrics.dropped.labels("unknown_group").inc()
-            logger.warning(
-                "message for a group that this edge does not have",
-                extra={"group": message.route.group[:64], "resource": message.resource[:256]},
-            )
-
-    def _give_back(self, message: Message, lanes: Lanes) -> None:
-        """Give an answer to whoever asked."""
-        awaited = lanes.answered(message.parent_id)
-        if awaited is not None and message.header.timestamp:
-            self._clock.learn(message.header.timestamp, awaited.since_s, self._clock.monotonic())
-        if not self._context.send_resp(message):
-            self._metrics.dropped.labels("late_reply").inc()
-            fields = {"resource": message.resource[:256]}
-            logger.debug("nobody waits for this reply any more", extra=fields)
-
-    async def _write(self, link: Link, lanes: Lanes) -> None:
-        while True:
-            message = lanes.take(self._clock.monotonic())
-            if message is None:
-                self._has_work.clear()
-                await self._has_work.wait()
-                continue
-            header = msgspec.structs.replace(
-                message.header, sync=False, timestamp=self._clock.now_ms()
-            )
-            frame = encode(msgspec.structs.replace(message, header=header))
-            await link.send(frame)
-            self._metrics.sent.labels(message.operation.value).inc()
-            self._metrics.sent_bytes.inc(len(frame))
-
-    async def _keep_alive(self, lanes: Lanes) -> None:
-        while True:
-            keepalive = new(self.name, GroupName.RESOURCE, Operation.KEEPALIVE, "node", raw("ping"))
-            lanes.offer(keepalive, self._clock.monotonic())
-            self._has_work.set()
-            await asyncio.sleep(self._config.heartbeat_s)
-
-    async def _watch(self, link: Link) -> None:
-        """End a link over which nothing comes, not even the answer to a ping."""
-        config = self._config
-        while True:
-            idle_s = link.idle_s()
-            if idle_s >= config.heartbeat_s + config.answer_s:
-                raise LinkLostError("silent", f"nothing has come for {idle_s:.0f} s")
-            if idle_s < config.heartbeat_s:
-                await asyncio.sleep(config.heartbeat_s - idle_s)
-            else:
-                await link.ping(config.answer_s)
-                await asyncio.sleep(config.heartbeat_s + config.answer_s - idle_s)
 
 
 def _is_to_end() -> bool:

@@ -1,8 +1,11 @@
 """What waits to be written to the cloud, and which requests await their answer. Pure.
 
-Three lanes, each in order: control (keepalives and acknowledgements, which hold up the cloud), then
-leases (which decide whether the node counts as alive), then all other requests. Each is bounded:
-acknowledgements by the cloud's window, requests by who waits for them.
+Three lanes, each in order: control (beats, keepalives and acknowledgements, which hold up the
+cloud), then leases (which decide whether the node counts as alive), then all other requests. Each
+is bounded: acknowledgements by the cloud's window, requests by who waits for them. Before all of
+them goes the credit of a transfer, of which the newest says everything.
+
+A beat stands in order among the acknowledgements: whatever they tell before it is in its digest.
 """
 
 from collections import deque
@@ -10,7 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from common.beehive.message import Message
-from common.names import NODE_LEASE_NAMESPACE
+from common.frames import Beat, Credit
+from common.names import NODE_LEASE_NAMESPACE, Operation
 
 CAPACITY: Final = 2048
 """Messages of a lane. The cloud's window is 256 and a node's requests are fewer."""
@@ -19,6 +23,10 @@ FORGOTTEN_AFTER_S: Final = 300.0
 """After this long nobody waits for an answer any more."""
 
 _LEASES: Final = f"{NODE_LEASE_NAMESPACE}/"
+_CONTROL: Final = frozenset({Operation.RESPONSE, Operation.KEEPALIVE})
+
+Item = Message | Beat | Credit
+"""What can be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +43,16 @@ class Lanes:
 
     def __init__(self) -> None:
         """Start with nothing to write."""
-        self._control: deque[Message] = deque()
+        self._credit: Credit | None = None
+        self._control: deque[Message | Beat] = deque()
         self._leases: deque[Message] = deque()
         self._others: deque[Message] = deque()
         self._awaited: dict[str, Awaited] = {}  # by msg_id, oldest first
 
     def __len__(self) -> int:
-        """Messages that wait to be written."""
-        return len(self._control) + len(self._leases) + len(self._others)
+        """What waits to be written."""
+        waiting = len(self._control) + len(self._leases) + len(self._others)
+        return waiting + (self._credit is not None)
 
     def offer(self, message: Message, now_s: float) -> bool:
         """Add ``message``; return False where its lane, or the list of requests, is full."""
@@ -55,9 +65,22 @@ class Lanes:
             self._awaited[message.msg_id] = Awaited(message, now_s)
         return True
 
-    def take(self, now_s: float) -> Message | None:
-        """Return the next message to write, None for nothing."""
-        for lane in (self._control, self._leases, self._others):
+    def beat(self, beat: Beat) -> None:
+        """Add a beat behind the acknowledgements that wait."""
+        self._control.append(beat)
+
+    def credit(self, credit: Credit) -> None:
+        """Add a credit, in place of an older one."""
+        self._credit = credit
+
+    def take(self, now_s: float) -> Item | None:
+        """Return what to write next, None for nothing."""
+        if (credit := self._credit) is not None:
+            self._credit = None
+            return credit
+        if self._control:
+            return self._control.popleft()
+        for lane in (self._leases, self._others):
             if lane:
                 message = lane.popleft()
                 if message.msg_id in self._awaited:
@@ -75,28 +98,23 @@ class Lanes:
         Returns:
             The requests that were accepted and not answered, and how many other messages are lost.
         """
-        others = sum(
-            not message.header.sync
-            for lane in (self._control, self._leases, self._others)
-            for message in lane
-        )
+        waiting = (*self._control, *self._leases, *self._others)
+        others = sum(isinstance(m, Message) and m.msg_id not in self._awaited for m in waiting)
         requests = [awaited.message for awaited in self._awaited.values()]
         for lane in (self._control, self._leases, self._others):
             lane.clear()
+        self._credit = None
         self._awaited.clear()
         return requests, others
 
-    def _lane(self, message: Message) -> deque[Message]:
+    def _lane(self, message: Message) -> "deque[Message] | deque[Message | Beat]":
         if message.resource.startswith(_LEASES) and message.header.sync:
             return self._leases
-        return self._others if message.header.sync or not _is_control(message) else self._control
+        is_control = message.operation in _CONTROL and not message.header.sync
+        return self._control if is_control else self._others
 
     def _forget(self, now_s: float) -> None:
         for msg_id, awaited in list(self._awaited.items()):
             if now_s - awaited.since_s < FORGOTTEN_AFTER_S:
                 return
             del self._awaited[msg_id]
-
-
-def _is_control(message: Message) -> bool:
-    return message.operation in ("response", "keepalive")

@@ -4,9 +4,10 @@ The only module of edgecore that knows the WebSocket library; its errors become 
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -19,6 +20,8 @@ from websockets.exceptions import (
 )
 from websockets.typing import Subprotocol
 
+from common import capabilities
+from common.capabilities import Capabilities
 from common.errors import LinkError
 from common.names import PeerProtocol
 from common.wire import MAX_MESSAGE_BYTES
@@ -26,11 +29,18 @@ from common.wire import MAX_MESSAGE_BYTES
 REPLACED: Final = 4409
 """Close code of our cloud: a newer connection of this node has taken this one's place."""
 
+NORMAL: Final = 1000
+"""Close code of an edge that stops."""
+
 MALFORMED: Final = 1007
 """Close code for a peer that sends what is no message."""
 
 WRITE_S: Final = 60.0
 """A frame that has not left after this long never will."""
+
+WRITE_AHEAD_BYTES: Final = 4096
+"""What may wait in this process, and again in the kernel, before a frame counts as written. Small,
+so that on a slow link what is urgent does not stand behind what is long."""
 
 _CLOSE_S: Final = 2.0
 _MAX_REASON_CHARS: Final = 256
@@ -86,33 +96,48 @@ class Link:
         """What the cloud agreed to speak."""
         return PeerProtocol(self._connection.subprotocol or PeerProtocol.KUBEEDGE)
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What both ends can do; nothing where the cloud does not speak ``cloudedge.v1``."""
+        response = self._connection.response
+        if self.protocol is PeerProtocol.KUBEEDGE or response is None:
+            return capabilities.NONE
+        return capabilities.parse(response.headers.get(capabilities.HEADER))
+
     def idle_s(self) -> float:
         """Return for how many seconds no byte has come."""
         return self._connection.loop.time() - self._connection.received_s
 
-    async def send(self, frame: bytes) -> None:
-        """Write one text frame; return when it is on its way.
+    async def send_text(self, text: bytes) -> None:
+        """Write one text frame, of UTF-8; return when it is on its way.
 
         Raises:
             LinkLostError: the connection is gone, or takes nothing.
         """
+        await self._send(text, is_text=True)
+
+    async def send_binary(self, payload: bytes) -> None:
+        """Write one binary frame; return and raise as ``send_text``."""
+        await self._send(payload, is_text=False)
+
+    async def _send(self, payload: bytes, *, is_text: bool) -> None:
         try:
             async with asyncio.timeout(WRITE_S):
-                await self._connection.send(frame, text=True)
+                await self._connection.send(payload, text=is_text)
         except TimeoutError:
             text = f"the cloud has taken nothing for {WRITE_S:g} s"
             raise LinkLostError("stalled", text) from None
         except (WebSocketException, OSError) as error:
             raise _lost(error) from error
 
-    async def receive(self) -> bytes:
-        """Return the content of the next frame.
+    async def receive(self) -> str | bytes:
+        """Return the content of the next frame: text, or the bytes of a binary one.
 
         Raises:
             LinkLostError: the connection is gone.
         """
         try:
-            return await self._connection.recv(decode=False)
+            return await self._connection.recv()
         except (WebSocketException, OSError) as error:
             raise _lost(error) from error
 
@@ -132,7 +157,7 @@ class Link:
 
     async def close(self, code: int, reason: str) -> None:
         """End the connection and say why."""
-        await self._connection.close(code, reason)
+        await _close(self._connection, code, reason)
 
 
 @asynccontextmanager
@@ -173,6 +198,7 @@ async def dial(
             ping_interval=None,  # see Link.ping
             max_size=MAX_MESSAGE_BYTES,
             max_queue=_READ_AHEAD,
+            write_limit=WRITE_AHEAD_BYTES,
             create_connection=Made,
         )
     except (WebSocketException, OSError, EOFError) as error:
@@ -180,11 +206,20 @@ async def dial(
         by_tls = next((e for e in refusals if isinstance(e, ssl.SSLError)), None)
         raise _lost(by_tls or error) from error
     connection = made[-1]
+    plain: socket.socket = connection.transport.get_extra_info("socket")
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, WRITE_AHEAD_BYTES)
     try:
         yield Link(connection)
     finally:
-        await connection.close()
+        await _close(connection)
         connection.transport.abort()  # a half-open socket would linger until TCP gives up
+
+
+async def _close(connection: _Connection, code: int = NORMAL, reason: str = "") -> None:
+    """Say goodbye to whoever listens: a peer that takes nothing any more is not waited for."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_S):
+            await connection.close(code, reason)
 
 
 def _lost(error: Exception) -> LinkLostError:
@@ -207,6 +242,8 @@ def _lost(error: Exception) -> LinkLostError:
         case TimeoutError():
             return LinkLostError("timeout", "the cloud did not answer in time")
     cause = error.__cause__ if isinstance(error, ConnectionClosed) else error
+    if isinstance(cause, UnicodeDecodeError):
+        return LinkLostError("malformed", "the cloud sent text that is not UTF-8")
     if isinstance(cause, ssl.SSLCertVerificationError):
         text = f"the cloud's certificate is not accepted: {cause.verify_message}"
         return LinkLostError("certificate", text[:_MAX_REASON_CHARS], is_certificate=True)

@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from common.beehive.message import NULL, Message, new, raw, reply
+from common.beehive.message import NULL, Message, new, raw
 from common.errors import ResourceError, WireError
 from common.inventory import content_hash
 from common.names import GroupName, ModuleName, Operation, ResourceType
@@ -57,8 +57,6 @@ class Plan:
     """What a batch of messages comes to: ``writes`` first, in one transaction, then the rest."""
 
     writes: tuple[Write, ...]
-    acks: tuple[Message, ...]
-    """For the cloud, one for each message."""
     forwards: tuple[Message, ...]
     """For edged, in the order in which it must see them."""
     outcomes: tuple[Outcome, ...]
@@ -106,17 +104,13 @@ def decide(messages: Iterable[Message], index: Index, pods: Mapping[str, PodNeed
         pods: what each stored pod needs, by key.
     """
     draft = Draft(index, pods)
-    acks: list[Message] = []
     forwards: list[Message] = []
     outcomes: list[Outcome] = []
     for message in messages:
         outcome, told = _judge(message, draft)
-        acks.append(reply(message))
         forwards += told
         outcomes.append(outcome)
-    return Plan(
-        draft.writes(), tuple(acks), tuple(forwards), tuple(outcomes), dict(draft.changed_pods)
-    )
+    return Plan(draft.writes(), tuple(forwards), tuple(outcomes), dict(draft.changed_pods))
 
 
 def decide_answer(

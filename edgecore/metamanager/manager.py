@@ -1,27 +1,30 @@
 """The module MetaManager: keep the edge-store in step with the cloud and answer this node.
 
 It receives, in one mailbox: what the cloud sends (from edgehub), the state of the link (from
-edgehub), and the requests of edged. It never awaits a reply in its receive loop: every request is
-served in a task of its own.
+edgehub), the requests of edged, and edgehub's question whether this edge does its work, which is
+passed on to edged and answered only if both modules take part. It never awaits a reply in its
+receive loop: every request is served in a task of its own.
 """
 
 import asyncio
 import logging
+import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
+from common import capabilities
 from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw, refusal, reply
+from common.capabilities import Capability
 from common.clock import Clock
-from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import EdgeError, MailboxClosedError, ReplyTimeoutError, StoreError, WireError
 from common.metrics import MessageMetrics
 from common.names import (
-    CLUSTER_SCOPE,
     LINK_RESOURCE,
+    PROGRESS_RESOURCE,
     GroupName,
     LinkState,
     ModuleName,
@@ -29,13 +32,15 @@ from common.names import (
     PeerProtocol,
     ResourceType,
 )
-from common.resource import build_resource
 from common.status import Status, failure
-from common.wire import loads_as, status_of
+from common.wire import loads_as
 from edgecore.edgestore.store import EdgeStore
+from edgecore.metamanager import inventory
+from edgecore.metamanager.acks import acknowledgements, needs_acknowledgement
 from edgecore.metamanager.decide import Outcome
 from edgecore.metamanager.keeper import Keeper
 from edgecore.metamanager.query import Queries, is_from_cloud
+from edgecore.metamanager.resync import Resync
 
 logger = logging.getLogger(__name__)
 
@@ -48,23 +53,14 @@ MAX_REQUESTS: Final = 256
 REQUEST_S: Final = 10.0
 """How long the cloud may take to carry out a write."""
 
-INVENTORY_S: Final = 60.0
-"""How long the cloud may take to compare: it answers only when its caches are in step."""
-
 SWEEP_AFTER_S: Final = 10.0
 """How long something that no pod names may wait for its pod."""
 
-_INVENTORY_TYPES: Final = (
-    ResourceType.POD,
-    ResourceType.CONFIGMAP,
-    ResourceType.SECRET,
-    ResourceType.SERVICE,
-    ResourceType.NODE,
-)
 _ACKNOWLEDGED: Final = frozenset({Operation.INSERT, Operation.QUERY, Operation.UPDATE})
 """Requests whose answers a KubeEdge cloud sends again until they are acknowledged."""
 
-_INVENTORY_RETRY: Final = BackoffPolicy(first_s=1.0, cap_s=30.0)
+_PROGRESS_S: Final = 10.0
+"""How long edged may take to say that it does its work. Edgehub waits less long."""
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -72,13 +68,14 @@ class Link(msgspec.Struct, frozen=True):
 
     state: LinkState
     protocol: PeerProtocol = PeerProtocol.KUBEEDGE
+    capabilities: frozenset[Capability] = capabilities.NONE
 
 
-class Difference(msgspec.Struct, frozen=True):
-    """Answer to an inventory: how many objects the cloud sends, and how many it takes back."""
+class Asked(msgspec.Struct, frozen=True):
+    """Content of edgehub's question whether this edge does its work."""
 
-    updated: int = 0
-    deleted: int = 0
+    digest: bool = False
+    """The digest of all that is stored is wanted with the answer."""
 
 
 class MetaManager:
@@ -93,14 +90,25 @@ class MetaManager:
         node_name: str,
         clock: Clock,
         metrics: MessageMetrics,
+        random_unit: Callable[[], float] = random.random,
     ) -> None:
-        """Serve ``node_name`` from ``store``, which must be open while ``run`` lasts."""
+        """Make the module.
+
+        Args:
+            context: the bus.
+            store: must be open while ``run`` lasts.
+            node_name: whom to serve.
+            clock: judges whether a token is fresh.
+            metrics: of this daemon.
+            random_unit: numbers in [0, 1) for the pauses.
+        """
         self._context, self._store = context, store
-        self._node, self._metrics = node_name, metrics
+        self._metrics = metrics
         self._keeper = Keeper(store)
         self._queries = Queries(store, self._keeper, self._ask_cloud, self._acknowledge, clock)
-        self._connection = 0  # counts the states of the link, so that a task knows its own
+        self._resync = Resync(store, node_name, self._ask_cloud, self._acknowledge, random_unit)
         self._is_connected = False
+        self._capabilities = capabilities.NONE
         self._requests = 0  # that are being served
 
     async def run(self) -> None:
@@ -130,8 +138,13 @@ class MetaManager:
         for message in batch:
             if message.resource == LINK_RESOURCE:
                 await self._follow_link(message, tasks)
+            elif message.resource == PROGRESS_RESOURCE:
+                tasks.create_task(self._tell_progress(message), name="progress")
             elif message.route.group == GroupName.RESOURCE:
-                from_cloud.append(message)
+                if _wants_inventory(message):
+                    self._resync.asked(tasks)
+                else:
+                    from_cloud.append(message)
             else:
                 await self._serve(message, tasks)
         if from_cloud:
@@ -147,8 +160,9 @@ class MetaManager:
             logger.warning("messages cannot be stored", extra={"error": str(error)})
             return
         self._count(messages, plan.outcomes)
-        for ack in plan.acks:
-            await self._acknowledge_with(ack)
+        self._metrics.acknowledged.inc(len(messages))
+        for ack in acknowledgements(messages, self._capabilities):
+            await self._send(ModuleName.EDGE_HUB, ack)
         for forward in plan.forwards:
             await self._send(ModuleName.EDGED, forward)
 
@@ -208,7 +222,7 @@ class MetaManager:
 
     async def _pass_on(self, request: Message) -> Message:
         response = await self._ask_cloud(request, REQUEST_S)
-        if request.operation in _ACKNOWLEDGED and is_from_cloud(response):
+        if request.operation in _ACKNOWLEDGED:
             await self._acknowledge(response)
         return reply(
             request,
@@ -238,81 +252,58 @@ class MetaManager:
         return refusal(asked, status, source=self.name)
 
     async def _acknowledge(self, response: Message) -> None:
-        await self._acknowledge_with(reply(response))
+        """Tell the cloud that an answer of it has come, if it wants to know."""
+        if is_from_cloud(response) and needs_acknowledgement(self._capabilities):
+            self._metrics.acknowledged.inc()
+            await self._send(ModuleName.EDGE_HUB, reply(response))
 
-    async def _acknowledge_with(self, ack: Message) -> None:
-        self._metrics.acknowledged.inc()
-        await self._send(ModuleName.EDGE_HUB, ack)
+    async def _tell_progress(self, asked: Message) -> None:
+        """Tell edgehub that edged does its work; say nothing if it does not.
+
+        That this module does is shown by its having taken the question from its mailbox.
+        """
+        question = new(
+            self.name, GroupName.EDGED, Operation.KEEPALIVE, PROGRESS_RESOURCE, asked.content
+        )
+        try:
+            await self._context.send_sync(ModuleName.EDGED, question, timeout_s=_PROGRESS_S)
+            wanted = loads_as(asked.content, Asked).digest
+        except (ReplyTimeoutError, MailboxClosedError, WireError) as error:
+            logger.debug("edged does not say that it does its work", extra={"error": str(error)})
+            return
+        # Computed and sent in one go: what is acknowledged before it is in it.
+        digest = inventory.digest(self._store.index) if wanted else None
+        sign = raw({"asked": asked.msg_id, "digest": digest})
+        answer = new(self.name, GroupName.HUB, Operation.KEEPALIVE, PROGRESS_RESOURCE, sign)
+        await self._send(ModuleName.EDGE_HUB, answer)
 
     async def _follow_link(self, message: Message, tasks: asyncio.TaskGroup) -> None:
-        self._connection += 1
         try:
             link = loads_as(message.content, Link)
         except WireError as error:
             logger.warning("unusable state of the link", extra={"error": str(error)})
             return
         self._is_connected = link.state is LinkState.CONNECTED
-        if self._is_connected:
-            if link.protocol is PeerProtocol.CLOUDEDGE_V1:
-                tasks.create_task(self._send_inventory(self._connection), name="inventory")
-            elif self._store.was_damaged:
+        self._capabilities = link.capabilities
+        if self._is_connected and link.protocol is PeerProtocol.CLOUDEDGE_V1:
+            self._resync.connected(link.capabilities, tasks)
+        else:
+            self._resync.disconnected()
+        if self._is_connected and link.protocol is PeerProtocol.KUBEEDGE:
+            if self._store.was_damaged:
                 logger.warning(
                     "the edge-store was damaged, and this cloud cannot be asked for everything:"
                     " delete the Node's ObjectSyncs there, or change the objects"
                 )
             elif not self._store.is_complete:
-                await self._store.confirm_complete()  # a new edge, which this cloud tells all
+                await self._confirm_complete()  # a new edge, which this cloud tells all
         await self._send(ModuleName.EDGED, message)
 
-    async def _send_inventory(self, connection: int) -> None:
-        """Say what this edge has until it is in step, or the connection is another one.
-
-        Where it is not known that the store lacks nothing, it is asked again until there was no
-        difference: what an answer announces may still be on its way.
-        """
-        backoff = Backoff(_INVENTORY_RETRY)
-        while connection == self._connection:
-            resource = build_resource(
-                "", CLUSTER_SCOPE, ResourceType.INVENTORY, self._node, edge_site=True
-            )
-            request = new(
-                self.name, GroupName.META, Operation.QUERY, resource, raw(self._inventory())
-            )
-            answer = await self._ask_cloud(request, INVENTORY_S)
-            status = status_of(answer.content)
-            if status is not None:
-                logger.warning("the inventory was not answered", extra={"status": status.message})
-            elif await self._is_in_step(answer):
-                return
-            await asyncio.sleep(backoff.next_s())
-
-    async def _is_in_step(self, answer: Message) -> bool:
-        """Note what the cloud says to an inventory; return whether that is enough."""
-        if is_from_cloud(answer):
-            await self._acknowledge(answer)
+    async def _confirm_complete(self) -> None:
         try:
-            difference = loads_as(answer.content, Difference)
-            if not self._store.is_complete:
-                if difference != Difference():
-                    return False
-                await self._store.confirm_complete()
-        except (WireError, StoreError) as error:
-            logger.warning("the inventory came to nothing", extra={"error": str(error)})
-            return False
-        logger.info(
-            "in step with the cloud",
-            extra={"updated": difference.updated, "deleted": difference.deleted},
-        )
-        return True
-
-    def _inventory(self) -> dict[str, list[list[str]]]:
-        objects = []
-        for kind in _INVENTORY_TYPES:
-            for key in self._store.index.keys(kind):
-                namespace, _, name = key.split("/", 2)
-                entry = self._store.index.entries[key]
-                objects.append([kind.value, namespace, name, entry.uid, str(entry.version)])
-        return {"objects": objects}
+            await self._store.confirm_complete()
+        except StoreError as error:  # said again on the next connection
+            logger.warning("the store cannot be written", extra={"error": str(error)})
 
     async def _send(self, module: ModuleName, message: Message) -> None:
         try:
@@ -325,6 +316,11 @@ class MetaManager:
         if answer.header.parent_msg_id and not self._context.send_resp(answer):
             self._metrics.dropped.labels("late_reply").inc()
             logger.debug("nobody waits for this reply", extra={"resource": answer.resource})
+
+
+def _wants_inventory(message: Message) -> bool:
+    """Whether the cloud asks for what is here."""
+    return message.operation is Operation.QUERY and _type_of(message) == ResourceType.INVENTORY
 
 
 def _is_one_way(request: Message) -> bool:

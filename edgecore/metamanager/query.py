@@ -83,7 +83,8 @@ class Queries:
             store: what is known.
             keeper: the one who writes to it.
             ask_cloud: see ``AskCloud``.
-            acknowledge: tells the cloud that its answer was received and, if it is to be, stored.
+            acknowledge: tells the cloud, if it wants to know, that its answer was received and, if
+                it is to be, stored; does nothing about an answer that is not the cloud's.
             clock: judges whether a token is fresh.
         """
         self._store, self._keeper, self._clock = store, keeper, clock
@@ -182,8 +183,7 @@ class Queries:
             return _failed(failure(500, str(error)))
         finally:
             del self._flights[key]
-        if is_from_cloud(response):
-            await self._acknowledge(response)
+        await self._acknowledge(response)
         return answer
 
     async def _judge(

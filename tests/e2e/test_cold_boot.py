@@ -24,7 +24,7 @@ from deploy.devcluster.containerd import ContainerEngine
 from deploy.devcluster.ports import LOOPBACK
 from deploy.devcluster.sandboxes import remove_sandboxes
 from deploy.devcluster.site import Edge, is_ready, name_of, restarts, until
-from edgecore.app import build_edge
+from edgecore.app import World, build_edge
 from edgecore.config import EdgeCoreSettings, RuntimeName
 from edgecore.edged.volumes.mounts import unmount_below
 from edgecore.metrics import EdgeMetrics
@@ -244,7 +244,7 @@ async def edge_in(
         eviction_hard="memory.available<50Mi",
     )
     stop = asyncio.Event()
-    running = build_edge(settings, EdgeMetrics(CollectorRegistry()), clock=clock)
+    running = build_edge(settings, EdgeMetrics(CollectorRegistry()), world=World(clock=clock))
     with monkeypatch.context() as patch:
         now, now_ns = time.time, time.time_ns
         patch.setattr(time, "time", lambda: now() + shift.total_seconds())

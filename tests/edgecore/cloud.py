@@ -20,8 +20,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from common import pki
+from common import capabilities, pki
 from common.beehive.message import Message, new, raw
+from common.capabilities import Capabilities
 from common.names import ModuleName, NodeID, Operation, PeerProtocol
 from common.tls import server_context
 from common.wire import decode, encode
@@ -94,6 +95,8 @@ class TestCloud:
         self.websocket_port = 0
         self.https_port = 0
         self.protocol: PeerProtocol | None = None
+        self.capabilities: Capabilities = capabilities.NONE
+        """Said where there are any; a cloud of the first version says nothing."""
         self.enrolments: list[str] = []
         self.enrolment_status = 200
         self.issue_for: str | None = None
@@ -127,6 +130,10 @@ class TestCloud:
                 return None
             return connection.respond(*self.refuse_with)
 
+        def answer(_: ServerConnection, __: Request, response: Response) -> None:
+            if self.capabilities:
+                response.headers[capabilities.HEADER] = capabilities.render(self.capabilities)
+
         def select(_: object, offered: Sequence[Subprotocol]) -> Subprotocol | None:
             wanted = None if self.protocol is None else Subprotocol(self.protocol)
             return wanted if wanted in offered else None
@@ -137,6 +144,7 @@ class TestCloud:
             port,
             ssl=self.tls(),
             process_request=process,
+            process_response=answer,
             select_subprotocol=select,
             compression=None,
             ping_interval=None,

@@ -15,7 +15,7 @@ from common.errors import ConfigError, StoreError
 from common.names import Operation, PeerProtocol
 from common.wire import loads
 from edgecore import app
-from edgecore.app import Edge, build_edge, enroll_in_thread
+from edgecore.app import Edge, World, build_edge, enroll_in_thread
 from edgecore.config import EdgeCoreSettings, HollowSettings, RuntimeName
 from edgecore.edgestore.store import EdgeStore
 from edgecore.metrics import EdgeMetrics
@@ -117,7 +117,10 @@ async def test_stored_pods_start_without_a_cloud(cloud: TestCloud, tmp_path: Pat
     edge = edge_of(cloud, tmp_path / "edge")
     runtime = app._runtime(edge.settings)
     offline = build_edge(
-        edge.settings, EdgeMetrics(CollectorRegistry()), runtime=runtime, enroll=enroll_in_thread
+        edge.settings,
+        EdgeMetrics(CollectorRegistry()),
+        world=World(runtime=runtime),
+        enroll=enroll_in_thread,
     )
     async with running(offline):
         while not await runtime.list_pods():  # noqa: ASYNC110 - the runtime tells only if asked

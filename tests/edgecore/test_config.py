@@ -32,7 +32,7 @@ def faults(**flags: object) -> str:
 
 def test_the_cloud_is_all_that_must_be_told() -> None:
     made = settings({})
-    assert (made.websocket_port, made.https_port, made.heartbeat_s) == (10000, 10002, 15.0)
+    assert (made.websocket_port, made.https_port, made.heartbeat_s) == (10000, 10002, 10.0)
     assert made.runtime is RuntimeName.CRI
 
 

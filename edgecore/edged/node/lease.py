@@ -1,11 +1,14 @@
 """The node's lease: the sign that edged lives, renewed every few seconds while it does.
 
+A cloud of ours renews it by itself, as long as the link's signs of life say that edged does its
+work; then nothing is done here.
+
 Source: https://kubernetes.io/docs/concepts/architecture/leases/
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -25,7 +28,7 @@ _RETRY: Final = BackoffPolicy(first_s=0.5, cap_s=10.0)
 
 
 class Lease:
-    """Renews the lease while there is a link and edged makes progress."""
+    """Renews the lease while edged makes progress, over a link that does not do so by itself."""
 
     def __init__(
         self,
@@ -46,11 +49,12 @@ class Lease:
         self._retry = Backoff(_RETRY)
         self.node_uid = ""
         """UID of the Node, which owns the lease; empty until it is known."""
-        self.makes_progress: Callable[[], bool] = lambda: True
+        self.makes_progress: Callable[[], Awaitable[bool]] = _always
+        """Asked before each renewal."""
         self._renewer = OnDemand(tasks, "lease", self._step)
 
     def wake(self) -> None:
-        """Renew now: there is a link."""
+        """Renew now: there is another link."""
         self._renewer.wake()
 
     def close(self) -> None:
@@ -58,9 +62,9 @@ class Lease:
         self._renewer.close()
 
     async def _step(self) -> float | None:
-        if not self._link.connected:
+        if not self._link.connected or self._link.has_beats:
             return None
-        if not self.makes_progress():
+        if not await self.makes_progress():
             logger.warning("edged makes no progress: its lease is not renewed")
             return self._period_s
         if self._lease is None:
@@ -90,6 +94,10 @@ class Lease:
             self._lease = None  # somebody else wrote it, or it is gone: look first
         logger.debug("lease not renewed", extra={"why": answer.status.message})
         return self._retry.next_s()
+
+
+async def _always() -> bool:
+    return True
 
 
 def renewed(lease: Object, node: str, now: datetime) -> dict[str, Any]:

@@ -95,6 +95,7 @@ class NodeAgent:
         self._version = 0
         self._sent_at_s = float("-inf")
         self._retry = Backoff(_RETRY)
+        self._looks_since_s: float | None = None  # while it looks
         self._agent = OnDemand(tasks, "node", self._step)
         self.renamed: Callable[[str], None] = lambda _uid: None
         """Called with the Node's UID whenever that is another one; empty for no Node."""
@@ -122,6 +123,15 @@ class NodeAgent:
         self._forget()
         self.wake()
 
+    def looks_for_s(self) -> float:
+        """Return for how many seconds the look that goes on has lasted; 0 for none.
+
+        It ends whatever the runtime answers, and also when that is late: one that does not is a
+        sign that something hangs.
+        """
+        since_s = self._looks_since_s
+        return 0.0 if since_s is None else self._clock.monotonic() - since_s
+
     def close(self) -> None:
         """Say no more."""
         self._agent.close()
@@ -129,7 +139,11 @@ class NodeAgent:
     async def _step(self) -> float | None:
         if not self._link.connected:
             return None
-        status = await self._status()
+        self._looks_since_s = self._clock.monotonic()
+        try:
+            status = await self._status()
+        finally:
+            self._looks_since_s = None
         answer = await (self._send(status) if self._registered else self._register(status))
         if answer is None or answer.ok:
             self._retry.reset()

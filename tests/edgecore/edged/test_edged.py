@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 
 from common.beehive.message import refusal
+from common.capabilities import Capability
 from common.names import UID, Operation
 from common.status import failure
+from edgecore.edged import edged as under_test
 from edgecore.edged import orphans
 from edgecore.edged.runtime import keepers
+from edgecore.edged.runtime.base import RuntimeVersion
 from edgecore.edged.runtime.hollow import HollowRuntime
 from edgecore.edged.runtime.process import ProcessRuntime
 from edgecore.edged.runtime.spec import SandboxConfig
@@ -354,6 +357,51 @@ async def test_the_node_is_registered_and_its_lease_renewed(tmp_path: Path) -> N
             Operation.DELETE, f"null/node/{NODE}", world.objects.pop(f"null/node/{NODE}")
         )
         await world.until(lambda: f"null/node/{NODE}" in world.objects)
+
+
+async def test_a_link_that_carries_the_renewal_of_the_lease_gets_no_lease(tmp_path: Path) -> None:
+    async with edge(tmp_path, HollowRuntime(), connected=False, lease_period_s=0.01) as world:
+        await world.connect(frozenset({Capability.BEATS}))
+        await world.until(lambda: world.asked("insert", f"null/node/{NODE}"))
+        assert await world.works()
+        assert not [request for request in world.requests if "/lease/" in request.resource]
+        await world.disconnect()
+        await world.connect()
+        await world.until(lambda: world.asked("update", f"kube-node-lease/lease/{NODE}"))
+
+
+class HangingRuntime(HollowRuntime):
+    """Does not say its version until it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    async def version(self) -> RuntimeVersion:
+        self.asked.set()
+        await self.may_answer.wait()
+        return await super().version()
+
+
+async def test_edged_does_its_work_unless_the_runtime_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(under_test, "TURN_S", 0.02)
+    lease = f"kube-node-lease/lease/{NODE}"
+    runtime, clock = HangingRuntime(), HandClock()
+    async with edge(tmp_path, runtime, clock=clock, lease_period_s=0.01) as world:
+        await runtime.asked.wait()
+        assert await world.works()
+        await world.until(lambda: world.asked("update", lease))
+        clock.seconds += under_test.STUCK_AFTER_S
+        assert not await world.works(timeout_s=0.02)
+        renewed = len(world.asked("update", lease))
+        await eventually(lambda: "its lease is not renewed" in caplog.text)
+        assert len(world.asked("update", lease)) <= renewed + 1  # one may have been under way
+        runtime.may_answer.set()
+        await world.until(lambda: len(world.asked("update", lease)) > renewed + 1)
+        assert await world.works()
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,21 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from common import capabilities
 from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw, refusal, reply
+from common.capabilities import Capabilities
 from common.clock import Clock
-from common.errors import MailboxClosedError
+from common.errors import MailboxClosedError, ReplyTimeoutError
 from common.metrics import MessageMetrics
-from common.names import LINK_RESOURCE, GroupName, LinkState, ModuleName, Operation
+from common.names import (
+    LINK_RESOURCE,
+    PROGRESS_RESOURCE,
+    GroupName,
+    LinkState,
+    ModuleName,
+    Operation,
+)
 from common.resource import parse_resource
 from common.status import Status, StatusError, failure, not_found
 from common.wire import loads
@@ -151,19 +160,30 @@ class World:
         ]
         return next((s for s in statuses if s["name"] == container_name), {"state": {}})
 
-    async def connect(self) -> None:
-        await self._link(LinkState.CONNECTED)
+    async def connect(self, agreed: Capabilities = capabilities.NONE) -> None:
+        await self._link(LinkState.CONNECTED, agreed)
 
     async def disconnect(self) -> None:
         await self._link(LinkState.DISCONNECTED)
 
-    async def _link(self, state: LinkState) -> None:
+    async def _link(self, state: LinkState, agreed: Capabilities = capabilities.NONE) -> None:
         self.is_connected = state is LinkState.CONNECTED
-        content = raw({"state": state, "protocol": "kubeedge"})
+        content = raw({"state": state, "protocol": "kubeedge", "capabilities": sorted(agreed)})
         await self.context.send(
             ModuleName.EDGED,
             new(ModuleName.EDGE_HUB, GroupName.META, Operation.CONNECT, LINK_RESOURCE, content),
         )
+
+    async def works(self, *, timeout_s: float = 10.0) -> bool:
+        """Ask edged whether it does its work, as metamanager does; return whether it says so."""
+        question = new(
+            ModuleName.META_MANAGER, GroupName.EDGED, Operation.KEEPALIVE, PROGRESS_RESOURCE
+        )
+        try:
+            await self.context.send_sync(ModuleName.EDGED, question, timeout_s=timeout_s)
+        except ReplyTimeoutError:
+            return False
+        return True
 
     async def put(self, obj: dict[str, Any], operation: Operation = Operation.UPDATE) -> None:
         """Have the API server know ``obj``, and push it."""

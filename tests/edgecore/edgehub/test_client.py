@@ -5,22 +5,27 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 from websockets.exceptions import ConnectionClosed
 
+from common import capabilities
 from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw, reply
+from common.capabilities import Capability
 from common.clock import Clock
 from common.names import GroupName, ModuleName, Operation, PeerProtocol
 from common.status import Status
 from common.wire import decode, loads, status_of
 from edgecore.app import enroll_in_thread
-from edgecore.edgehub.client import PROJECT_ID, EdgeHub, HubConfig
+from edgecore.edgehub.client import EdgeHub
 from edgecore.edgehub.enrollconfig import EnrollConfig
+from edgecore.edgehub.hubconfig import PROJECT_ID, HubConfig
 from edgecore.edgehub.identity import Identity
 from edgecore.edgehub.link import REPLACED, Link
+from edgecore.edgehub.session import Session
 from edgecore.metrics import EdgeMetrics
 from tests.edgecore.cloud import HOST, Peer, TestCloud, answer, down, until
 
@@ -38,7 +43,7 @@ class Edge:
     def total(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(name, labels) or 0.0
 
-    async def state(self) -> dict[str, str]:
+    async def state(self) -> dict[str, Any]:
         """Return the next state of the link, passing over what else arrives."""
         while True:
             message = await self.context.receive(META)
@@ -118,7 +123,8 @@ async def test_it_enrols_connects_as_kubeedge_does_and_says_so(
 ) -> None:
     script = Script()
     async with cloud.listening(script), edge(cloud, tmp_path) as one:
-        assert await one.state() == {"state": "cloud_connected", "protocol": "kubeedge"}
+        said = {"state": "cloud_connected", "protocol": "kubeedge", "capabilities": []}
+        assert await one.state() == said
         await until(lambda: bool(script.heard))
         keepalive = script.heard[0]
         assert keepalive.operation is Operation.KEEPALIVE
@@ -133,10 +139,16 @@ async def test_it_enrols_connects_as_kubeedge_does_and_says_so(
     assert one.total("edgecore_connected") == 0
 
 
-async def test_the_protocol_is_told_to_metamanager(cloud: TestCloud, tmp_path: Path) -> None:
+async def test_what_was_agreed_on_is_told_to_metamanager(cloud: TestCloud, tmp_path: Path) -> None:
     cloud.protocol = PeerProtocol.CLOUDEDGE_V1
-    async with cloud.listening(Script()), edge(cloud, tmp_path) as one:
-        assert (await one.state())["protocol"] == "cloudedge.v1"
+    async with cloud.listening(Script()):
+        async with edge(cloud, tmp_path) as one:
+            state = await one.state()
+            assert (state["protocol"], state["capabilities"]) == ("cloudedge.v1", [])
+        cloud.capabilities = frozenset({Capability.DEFLATE, Capability.ACKS})
+        async with edge(cloud, tmp_path) as one:
+            assert (await one.state())["capabilities"] == ["acks", "deflate"]
+    assert cloud.requests[0].headers[capabilities.HEADER] == capabilities.render(capabilities.ALL)
 
 
 async def test_a_request_gets_its_answer_and_is_marked_sync_only_here(
@@ -194,6 +206,7 @@ async def test_without_a_link_requests_are_refused_at_once(
         refused = await one.ask()
         assert status(refused).code == 503
         assert refused.route.source == HUB
+        assert one.total("edgecore_refusals_total", reason="not_connected") == 1
         await one.context.send(HUB, reply(down(Operation.UPDATE, "default/pod/web", {})))
         await until(
             lambda: one.total("edgecore_messages_dropped_total", reason="not_connected") == 1
@@ -388,7 +401,7 @@ async def test_a_link_that_is_lost_while_the_hub_stops_is_not_made_again(
             ending.set()
             await ended.wait()
 
-    monkeypatch.setattr(EdgeHub, "_watch", watch)
+    monkeypatch.setattr(Session, "_watch", watch)
     script = Script()
     async with cloud.listening(script), edge(cloud, tmp_path) as one:
         await one.state()
@@ -401,7 +414,3 @@ async def test_a_link_that_is_lost_while_the_hub_stops_is_not_made_again(
         await until(lambda: link.cancelling() > 0)
         ended.set()
     assert len(script.peers) == 1
-
-
-def test_an_ipv6_address_stands_in_brackets() -> None:
-    assert HubConfig("n1", "::1", 10000).uri == f"wss://[::1]:10000/{PROJECT_ID}/n1/events"

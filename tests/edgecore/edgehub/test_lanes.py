@@ -3,6 +3,7 @@
 import msgspec
 
 from common.beehive.message import Message, new, raw, reply
+from common.frames import Beat, Credit
 from common.names import Operation
 from edgecore.edgehub.lanes import CAPACITY, FORGOTTEN_AFTER_S, Lanes
 
@@ -26,6 +27,33 @@ def test_acknowledgements_go_before_leases_and_those_before_the_rest() -> None:
     assert len(lanes) == 6
     taken = [lanes.take(1.0) for _ in range(7)]
     assert taken == [ok, keepalive, lease, first, event, second, None]
+
+
+def test_a_beat_keeps_its_place_among_acknowledgements_and_the_newest_credit_goes_first() -> None:
+    lanes = Lanes()
+    before, after, beat = ack(), ack(), Beat(1, progresses=True)
+    lanes.offer(before, 0.0)
+    lanes.beat(beat)
+    lanes.offer(after, 0.0)
+    lanes.credit(Credit(1, 4096))
+    lanes.credit(Credit(1, 8192))
+    assert len(lanes) == 4
+    assert [lanes.take(0.0) for _ in range(5)] == [Credit(1, 8192), before, beat, after, None]
+
+
+def test_beats_and_credits_end_with_their_connection_and_are_no_lost_messages() -> None:
+    lanes = Lanes()
+    lanes.beat(Beat(1, progresses=True))
+    lanes.credit(Credit(1, 4096))
+    assert lanes.end() == ([], 0)
+    assert len(lanes) == 0
+
+
+def test_a_request_that_is_forgotten_and_was_never_written_is_a_lost_message() -> None:
+    lanes = Lanes()
+    lanes.offer(asked(), 0.0)
+    lanes.offer(ack(), FORGOTTEN_AFTER_S)
+    assert lanes.end() == ([], 2)
 
 
 def test_a_request_is_awaited_until_it_is_answered_once() -> None:

@@ -12,11 +12,18 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from common import pki
+from common import capabilities, pki
 from common.names import NodeID, PeerProtocol
 from common.tls import client_context
 from edgecore.edgehub import link as under_test
-from edgecore.edgehub.link import REPLACED, Link, LinkLostError, dial
+from edgecore.edgehub.link import (
+    MALFORMED,
+    REPLACED,
+    WRITE_AHEAD_BYTES,
+    Link,
+    LinkLostError,
+    dial,
+)
 from tests.edgecore.cloud import HOST, Peer, TestCloud, until
 
 HEADERS = {"node_id": "n1", "ConnectionUse": "msg"}
@@ -52,20 +59,57 @@ async def echo(peer: Peer) -> None:
 
 
 @pytest.mark.both_loops
-async def test_frames_go_both_ways_as_text(cloud: TestCloud, tls: ssl.SSLContext) -> None:
-    kinds: list[type] = []
+async def test_frames_go_both_ways_as_text_and_binary(
+    cloud: TestCloud, tls: ssl.SSLContext
+) -> None:
+    received: list[str | bytes] = []
 
     async def serve(peer: Peer) -> None:
-        kinds.append(type(await peer.connection.recv()))
+        received.extend([await peer.connection.recv(), await peer.connection.recv()])
         await peer.connection.send("ä" * 100_000)
-        await peer.connection.send(b"binary is fine too")
+        await peer.connection.send(b"\x03")
         await peer.connection.wait_closed()
 
     async with cloud.listening(serve), linked(cloud, tls) as link:
-        await link.send(b'{"a":1}')
-        assert await link.receive() == ("ä" * 100_000).encode()
-        assert await link.receive() == b"binary is fine too"
-    assert kinds == [str]
+        await link.send_text(b'{"a":1}')
+        await link.send_binary(b"\x02")
+        assert await link.receive() == "ä" * 100_000
+        assert await link.receive() == b"\x03"
+    assert received == ['{"a":1}', b"\x02"]
+
+
+async def test_capabilities_are_what_our_cloud_says(cloud: TestCloud, tls: ssl.SSLContext) -> None:
+    cloud.capabilities = capabilities.ALL
+    async with cloud.listening(echo):
+        async with linked(cloud, tls) as link:
+            assert link.capabilities == capabilities.NONE  # it does not speak our protocol
+        cloud.protocol = PeerProtocol.CLOUDEDGE_V1
+        async with linked(cloud, tls) as link:
+            assert link.capabilities == capabilities.ALL
+        cloud.capabilities = capabilities.NONE
+        async with linked(cloud, tls) as link:
+            assert link.capabilities == capabilities.NONE
+
+
+async def test_text_that_is_none_ends_the_connection(cloud: TestCloud, tls: ssl.SSLContext) -> None:
+    closed: list[int | None] = []
+
+    async def lie(peer: Peer) -> None:
+        await peer.connection.send(b"\xff\xfe", text=True)
+        await peer.connection.wait_closed()
+        closed.append(peer.connection.close_code)
+
+    async with cloud.listening(lie):
+        error = await lost(cloud, tls)
+        await until(lambda: bool(closed))
+    assert error.reason == "malformed"
+    assert closed == [MALFORMED]
+
+
+async def test_little_waits_in_the_kernel(cloud: TestCloud, tls: ssl.SSLContext) -> None:
+    async with cloud.listening(echo), linked(cloud, tls) as link:
+        plain = link._connection.transport.get_extra_info("socket")
+        assert plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == WRITE_AHEAD_BYTES
 
 
 async def test_the_protocol_is_ours_only_where_the_cloud_agrees(
@@ -176,14 +220,14 @@ async def test_writing_to_a_link_that_is_gone_fails(cloud: TestCloud, tls: ssl.S
         with pytest.raises(LinkLostError):
             await link.receive()
         with pytest.raises(LinkLostError):
-            await link.send(b"{}")
+            await link.send_text(b"{}")
         with pytest.raises(LinkLostError):
             await link.ping(1.0)
 
 
 async def flood(link: Link) -> None:
     while True:
-        await link.send(b"x" * 1_000_000)
+        await link.send_text(b"x" * 1_000_000)
 
 
 async def test_a_cloud_that_reads_nothing_does_not_hold_the_writer_for_ever(
@@ -194,6 +238,7 @@ async def test_a_cloud_that_reads_nothing_does_not_hold_the_writer_for_ever(
         await peer.connection.wait_closed()
 
     monkeypatch.setattr(under_test, "WRITE_S", 0.05)
+    monkeypatch.setattr(under_test, "_CLOSE_S", 0.05)
     async with cloud.listening(sleep), linked(cloud, tls) as link:
         with pytest.raises(LinkLostError) as caught:
             await flood(link)

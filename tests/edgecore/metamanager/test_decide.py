@@ -64,7 +64,7 @@ class Edge:
         return {key: At(entry.uid, entry.version) for key, entry in self.index.entries.items()}
 
 
-def test_what_arrives_is_stored_acknowledged_and_passed_on() -> None:
+def test_what_arrives_is_stored_and_passed_on() -> None:
     edge = Edge()
     sent = insert(uid="u1", version=5)
     plan = edge.receive(sent)
@@ -73,20 +73,14 @@ def test_what_arrives_is_stored_acknowledged_and_passed_on() -> None:
     (put,) = plan.writes
     assert isinstance(put, Put)
     assert put.stored.value == bytes(sent.content)
-    (ack,) = plan.acks
-    assert ack.parent_id == sent.msg_id
-    assert ack.operation is Operation.RESPONSE
-    assert (ack.route.source, ack.route.group) == (sent.route.source, sent.route.group)
-    assert bytes(ack.content) == b'"OK"'
 
 
-def test_a_stale_update_is_acked_but_not_saved() -> None:
+def test_a_stale_update_is_not_saved() -> None:
     edge = Edge()
     edge.receive(insert(version=5))
     plan = edge.receive(update(version=4), update(version=5))
     assert plan.outcomes == (Outcome.STALE, Outcome.STALE)
     assert (plan.writes, plan.forwards) == ((), ())
-    assert len(plan.acks) == 2
     assert edge.stored() == {CONFIGMAP: At("u1", 5)}
 
 
@@ -196,23 +190,22 @@ def test_unknown_types_are_stored_and_acknowledged_and_nobody_is_told() -> None:
         {"metadata": {"resourceVersion": "٣"}},
     ],
 )
-def test_what_is_no_object_is_acknowledged_and_not_stored(value: object) -> None:
+def test_what_is_no_object_is_not_stored(value: object) -> None:
     edge = Edge()
     plan = edge.receive(carrying(Operation.UPDATE, CONFIGMAP, value))
     assert plan.outcomes == (Outcome.INVALID,)
-    assert len(plan.acks) == 1
     assert (plan.writes, plan.forwards) == ((), ())
 
 
 @pytest.mark.parametrize("resource", ["", "default/pod", "a/b/c/d", "default//web"])
-def test_what_has_no_name_is_acknowledged_and_not_stored(resource: str) -> None:
+def test_what_has_no_name_is_not_stored(resource: str) -> None:
     plan = Edge().receive(carrying(Operation.INSERT, resource, {"metadata": {"uid": "u"}}, 1))
-    assert (plan.outcomes, plan.writes, len(plan.acks)) == ((Outcome.INVALID,), (), 1)
+    assert (plan.outcomes, plan.writes) == ((Outcome.INVALID,), ())
 
 
-def test_a_verb_that_means_nothing_here_is_acknowledged() -> None:
+def test_a_verb_that_means_nothing_here_stores_nothing() -> None:
     plan = Edge().receive(message(Operation.PATCH))
-    assert (plan.outcomes, plan.writes, len(plan.acks)) == ((Outcome.UNSUPPORTED,), (), 1)
+    assert (plan.outcomes, plan.writes) == ((Outcome.UNSUPPORTED,), ())
 
 
 def test_content_may_be_a_string_of_json() -> None:
@@ -375,7 +368,6 @@ def test_a_repeated_history_changes_nothing_and_tells_nobody(
     before = edge.stored()
     plan = edge.receive(*told)
     assert (plan.writes, plan.forwards) == ((), ())
-    assert len(plan.acks) == len(told)
     assert edge.stored() == before
 
 

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import CollectorRegistry
 
+from common import capabilities
 from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw, refusal, reply
+from common.capabilities import Capabilities, Capability
 from common.clock import Clock
-from common.delivery.backoff import Backoff
 from common.names import (
     LINK_RESOURCE,
+    PROGRESS_RESOURCE,
     LinkState,
     ModuleName,
     Operation,
@@ -21,7 +23,7 @@ from common.status import failure
 from common.wire import loads, status_of
 from edgecore.edgestore.records import Put
 from edgecore.edgestore.store import EdgeStore
-from edgecore.metamanager import manager
+from edgecore.metamanager import inventory, manager
 from edgecore.metamanager.manager import MetaManager
 from edgecore.metrics import EdgeMetrics
 from tests.edgecore.cloud import until
@@ -31,7 +33,6 @@ from tests.edgecore.metamanager.messages import (
     POD,
     carrying,
     content,
-    delete,
     insert,
     update,
 )
@@ -62,9 +63,12 @@ def request(operation: Operation, resource: str, value: object = None) -> Messag
 
 
 async def link(
-    context: MessageContext, state: LinkState, protocol: PeerProtocol = PeerProtocol.KUBEEDGE
+    context: MessageContext,
+    state: LinkState,
+    protocol: PeerProtocol = PeerProtocol.KUBEEDGE,
+    agreed: Capabilities = capabilities.NONE,
 ) -> None:
-    value = raw({"state": state.value, "protocol": protocol.value})
+    value = raw({"state": state.value, "protocol": protocol.value, "capabilities": sorted(agreed)})
     await context.send(META, new(HUB, "meta", Operation.CONNECT, LINK_RESOURCE, value))
 
 
@@ -233,27 +237,118 @@ async def test_the_state_of_the_link_is_passed_on_to_edged(context: MessageConte
     assert states == ["cloud_connected", "cloud_disconnected"]
 
 
-async def test_our_cloud_is_told_what_is_here_until_it_answers(
-    context: MessageContext, store: EdgeStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Backoff, "next_s", lambda _self: 0.0)
-    await store.apply(
-        [
-            Put(stored(POD, uid="p", version=3)),
-            Put(stored("null/node/n1", uid="n", version=4)),
-            Put(stored("default/serviceaccounttoken/a/b", uid="p")),
-        ]
-    )
+async def in_step(context: MessageContext, agreed: Capabilities) -> None:
+    """Connect to a cloud of ours that finds nothing to be different."""
+    await link(context, LinkState.CONNECTED, PeerProtocol.CLOUDEDGE_V1, agreed)
+    asked = await context.receive(HUB)
+    assert (asked.operation, asked.resource) == (Operation.QUERY, "null/inventory/n1")
+    context.send_resp(reply(asked, raw({"updated": 0, "deleted": 0}), source="edgecontroller"))
+
+
+async def test_our_cloud_is_told_what_is_here(context: MessageContext, store: EdgeStore) -> None:
+    await store.apply([Put(stored(POD, uid="p", version=3))])
     await link(context, LinkState.CONNECTED, PeerProtocol.CLOUDEDGE_V1)
-    first = await context.receive(HUB)
-    assert (first.operation, first.resource) == (Operation.QUERY, "null/inventory/n1")
-    objects = [["pod", "default", "web", "p", "3"], ["node", "null", "n1", "n", "4"]]
-    assert loads(first.content) == {"objects": objects}
-    context.send_resp(refusal(first, failure(503, "not in step"), source="edgecontroller"))
-    second = await context.receive(HUB)
-    context.send_resp(reply(second, raw({"updated": 0, "deleted": 0}), source="edgecontroller"))
-    assert (await context.receive(HUB)).parent_id  # the acknowledgement
+    asked = await context.receive(HUB)
+    assert loads(asked.content) == {"objects": [["pod", "default", "web", "p", "3"]]}
+    said = reply(asked, raw({"updated": 0, "deleted": 0}), source="edgecontroller")
+    context.send_resp(said)
+    # A cloud of the first version wants to hear that its answer has come.
+    assert (await context.receive(HUB)).parent_id == said.msg_id
     assert context.pending()[HUB] == 0
+
+
+async def test_one_message_acknowledges_all_of_a_commit(
+    context: MessageContext, store: EdgeStore, registry: CollectorRegistry
+) -> None:
+    await in_step(context, frozenset({Capability.ACKS}))
+    sent = [insert(POD, version=n) for n in range(1, 41)]
+    for one in sent:
+        await context.send(META, one)
+    acked: list[str] = []
+    messages = 0
+    while len(acked) < len(sent):
+        ack = await context.receive(HUB)
+        assert (ack.operation, ack.parent_id) == (Operation.RESPONSE, "")
+        acked += loads(ack.content)["acked"]
+        messages += 1
+    assert acked == [one.msg_id for one in sent]
+    assert messages < len(sent)
+    assert store.index.entries[POD].version == 40
+    assert total(registry, "edgecore_messages_acknowledged_total") == 40
+
+
+async def test_answers_are_not_acknowledged_to_a_cloud_that_knows_better(
+    context: MessageContext,
+) -> None:
+    await in_step(context, frozenset({Capability.ACKS}))
+    async with asyncio.TaskGroup() as tasks:
+        read = tasks.create_task(from_edged(context, request(Operation.QUERY, CONFIGMAP)))
+        asked = await context.receive(HUB)
+        context.send_resp(reply(asked, raw(content(CONFIGMAP, "u1", 5)), source="edgecontroller"))
+        await read
+        write = tasks.create_task(from_edged(context, request(Operation.INSERT, "null/node/n1")))
+        asked = await context.receive(HUB)
+        context.send_resp(reply(asked, raw({"Object": {}, "Err": None}), source="edgecontroller"))
+        await write
+    marker = insert(version=1)
+    await context.send(META, marker)
+    assert loads((await context.receive(HUB)).content) == {"acked": [marker.msg_id]}
+
+
+async def test_the_cloud_may_ask_for_an_inventory_which_is_neither_stored_nor_acknowledged(
+    context: MessageContext, store: EdgeStore, registry: CollectorRegistry
+) -> None:
+    await store.apply([Put(stored(POD, uid="p", version=3))])
+    await in_step(context, frozenset({Capability.DIGEST, Capability.ACKS}))
+    await context.send(META, carrying(Operation.QUERY, "null/inventory/n1", None))
+    asked = await context.receive(HUB)
+    assert (asked.operation, asked.resource) == (Operation.QUERY, "null/inventory/n1")
+    assert loads(asked.content)["objects"][0][:5] == ["pod", "default", "web", "p", "3"]
+    assert store.index.entries.keys() == {POD}
+    assert total(registry, "edgecore_messages_acknowledged_total") == 0
+    assert total(registry, "edgecore_refusals_total", reason="unsupported_operation") == 0
+
+
+def question(*, digest: bool) -> Message:
+    """Return what edgehub asks before each beat."""
+    return new(HUB, "meta", Operation.KEEPALIVE, PROGRESS_RESOURCE, raw({"digest": digest}))
+
+
+async def test_edgehub_hears_that_this_edge_works_once_edged_has_said_so(
+    context: MessageContext, store: EdgeStore
+) -> None:
+    asked = question(digest=True)
+    await context.send(META, asked)
+    passed = await context.receive(EDGED)
+    assert (passed.operation, passed.resource) == (Operation.KEEPALIVE, PROGRESS_RESOURCE)
+    await store.apply([Put(stored(POD, uid="p", version=3))])
+    assert context.send_resp(reply(passed))
+    sign = await context.receive(HUB)
+    assert (sign.operation, sign.resource) == (Operation.KEEPALIVE, PROGRESS_RESOURCE)
+    digest = inventory.digest(store.index)
+    assert loads(sign.content) == {"asked": asked.msg_id, "digest": digest}
+
+
+async def test_the_digest_is_said_where_it_is_wanted(context: MessageContext) -> None:
+    asked = question(digest=False)
+    await context.send(META, asked)
+    context.send_resp(reply(await context.receive(EDGED)))
+    sign = await context.receive(HUB)
+    assert loads(sign.content) == {"asked": asked.msg_id, "digest": None}
+
+
+async def test_edgehub_hears_nothing_where_edged_says_nothing(
+    context: MessageContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager, "_PROGRESS_S", 0.01)
+    await context.send(META, question(digest=False))
+    late = await context.receive(EDGED)
+    await until(lambda: late.msg_id not in context._replies)
+    context.close(EDGED)
+    await context.send(META, question(digest=False))
+    marker = insert(version=1)
+    await context.send(META, marker)
+    assert (await context.receive(HUB)).parent_id == marker.msg_id
 
 
 async def test_a_kubeedge_cloud_gets_no_inventory(context: MessageContext) -> None:
@@ -263,18 +358,20 @@ async def test_a_kubeedge_cloud_gets_no_inventory(context: MessageContext) -> No
     assert (await context.receive(HUB)).parent_id == marker.msg_id
 
 
-async def test_an_inventory_of_an_older_connection_is_not_sent_again(
-    context: MessageContext,
+async def test_a_new_store_is_complete_once_a_kubeedge_cloud_is_there(
+    context: MessageContext, store: EdgeStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await link(context, LinkState.CONNECTED, PeerProtocol.CLOUDEDGE_V1)
-    first = await context.receive(HUB)
-    await link(context, LinkState.DISCONNECTED)
+    connection = store._database._connection
+    assert connection is not None
+    connection.execute("PRAGMA query_only = ON")
+    await link(context, LinkState.CONNECTED)
     await context.receive(EDGED)
+    assert not store.is_complete
+    assert "cannot be written" in caplog.text
+    connection.execute("PRAGMA query_only = OFF")
+    await link(context, LinkState.CONNECTED)
     await context.receive(EDGED)
-    context.send_resp(refusal(first, failure(503, "the link was lost"), source=HUB))
-    marker = delete(version=1)
-    await context.send(META, marker)
-    assert (await context.receive(HUB)).parent_id == marker.msg_id
+    assert store.is_complete
 
 
 async def test_modules_that_have_stopped_stop_nobody_else(

@@ -17,7 +17,7 @@ from edgecore.edgestore.records import Put
 from edgecore.edgestore.store import EdgeStore
 from edgecore.metamanager import query
 from edgecore.metamanager.keeper import Keeper
-from edgecore.metamanager.query import Queries
+from edgecore.metamanager.query import Queries, is_from_cloud
 from tests.edgecore.cloud import until
 from tests.edgecore.edgestore.objects import stored
 from tests.edgecore.metamanager.messages import CONFIGMAP, POD, content, delete
@@ -45,7 +45,8 @@ class Cloud:
         return self.answer(request)
 
     async def acknowledge(self, response: Message) -> None:
-        self.acknowledged.append(response)
+        if is_from_cloud(response):
+            self.acknowledged.append(response)
 
     async def get(self, resource: str, value: Any = None) -> Message:
         assert self.tasks is not None

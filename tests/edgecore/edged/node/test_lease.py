@@ -82,11 +82,28 @@ async def test_a_lease_that_somebody_else_wrote_or_removed_is_looked_at_again(co
 async def test_a_daemon_that_makes_no_progress_does_not_renew() -> None:
     async with bus() as b:
         made = lease(b)
-        made.makes_progress = lambda: False
+        made.makes_progress = never
         await renew(made)
         assert made._renewer._timer is not None  # it looks again
         made.close()
     assert b.world.requests == []
+
+
+async def never() -> bool:
+    return False
+
+
+async def test_a_link_that_carries_the_renewal_needs_no_request_and_another_one_does() -> None:
+    async with bus() as b:
+        made = lease(b)
+        b.link.has_beats = True
+        await renew(made)
+        assert made._renewer._timer is None
+        assert b.world.requests == []
+        b.link.has_beats = False
+        await renew(made)
+        made.close()
+    assert [r.operation for r in b.world.requests] == ["query", "insert"]
 
 
 async def test_without_a_link_there_is_neither_a_request_nor_a_timer() -> None:

@@ -1,5 +1,6 @@
 """The Node's agent: a real bus and a hollow runtime; machine and clock are made up."""
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any
@@ -81,6 +82,34 @@ async def test_a_node_is_registered_and_then_left_alone() -> None:
     assert asked(b) == [("insert", "node")]
     assert condition(b, "Ready")["status"] == "True"
     assert a.lease.node_uid == b.world.objects["null/node/n1"]["metadata"]["uid"]
+
+
+class SlowRuntime(HollowRuntime):
+    """Takes its time to say its version, and then fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
+
+    async def version(self) -> RuntimeVersion:
+        self.asked.set()
+        await self.may_answer.wait()
+        raise RuntimeServiceError("Down", "deadline exceeded")
+
+
+async def test_a_look_tells_how_long_it_lasts_until_it_ends_however_it_ends() -> None:
+    async with bus() as b:
+        runtime = SlowRuntime()
+        a = Agent(b, runtime)
+        assert a.agent.looks_for_s() == 0.0
+        a.agent.wake()
+        await runtime.asked.wait()
+        b.clock.seconds += 25.0
+        assert a.agent.looks_for_s() == 25.0
+        runtime.may_answer.set()
+        await a.settle()
+        assert a.agent.looks_for_s() == 0.0
+        a.agent.close()
 
 
 async def test_one_that_is_registered_already_gets_the_status_of_now() -> None:

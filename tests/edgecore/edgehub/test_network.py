@@ -1,0 +1,64 @@
+"""EdgeHub in a made-up network, without sockets; MetaManager and the cloud are the test."""
+
+import asyncio
+import threading
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from common import capabilities
+from common.beehive.context import MessageContext
+from common.clock import Clock
+from common.names import GroupName, ModuleName
+from common.wire import loads
+from edgecore.edgehub import link
+from edgecore.edgehub.client import EdgeHub
+from edgecore.edgehub.hubconfig import HubConfig
+from edgecore.edgehub.network import Network
+from edgecore.metrics import EdgeMetrics
+from tests.edgecore.edgehub.links import MadeUpCredentials, MadeUpLink, MadeUpNetwork
+
+HUB, META = ModuleName.EDGE_HUB, ModuleName.META_MANAGER
+
+
+def test_the_network_is_the_real_one_unless_it_is_said() -> None:
+    assert Network().dial is link.dial
+
+
+async def test_a_hub_lives_in_a_network_that_is_made_up() -> None:
+    threads = threading.active_count()
+    context = MessageContext()
+    context.add_module(HUB, GroupName.HUB)
+    context.add_module(META, GroupName.META)
+    first, second = MadeUpLink(), MadeUpLink(capabilities.NONE)
+    network = MadeUpNetwork(first, second)
+    drawn: list[float] = []
+
+    def random_unit() -> float:
+        drawn.append(1.0)
+        return 1.0
+
+    hub = EdgeHub(
+        context,
+        HubConfig("n1", "cloud", 10000),
+        MadeUpCredentials(),
+        Clock(),
+        EdgeMetrics(CollectorRegistry()),
+        Network(network.dial, random_unit),
+    )
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(hub.run())
+        told = loads((await context.receive(META)).content)
+        assert told["capabilities"] == sorted(capabilities.ALL)
+        first.cut()
+        states: list[dict[str, Any]] = []
+        while len(states) < 2:
+            message = await context.receive(META)
+            if message.resource == "node/connection":
+                states.append(loads(message.content))
+        assert [state["capabilities"] for state in states] == [sorted(capabilities.ALL), []]
+        context.close(HUB)
+        await running
+    assert len(network.headers) == 2
+    assert len(drawn) == 2  # the phase of the beats, and a pause
+    assert threading.active_count() == threads
