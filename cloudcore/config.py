@@ -40,7 +40,7 @@ class CloudCoreSettings(DaemonSettings):
         "127.0.0.1:9091",
         description="HOST:PORT of /healthz, /readyz and /metrics over HTTP; empty for none.",
     )
-    node_limit: int = Field(500, ge=1, le=100_000, description="Nodes that may be connected.")
+    node_limit: int = Field(10_000, ge=1, le=100_000, description="Nodes that may be connected.")
     keepalive_s: float = Field(
         30.0, ge=2, le=600, description="Seconds of silence after which a connection is ended."
     )

@@ -2,7 +2,8 @@
 
 In the namespace ``kubeedge``, under KubeEdge's names and keys, as DER: a cluster that had KubeEdge
 keeps its edges. Whoever comes first creates a Secret, everybody else reads it: create-if-absent,
-never overwrite an authority.
+never overwrite an authority. What has to be renewed is replaced only as it was read, so that of
+many cloudcores that see the need at one moment one does it, and the others take what that has made.
 
 Source: KubeEdge cloud/pkg/cloudhub/servers/httpserver/pre_server.go.
 """
@@ -10,6 +11,7 @@ Source: KubeEdge cloud/pkg/cloudhub/servers/httpserver/pre_server.go.
 import base64
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +26,7 @@ from cloudcore.kube.client import KubeClient
 from common import pki
 from common.errors import CertificateError, RemoteError
 from common.files import write_private
+from common.status import failure
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,20 @@ TOKEN_SECRET: Final = "tokensecret"  # noqa: S105 - the name of a Secret
 RENEW_WITHIN: Final = timedelta(days=60)
 """A server certificate that ends sooner than this is replaced."""
 
+TOKEN_LASTS: Final = timedelta(hours=18)
+"""A token that ends sooner than this is replaced. It is looked at every 12 hours, so the one that
+is kept is good for some hours more, whoever looked last."""
+
+_ATTEMPTS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a Secret holds, and the version that holds it."""
+
+    data: dict[str, bytes]
+    version: str
+
 
 async def load_authority(client: KubeClient, now: datetime) -> pki.Authority:
     """Return the authority of this cluster, made now if there is none.
@@ -43,12 +60,13 @@ async def load_authority(client: KubeClient, now: datetime) -> pki.Authority:
         RemoteError: the API server refuses, or is away.
         CertificateError: the Secret is there and cannot be used; it is never replaced.
     """
-    found = await _read(client, CA_SECRET)
-    if found is None:
+    kept = await _read(client, CA_SECRET)
+    if kept is None:
         made = pki.new_authority(now)
-        found = await _create_or_read(
-            client, CA_SECRET, {"cadata": made.der, "cakeydata": pki.key_to_der(made.key)}
-        )
+        data = {"cadata": made.der, "cakeydata": pki.key_to_der(made.key)}
+        await _write(client, CA_SECRET, data, None)
+        kept = await _read(client, CA_SECRET)  # whoever has made it
+    found = {} if kept is None else kept.data
     try:
         return pki.load_authority(found.get("cadata", b""), found.get("cakeydata", b""))
     except CertificateError as error:
@@ -69,37 +87,46 @@ async def load_server(
         RemoteError: the API server refuses, or is away.
         CertificateError: a host cannot stand in a certificate.
     """
-    found = await _read(client, SERVER_SECRET)
-    known: frozenset[str] = frozenset()
-    if found is not None and (kept := _server_of(found, authority)) is not None:
-        certificate, key = kept
-        known = pki.server_hosts(certificate)
-        is_lasting = certificate.not_valid_after_utc - now > RENEW_WITHIN
-        if is_lasting and known >= pki.canonical_hosts(hosts):
+    for _ in range(_ATTEMPTS):
+        kept = await _read(client, SERVER_SECRET)
+        server = None if kept is None else _server_of(kept.data, authority)
+        known: frozenset[str] = frozenset()
+        if server is not None:
+            known = pki.server_hosts(server[0])
+            is_lasting = server[0].not_valid_after_utc - now > RENEW_WITHIN
+            if is_lasting and known >= pki.canonical_hosts(hosts):
+                return server
+        key = pki.new_key()
+        wanted = sorted({*hosts, *known} - {""})
+        certificate = pki.issue_server(authority, key, wanted, now)
+        data = {
+            "cloudcoredata": certificate.public_bytes(Encoding.DER),
+            "cloudcorekeydata": pki.key_to_der(key),
+        }
+        if await _write(client, SERVER_SECRET, data, kept):
+            logger.info("server certificate made", extra={"hosts": ",".join(wanted)})
             return certificate, key
-    key = pki.new_key()
-    wanted = sorted({*hosts, *known} - {""})
-    certificate = pki.issue_server(authority, key, wanted, now)
-    data = {
-        "cloudcoredata": certificate.public_bytes(Encoding.DER),
-        "cloudcorekeydata": pki.key_to_der(key),
-    }
-    await _put(client, SERVER_SECRET, data)
-    logger.info("server certificate made", extra={"hosts": ",".join(wanted)})
-    return certificate, key
+    raise _contended(SERVER_SECRET)
 
 
 async def publish_token(client: KubeClient, authority: pki.Authority, now: datetime) -> str:
-    """Make a new plain token, keep it where KubeEdge's tools look for it, and return it.
+    """Return the plain token that is kept where KubeEdge's tools look for it.
 
-    Tokens made before stay good until they expire.
+    A new one is made where there is none that is good for ``TOKEN_LASTS`` more. Tokens made before
+    stay good until they expire.
 
     Raises:
         RemoteError: the API server refuses, or is away.
     """
-    token = tokens.new_token(authority, now)
-    await _put(client, TOKEN_SECRET, {"tokendata": token.encode()})
-    return token
+    for _ in range(_ATTEMPTS):
+        kept = await _read(client, TOKEN_SECRET)
+        found = "" if kept is None else kept.data.get("tokendata", b"").decode(errors="replace")
+        if _is_lasting(found, authority, now):
+            return found
+        token = tokens.new_token(authority, now)
+        if await _write(client, TOKEN_SECRET, {"tokendata": token.encode()}, kept):
+            return token
+    raise _contended(TOKEN_SECRET)
 
 
 def write_server_files(
@@ -130,34 +157,47 @@ def _server_of(
     return (certificate, key) if certificate.public_key() == key.public_key() else None
 
 
-async def _read(client: KubeClient, name: str) -> dict[str, bytes] | None:
+def _is_lasting(token: str, authority: pki.Authority, now: datetime) -> bool:
+    """Whether ``token`` is a plain one of ``authority`` and good for some time."""
+    fingerprint, _, presented = token.partition(".")
+    try:
+        grant = tokens.check_token(authority, presented, now + TOKEN_LASTS)
+    except tokens.TokenError:
+        return False
+    return grant.node is None and fingerprint == pki.fingerprint(authority.der)
+
+
+async def _read(client: KubeClient, name: str) -> _Kept | None:
     body = await client.find(kinds.SECRETS.path(NAMESPACE, name))
-    return None if body is None else _data_of(body)
+    if body is None:
+        return None
+    # The API server takes nothing but base64 into a Secret.
+    secret: dict[str, Any] = msgspec.json.decode(body)
+    data = {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
+    return _Kept(data, secret["metadata"]["resourceVersion"])
 
 
-async def _create_or_read(
-    client: KubeClient, name: str, data: Mapping[str, bytes]
-) -> dict[str, bytes]:
-    """Create the Secret, or read the one that somebody else has created meanwhile."""
-    await _ensure_namespace(client)
+async def _write(
+    client: KubeClient, name: str, data: Mapping[str, bytes], kept: _Kept | None
+) -> bool:
+    """Put ``data`` in place of what was ``kept``; return False where that is not there any more."""
     try:
-        return _data_of(await client.create(kinds.SECRETS.path(NAMESPACE), _secret(name, data)))
+        if kept is None:
+            await _ensure_namespace(client)
+            await client.create(kinds.SECRETS.path(NAMESPACE), _secret(name, data, ""))
+        else:
+            path = kinds.SECRETS.path(NAMESPACE, name)
+            await client.update(path, _secret(name, data, kept.version))
     except RemoteError as error:
-        if not error.status.is_conflict:
+        is_gone = kept is not None and error.status.is_not_found
+        if not error.status.is_conflict and not is_gone:
             raise
-    found = await _read(client, name)
-    return found or {}
+        return False
+    return True
 
 
-async def _put(client: KubeClient, name: str, data: Mapping[str, bytes]) -> None:
-    """Create the Secret, or put ``data`` in place of what it has."""
-    await _ensure_namespace(client)
-    try:
-        await client.create(kinds.SECRETS.path(NAMESPACE), _secret(name, data))
-    except RemoteError as error:
-        if not error.status.is_conflict:
-            raise
-        await client.update(kinds.SECRETS.path(NAMESPACE, name), _secret(name, data))
+def _contended(name: str) -> RemoteError:
+    return RemoteError(failure(409, f"Secret {NAMESPACE}/{name} is written by others all the time"))
 
 
 async def _ensure_namespace(client: KubeClient) -> None:
@@ -169,19 +209,13 @@ async def _ensure_namespace(client: KubeClient) -> None:
             raise
 
 
-def _secret(name: str, data: Mapping[str, bytes]) -> bytes:
+def _secret(name: str, data: Mapping[str, bytes], version: str) -> bytes:
     return msgspec.json.encode(
         {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": name, "namespace": NAMESPACE},
+            "metadata": {"name": name, "namespace": NAMESPACE, "resourceVersion": version},
             "type": "Opaque",
             "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
         }
     )
-
-
-def _data_of(body: bytes) -> dict[str, bytes]:
-    # The API server takes nothing but base64 into a Secret.
-    secret: dict[str, Any] = msgspec.json.decode(body)
-    return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}

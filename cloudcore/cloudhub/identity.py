@@ -62,7 +62,7 @@ class ServerIdentity:
             context.load_cert_chain(*self._files)
 
     async def keep(self, client: KubeClient) -> None:
-        """Renew the join token twice a day and the certificate in time, until cancelled.
+        """See to it that join token and certificate are good for long enough, until cancelled.
 
         What fails is tried again, however often: a token that is not renewed locks new nodes out.
         """

@@ -19,8 +19,10 @@ from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
 from common import pki, tls
 from common.errors import CertificateError, RemoteError
+from common.names import NodeID
 from deploy.devcluster.commands import Component
 from deploy.devcluster.controlplane import ControlPlane
+from tests.cloudcore.cluster import unique
 
 pytestmark = pytest.mark.e2e
 
@@ -133,6 +135,19 @@ async def test_a_server_certificate_of_another_authority_is_replaced(api: KubeCl
     fresh.verify_directly_issued_by(authority.certificate)
 
 
+async def test_cloudcores_that_start_at_once_share_one_certificate_for_all_their_hosts(
+    api: KubeClient,
+) -> None:
+    authority = await credentials.load_authority(api, NOW)
+    hosts = [f"192.0.2.{number}" for number in range(1, 6)]
+    async with asyncio.TaskGroup() as group:
+        for host in hosts:
+            group.create_task(credentials.load_server(api, authority, [host], NOW))
+    kept = [await credentials.load_server(api, authority, [host], NOW) for host in hosts]
+    assert len({certificate.serial_number for certificate, _ in kept}) == 1
+    assert pki.server_hosts(kept[0][0]) == set(hosts)
+
+
 async def test_the_token_is_where_kubeedges_tools_look_for_it(api: KubeClient) -> None:
     authority = await credentials.load_authority(api, NOW)
     token = await credentials.publish_token(api, authority, NOW)
@@ -141,3 +156,71 @@ async def test_the_token_is_where_kubeedges_tools_look_for_it(api: KubeClient) -
     newer = await credentials.publish_token(api, authority, later)
     assert await data_of(api, credentials.TOKEN_SECRET) == {"tokendata": newer.encode()}
     tokens.check_token(authority, token.partition(".")[2], later)  # the older one is still good
+
+
+async def test_cloudcores_share_one_token_until_it_is_time_for_another(api: KubeClient) -> None:
+    authority = await credentials.load_authority(api, NOW)
+    async with asyncio.TaskGroup() as group:
+        made = [group.create_task(credentials.publish_token(api, authority, NOW)) for _ in range(5)]
+    (token,) = {one.result() for one in made}
+    soon = NOW + tokens.LIFETIME - credentials.TOKEN_LASTS
+    assert await credentials.publish_token(api, authority, soon - timedelta(seconds=2)) == token
+    assert await credentials.publish_token(api, authority, soon + timedelta(seconds=2)) != token
+
+
+async def test_a_token_that_does_not_serve_is_replaced(api: KubeClient) -> None:
+    authority = await credentials.load_authority(api, NOW)
+    path = kinds.SECRETS.path(credentials.NAMESPACE, credentials.TOKEN_SECRET)
+    other = tokens.new_token(pki.new_authority(NOW), NOW)
+    bound = tokens.new_token(authority, NOW, node="n1")
+    for useless in ("", "damaged", other, bound):
+        await credentials.publish_token(api, authority, NOW)
+        secret: dict[str, Any] = msgspec.json.decode(await api.get(path))
+        secret["data"]["tokendata"] = base64.b64encode(useless.encode()).decode()
+        await api.update(path, msgspec.json.encode(secret))
+        token = await credentials.publish_token(api, authority, NOW)
+        tokens.check_token(authority, token.partition(".")[2], NOW)
+        assert token not in (useless, "")
+
+
+async def test_who_is_always_late_gives_up_and_says_so(
+    api: KubeClient, own_api: ControlPlane
+) -> None:
+    authority = await credentials.load_authority(api, NOW)
+    await credentials.publish_token(api, authority, NOW)
+    await credentials.load_server(api, authority, ["192.0.2.1"], NOW)
+
+    async def touch(name: str) -> None:
+        path = kinds.SECRETS.path(credentials.NAMESPACE, name)
+        secret: dict[str, Any] = msgspec.json.decode(await api.get(path))
+        secret["metadata"]["annotations"] = {"touched": unique("x")}
+        await api.update(path, msgspec.json.encode(secret))
+
+    class Late(KubeClient):
+        async def update(self, path: str, body: bytes, *, as_node: NodeID | None = None) -> bytes:
+            await touch(path.rpartition("/")[2])
+            return await super().update(path, body, as_node=as_node)
+
+    late = NOW + timedelta(days=400)
+    async with Late(own_api.kubeconfig) as client:
+        with pytest.raises(RemoteError, match="tokensecret is written by others"):
+            await credentials.publish_token(client, authority, late)
+        with pytest.raises(RemoteError, match="cloudcoresecret is written by others"):
+            await credentials.load_server(client, authority, ["192.0.2.2"], late)
+
+
+async def test_a_secret_that_is_deleted_meanwhile_is_made_again(
+    api: KubeClient, own_api: ControlPlane
+) -> None:
+    authority = await credentials.load_authority(api, NOW)
+    await credentials.publish_token(api, authority, NOW)
+
+    class Deleting(KubeClient):
+        async def update(self, path: str, body: bytes, *, as_node: NodeID | None = None) -> bytes:
+            await self.delete(path)
+            return await super().update(path, body, as_node=as_node)
+
+    async with Deleting(own_api.kubeconfig) as client:
+        later = NOW + timedelta(hours=12)
+        token = await credentials.publish_token(client, authority, later)
+    assert await data_of(api, credentials.TOKEN_SECRET) == {"tokendata": token.encode()}

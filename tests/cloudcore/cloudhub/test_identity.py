@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,17 @@ class Flaky(KubeClient):
     failures = 0
 
     async def create(self, path: str, body: bytes, **options: Any) -> bytes:
+        self._fail()
+        return await super().create(path, body, **options)
+
+    async def update(self, path: str, body: bytes, **options: Any) -> bytes:
+        self._fail()
+        return await super().update(path, body, **options)
+
+    def _fail(self) -> None:
         if self.failures:
             self.failures -= 1
             raise RemoteError(failure(503, "away for the moment"))
-        return await super().create(path, body, **options)
 
 
 async def identity_of(client: KubeClient, folder: Path) -> ServerIdentity:
@@ -73,6 +81,8 @@ async def test_a_token_that_could_not_be_renewed_is_renewed_later(
 ) -> None:
     async with Flaky(control_plane.kubeconfig) as client:
         identity = await identity_of(client, tmp_path)
+        with suppress(RemoteError):  # there is none yet
+            await client.delete(TOKEN)
         await credentials.publish_token(
             client, identity.authority, datetime.now(UTC) - timedelta(hours=12)
         )
