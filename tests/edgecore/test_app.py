@@ -1,25 +1,30 @@
-"""One edge and many, wired as the daemon wires them; the cloud is real TLS on loopback."""
+"""One edge and many, wired as the daemon wires them; the cloud is TLS on loopback, or made up."""
 
 import asyncio
 import contextlib
 import http.client
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 from websockets.exceptions import ConnectionClosed
 
+from common.beehive.message import Message
 from common.errors import ConfigError, StoreError
+from common.frames import Beat, BeatAnswer
 from common.names import Operation, PeerProtocol
 from common.wire import loads
 from edgecore import app
 from edgecore.app import Edge, World, build_edge, enroll_in_thread
 from edgecore.config import EdgeCoreSettings, HollowSettings, RuntimeName
+from edgecore.edgehub.network import Network
 from edgecore.edgestore.store import EdgeStore
+from edgecore.metamanager import inventory
 from edgecore.metrics import EdgeMetrics
 from tests.edgecore.cloud import HOST, Peer, TestCloud, answer, down, until
+from tests.edgecore.edgehub.links import MadeUpCredentials, MadeUpLink, MadeUpNetwork
 
 POD = {
     "kind": "Pod",
@@ -108,6 +113,45 @@ async def test_a_pod_is_stored_run_and_reported_and_told_in_the_next_inventory(
         {"objects": []},
         {"objects": [["pod", "default", "web", "p1", "5"]]},
     ]
+
+
+async def test_a_whole_edge_in_a_made_up_network_beats_and_is_in_step_by_a_digest(
+    cloud: TestCloud, tmp_path: Path
+) -> None:
+    link = MadeUpLink()
+    network = Network(MadeUpNetwork(link).dial, lambda: 0.1)
+    world = World(network=network, credentials=MadeUpCredentials())
+    told = settings(cloud, tmp_path).model_copy(update={"heartbeat_s": 1.0})
+    one = build_edge(told, EdgeMetrics(CollectorRegistry()), world=world)
+    beats: list[Beat] = []
+    said: list[Message] = []
+
+    def is_in_step() -> bool:
+        held = int(inventory.digest(one.store.index), 16)
+        return acked(said) and bool(beats) and beats[-1].digest == held
+
+    async with running(one):
+        while not is_in_step():
+            item = await link.heard()
+            if isinstance(item, Beat):
+                beats.append(item)
+                link.says(BeatAnswer(item.number, 0, wants_digest=True))
+            elif isinstance(item, Message):
+                said.append(item)
+                if "/inventory/" in item.resource:
+                    link.says(answer(item, {"updated": 0, "deleted": 0}))
+                    link.says(down(Operation.INSERT, "default/pod/web", POD, version="5"))
+                elif item.operation is not Operation.RESPONSE:
+                    link.says(answer(item, {"Object": None, "Err": None}))
+    assert all(beat.progresses for beat in beats)
+    [asked] = [message for message in said if "/inventory/" in message.resource]
+    assert loads(asked.content) == {"digest": "0" * 16, "count": 0, "newest": {}}
+    assert not [message for message in said if "/lease/" in message.resource]
+
+
+def acked(said: Sequence[Message]) -> bool:
+    """Whether what the cloud sent was acknowledged, in the way that it knows."""
+    return any("acked" in bytes(message.content).decode() for message in said)
 
 
 async def test_stored_pods_start_without_a_cloud(cloud: TestCloud, tmp_path: Path) -> None:
