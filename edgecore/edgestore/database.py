@@ -6,19 +6,18 @@ Blocking, for threads that may block. Every commit is on the disk when it return
 
 import logging
 import sqlite3
-import zlib
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from common.errors import StoreError
-from common.inventory import content_hash
-from edgecore.edgestore.opening import connect, open_sound, store_error
+from edgecore.edgestore.connecting import connect, fold, is_disk_failure, store_error
+from edgecore.edgestore.opening import open_sound
 from edgecore.edgestore.records import (
     COMPLETE_STATE,
     MAX_TOMBSTONES,
     Bury,
-    Entry,
     Exhume,
     Identity,
     Put,
@@ -28,6 +27,18 @@ from edgecore.edgestore.records import (
     Tombstone,
     Write,
 )
+from edgecore.edgestore.room import take_room
+from edgecore.edgestore.rows import (
+    Row,
+    is_sound_object,
+    is_sound_tombstone,
+    object_row,
+    to_identity,
+    to_object,
+    to_tombstone,
+    tombstone_row,
+)
+from edgecore.edgestore.waltail import Loss
 
 logger = logging.getLogger(__name__)
 
@@ -39,16 +50,21 @@ _PUT: Final = f"""
 """  # noqa: S608 - made of constants
 _REMOVE: Final = "DELETE FROM objects WHERE key = ?"
 _BURY: Final = """
-    INSERT OR REPLACE INTO tombstones (uid, key, resource_version, final) VALUES (?, ?, ?, ?)
+    INSERT OR REPLACE INTO tombstones (uid, key, resource_version, final, checksum)
+    VALUES (?, ?, ?, ?, ?)
 """
 _EXHUME: Final = "DELETE FROM tombstones WHERE key = ?"
 _FORGET_OLD: Final = "DELETE FROM tombstones WHERE seq <= (SELECT max(seq) FROM tombstones) - ?"
 _SET_STATE: Final = "INSERT OR REPLACE INTO state (key, value) VALUES (?, ?)"
 _GET: Final = f"SELECT {_COLUMNS} FROM objects WHERE key = ?"  # noqa: S608 - made of constants
 _LIST: Final = f"SELECT {_COLUMNS} FROM objects WHERE type = ? ORDER BY key"  # noqa: S608 - as above
-_ALL: Final = f"SELECT {_COLUMNS} FROM objects"  # noqa: S608 - as above
+_ALL: Final = f"SELECT rowid, {_COLUMNS} FROM objects"  # noqa: S608 - as above
+_DROP: Final = "DELETE FROM objects WHERE rowid = ?"
 _IDENTITIES: Final = "SELECT key, type, uid, resource_version, value FROM objects"
-_TOMBSTONES: Final = "SELECT uid, key, resource_version, final FROM tombstones ORDER BY seq"
+_TOMBSTONE_COLUMNS: Final = "uid, key, resource_version, final, checksum"
+_TOMBSTONES: Final = f"SELECT {_TOMBSTONE_COLUMNS} FROM tombstones ORDER BY seq"  # noqa: S608 - as above
+_ALL_TOMBSTONES: Final = f"SELECT seq, {_TOMBSTONE_COLUMNS} FROM tombstones"  # noqa: S608 - as above
+_DROP_TOMBSTONE: Final = "DELETE FROM tombstones WHERE seq = ?"
 _GET_STATE: Final = "SELECT value FROM state WHERE key = ?"
 
 T = TypeVar("T")
@@ -60,38 +76,67 @@ class Database:
     def __init__(self, path: Path) -> None:
         """Name the file; nothing is opened yet."""
         self.path = path
+        self.is_settled = False
+        """Whether all that can be read is known to be on the disk. Where it is not, that is made
+        sure of before the next commit, also before one that writes nothing."""
+        self._owed: tuple[Write, ...] = ()  # to be written before anything else
         self._connection: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
 
-    def open(self) -> bool:
+    def open(self) -> Loss:
         """Make or open the file; return whether anything that it held was damaged and is gone.
 
+        If so, the state says that the store is not complete. A disk that is full, or fails, is no
+        reason not to read what it holds: then the first commit fails.
+
         Raises:
-            StoreError: the folder or file cannot be written, or a newer edgecore made the file.
+            StoreError: the folder or file cannot be opened, or a newer edgecore made the file.
         """
-        self._connection, was_damaged = open_sound(self.path)
-        return self._drop_damaged_values(self._connection) or was_damaged
+        self._connection, loss = open_sound(self.path)
+        try:
+            if self._drop_damaged(self._connection):
+                loss = Loss.CERTAIN
+        except sqlite3.Error as error:
+            raise store_error(self.path, error) from error
+        if loss is not Loss.NONE:
+            self._owed = (SetState(COMPLETE_STATE, ""),)
+        try:
+            self._settle(self._connection)
+        except sqlite3.Error as error:
+            fields = {"error": str(store_error(self.path, error))}
+            logger.warning("the edge-store can be read, but not be written", extra=fields)
+        return loss
 
     def close(self) -> None:
         """Close the file; its write-ahead log is folded into it."""
+        was_open = self._connection is not None
         for connection in (self._reader, self._connection):
             if connection is not None:
                 connection.close()
         self._reader = self._connection = None
+        if was_open:
+            take_room(self.path)
 
     def commit(self, writes: Iterable[Write]) -> None:
         """Do all of ``writes``, in order, in one transaction, and wait until the disk has them.
 
+        When it returns, what was there before is on the disk as well.
+
         Raises:
-            StoreError: the disk is full or fails; none of the writes was done.
+            StoreError: the disk is full or fails; none of the writes was done. (Of a commit whose
+                sync failed, a restart may find that it was done.)
         """
         connection = self._opened()
         try:
-            with _transaction(connection):
-                for write in writes:
-                    _execute(connection, write)
+            if not self.is_settled:
+                self._settle(connection)
+            _do(connection, writes)
         except sqlite3.Error as error:
+            if is_disk_failure(error):
+                self.is_settled = False
             raise store_error(self.path, error) from error
+        except (OverflowError, UnicodeError) as error:
+            raise StoreError(f"{self.path}: cannot keep what it was given: {error}") from error
 
     def get(self, key: str) -> StoredObject | None:
         """Return what has ``key``.
@@ -115,7 +160,7 @@ class Database:
         Raises:
             StoreError: the file cannot be read.
         """
-        return self._each(_to_identity, _IDENTITIES)
+        return self._each(to_identity, _IDENTITIES)
 
     def tombstones(self) -> list[Tombstone]:
         """Return the objects that have ended, oldest first.
@@ -123,7 +168,7 @@ class Database:
         Raises:
             StoreError: the file cannot be read.
         """
-        return self._each(_to_tombstone, _TOMBSTONES)
+        return self._each(self._to_tombstone, _TOMBSTONES)
 
     def state(self, key: str) -> str | None:
         """Return what ``SetState`` kept under ``key``.
@@ -138,36 +183,59 @@ class Database:
             raise StoreError(f"{self.path}: not open")
         return self._connection
 
-    def _each(self, make: Callable[[tuple[Any, ...]], T], sql: str, *values: str) -> list[T]:
+    def _each(self, make: Callable[[Row], T], sql: str, *values: str) -> list[T]:
         """Return what ``make`` makes of each row."""
         self._opened()
         try:
             if self._reader is None:
                 self._reader = connect(self.path)
                 self._reader.execute("PRAGMA query_only = ON")
-            return [make(row) for row in self._reader.execute(sql, values)]
+            # Closed whatever happens: a cursor that is left open keeps the log from being folded.
+            with closing(self._reader.execute(sql, values)) as rows:
+                return [make(row) for row in rows]
         except sqlite3.Error as error:
             raise store_error(self.path, error) from error
 
-    def _to_object(self, row: tuple[Any, ...]) -> StoredObject:
-        if not _is_sound(row):
+    def _to_object(self, row: Row) -> StoredObject:
+        if not is_sound_object(row):
             raise StoreError(f"{self.path}: the value of {row[0]} is damaged")
-        key, kind, namespace, name, uid, version, _, value = row
-        return StoredObject(key, kind, namespace, name, uid, version, value)
+        return to_object(row)
 
-    def _drop_damaged_values(self, connection: sqlite3.Connection) -> bool:
-        """Forget values that are not what was written; return whether there were any."""
-        try:
-            damaged = [row[0] for row in connection.execute(_ALL) if not _is_sound(row)]
-            if damaged:
-                with _transaction(connection):
-                    connection.executemany(_REMOVE, [(key,) for key in damaged])
-                    _execute(connection, SetState(COMPLETE_STATE, ""))
-        except sqlite3.Error as error:
-            raise store_error(self.path, error) from error
-        for key in damaged:
+    def _to_tombstone(self, row: Row) -> Tombstone:
+        if not is_sound_tombstone(row):
+            raise StoreError(f"{self.path}: the tombstone of {row[1]} is damaged")
+        return to_tombstone(row)
+
+    def _settle(self, connection: sqlite3.Connection) -> None:
+        if self._owed:
+            _do(connection, self._owed)
+            self._owed = ()
+        fold(connection)
+        self.is_settled = True
+
+    def _drop_damaged(self, connection: sqlite3.Connection) -> bool:
+        """Forget rows that are not what was written; return whether there were any."""
+        objects = [
+            (number, row[0])
+            for number, *row in connection.execute(_ALL)
+            if not is_sound_object(tuple(row))
+        ]
+        tombstones = [
+            (number, row[1])
+            for number, *row in connection.execute(_ALL_TOMBSTONES)
+            if not is_sound_tombstone(tuple(row))
+        ]
+        if not objects and not tombstones:
+            return False
+        with _transaction(connection):
+            connection.executemany(_DROP, [(number,) for number, _ in objects])
+            connection.executemany(_DROP_TOMBSTONE, [(number,) for number, _ in tombstones])
+            _execute(connection, SetState(COMPLETE_STATE, ""))
+        for _, key in objects:
             logger.error("a stored object is damaged and is forgotten", extra={"key": key})
-        return bool(damaged)
+        for _, key in tombstones:
+            logger.error("a tombstone is damaged and is forgotten", extra={"key": key})
+        return True
 
 
 class _transaction:  # noqa: N801 - used as a function
@@ -189,14 +257,20 @@ class _transaction:  # noqa: N801 - used as a function
                 self._connection.execute("ROLLBACK")
 
 
+def _do(connection: sqlite3.Connection, writes: Iterable[Write]) -> None:
+    with _transaction(connection):
+        for write in writes:
+            _execute(connection, write)
+
+
 def _execute(connection: sqlite3.Connection, write: Write) -> None:
     match write:
         case Put(stored):
-            connection.execute(_PUT, _to_row(stored))
+            connection.execute(_PUT, object_row(stored))
         case Remove(key):
             connection.execute(_REMOVE, (key,))
-        case Bury(t):
-            connection.execute(_BURY, (t.uid, t.key, t.version, int(t.final)))
+        case Bury(tombstone):
+            connection.execute(_BURY, tombstone_row(tombstone))
             connection.execute(_FORGET_OLD, (MAX_TOMBSTONES,))
         case Exhume(key):
             connection.execute(_EXHUME, (key,))
@@ -204,29 +278,5 @@ def _execute(connection: sqlite3.Connection, write: Write) -> None:
             connection.execute(_SET_STATE, (key, value))
 
 
-def _to_identity(row: tuple[Any, ...]) -> Identity:
-    key, kind, uid, version, value = row
-    return Identity(key, kind, Entry(uid, version, content_hash(value)))
-
-
-def _to_tombstone(row: tuple[Any, ...]) -> Tombstone:
-    uid, key, version, final = row
-    return Tombstone(uid, key, version, bool(final))
-
-
-def _to_text(row: tuple[Any, ...]) -> str:
+def _to_text(row: Row) -> str:
     return str(row[0])
-
-
-def _to_row(o: StoredObject) -> tuple[str | int | bytes, ...]:
-    checksum = _checksum(o.key, o.uid, o.version, o.value)
-    return (o.key, o.resource_type, o.namespace, o.name, o.uid, o.version, checksum, o.value)
-
-
-def _is_sound(row: tuple[Any, ...]) -> bool:
-    key, _, _, _, uid, version, checksum, value = row
-    return isinstance(value, bytes) and _checksum(key, uid, version, value) == checksum
-
-
-def _checksum(key: str, uid: str, version: int, value: bytes) -> int:
-    return zlib.crc32(value, zlib.crc32(f"{key}\0{uid}\0{version}".encode()))

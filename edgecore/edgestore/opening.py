@@ -1,90 +1,71 @@
 """Open the file of the edge-store: private, sound, and of the present schema.
 
 A file that SQLite finds damaged is set aside, never repaired in place and never deleted: somebody
-may want to look.
+may want to look. It must be found damaged twice: a disk that cannot read for a moment is no damage.
 """
 
-import errno
+import functools
 import logging
 import os
 import sqlite3
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from common.errors import StoreError
 from common.files import PRIVATE_MODE
+from edgecore.edgestore.connecting import connect, is_damage, store_error
+from edgecore.edgestore.room import give_room
+from edgecore.edgestore.waltail import (
+    FRAME_HEADER_BYTES,
+    HEADER_BYTES,
+    Loss,
+    judge,
+    page_bytes,
+)
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 1
-MIGRATIONS: Final[Mapping[int, str]] = {}
+SCHEMA_VERSION: Final = 2
+MIGRATIONS: Final[Mapping[int, str]] = {
+    1: "ALTER TABLE tombstones ADD COLUMN checksum INTEGER",  # none: from before there were any
+}
 """From the schema version that is the key to the next one: SQL, run in one transaction."""
 
 _FOLDER_MODE: Final = 0o700
 _OTHERS: Final = 0o077
-_SUFFIXES: Final = ("", "-wal", "-shm")
-_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_HEADER_BYTES: Final = 100
-_PRIMARY_CODE: Final = 0xFF  # of an extended result code
-
-_SETTINGS: Final = (
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA secure_delete = ON",  # a deleted Secret does not linger in a free page
-    "PRAGMA journal_size_limit = 4194304",
-    "PRAGMA cache_size = -512",  # KiB: an edge is small, and so are its objects
-    "PRAGMA busy_timeout = 5000",
-)
+_LOG: Final = "-wal"
+_SUFFIXES: Final = ("", _LOG, "-shm", "-journal")
+_DATABASE_HEADER_BYTES: Final = 100
 
 
 class DamagedError(Exception):
-    """SQLite says that the file is not a sound database."""
+    """SQLite says that the file is not a sound database, or the disk cannot read a part of it."""
 
 
-def open_sound(path: Path) -> tuple[sqlite3.Connection, bool]:
-    """Return a connection to the file, and whether a damaged one had to be set aside for it.
+def open_sound(path: Path) -> tuple[sqlite3.Connection, Loss]:
+    """Return a connection to the file, and whether something that it held is gone.
+
+    What is gone was damaged: the file, which had to be set aside, or the end of its log.
 
     Raises:
         StoreError: the folder or file cannot be written, or a newer edgecore made the file.
     """
     try:
+        give_room(path)
         _make_private(path)
         try:
-            return _connect_sound(path), False
+            return _connect_sound(path)
         except DamagedError as damage:
             _set_aside(path, damage)
         _make_private(path)
-        return _connect_sound(path), True
+        connection, _ = _connect_sound(path)
     except OSError as error:
         raise StoreError(f"{path}: cannot be opened: {error.strerror}") from error
     except (sqlite3.Error, DamagedError) as error:
         raise store_error(path, error) from error
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """Return a connection with the settings that every one must have.
-
-    Raises:
-        sqlite3.Error: the file cannot be used.
-    """
-    # Threads take turns: one writes with its connection, another reads with its own.
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        for setting in _SETTINGS:
-            connection.execute(setting).fetchall()
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def store_error(path: Path, error: Exception) -> StoreError:
-    """Return ``error`` of SQLite in our words."""
-    if _code(error) & _PRIMARY_CODE == sqlite3.SQLITE_FULL:
-        return StoreError(f"{path}: {os.strerror(errno.ENOSPC)}: free some space")
-    return StoreError(f"{path}: {error}")
+    return connection, Loss.CERTAIN
 
 
 def _make_private(path: Path) -> None:
@@ -120,34 +101,92 @@ def _set_aside(path: Path, damage: DamagedError) -> None:
     )
 
 
-def _connect_sound(path: Path) -> sqlite3.Connection:
-    """Return a connection to a sound file of the present schema.
+def _connect_sound(path: Path) -> tuple[sqlite3.Connection, Loss]:
+    """Return a connection to a sound file of the present schema, and what its log tells.
 
     Raises:
         DamagedError: the file is to be set aside.
         StoreError: a newer edgecore made it.
         sqlite3.Error: it cannot be used, but is not known to be damaged.
     """
-    if 0 < path.stat().st_size < _HEADER_BYTES:  # SQLite would take it for a new file
+    if _is_cut_off(path):  # SQLite would take it for a new file
         raise DamagedError("the file is shorter than its header")
     connection: sqlite3.Connection | None = None
     try:
-        connection = connect(path)
+        connection = _connect_at_last(path)
+        loss = _judge_log(path, connection)
         _check(connection)
         migrate(connection, path, MIGRATIONS)
     except BaseException as error:
         if connection is not None:
             connection.close()
-        if _code(error) & _PRIMARY_CODE in _DAMAGED:
+        if is_damage(error):
             raise DamagedError(str(error)) from error
         raise
-    return connection
+    return connection, loss
+
+
+def _connect_at_last(path: Path) -> sqlite3.Connection:
+    """Connect, at the second try if the first finds damage."""
+    try:
+        return connect(path)
+    except sqlite3.Error as error:
+        if not is_damage(error):
+            raise
+    return connect(path)
+
+
+def _judge_log(path: Path, connection: sqlite3.Connection) -> Loss:
+    """Return what the log tells of commits that SQLite does not read; nothing was written yet."""
+    try:
+        # Besides, this begins to fold the log in, which comes next in any case.
+        (_, read, _) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    except sqlite3.Error:  # the disk is full, say: then what is read has to be found out
+        read = 0
+    try:
+        with open(f"{path}{_LOG}", "rb") as log:
+            loss = _judge(log, max(read, 0))
+    except FileNotFoundError:
+        return Loss.NONE
+    except OSError:  # SQLite has read it
+        loss = Loss.POSSIBLE
+    if loss is not Loss.NONE:
+        logger.warning(
+            "the end of the edge-store's log is damaged: commits are gone"
+            if loss is Loss.CERTAIN
+            else "the last commit in the edge-store's log is not whole: it may have been told"
+        )
+    return loss
+
+
+def _judge(log: BinaryIO, read: int) -> Loss:
+    header = log.read(HEADER_BYTES)
+    frame_bytes = FRAME_HEADER_BYTES + page_bytes(header)
+    last_read = b""
+    if read:
+        log.seek(HEADER_BYTES + (read - 1) * frame_bytes)
+        last_read = log.read(frame_bytes)
+    return judge(header, last_read, iter(functools.partial(log.read, frame_bytes), b""))
+
+
+def _is_cut_off(path: Path) -> bool:
+    size = path.stat().st_size
+    if size:
+        return size < _DATABASE_HEADER_BYTES
+    log = Path(f"{path}{_LOG}")
+    return log.exists() and log.stat().st_size > 0  # which comes after the header
 
 
 def _check(connection: sqlite3.Connection) -> None:
-    for (verdict,) in connection.execute("PRAGMA quick_check(1)").fetchall():
-        if verdict != "ok":
-            raise DamagedError(verdict)
+    # Not the quick check, which does not compare indexes: an object would be there and not found.
+    for attempt in range(2):
+        for (verdict,) in connection.execute("PRAGMA integrity_check(1)").fetchall():
+            if verdict == "ok":
+                return
+            if attempt:
+                raise DamagedError(verdict)
+            logger.warning("the edge-store is read once more", extra={"error": verdict})
+        connection.execute("PRAGMA shrink_memory")  # what was read badly is not read again
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations: Mapping[int, str]) -> None:
@@ -157,7 +196,7 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Mapping[int,
         StoreError: the file was made by a newer edgecore.
     """
     version = _schema_version(connection)
-    newest = max((n + 1 for n in migrations), default=SCHEMA_VERSION)
+    newest = max(n + 1 for n in migrations)
     if version > newest:
         raise StoreError(
             f"{path}: has schema {version}, this edgecore knows {newest}:"
@@ -166,7 +205,7 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Mapping[int,
     if version == 0:
         schema = resources.files(__package__ or "").joinpath("schema.sql").read_text("utf-8")
         connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = 1; COMMIT")
-        version = SCHEMA_VERSION
+        version = 1
     while version < newest:
         connection.executescript(
             f"BEGIN IMMEDIATE; {migrations[version]}; PRAGMA user_version = {version + 1}; COMMIT"
@@ -178,7 +217,3 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Mapping[int,
 def _schema_version(connection: sqlite3.Connection) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
-
-
-def _code(error: BaseException) -> int:
-    return int(getattr(error, "sqlite_errorcode", 0))

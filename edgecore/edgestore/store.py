@@ -17,6 +17,7 @@ from edgecore.edgestore.records import (
     StoredObject,
     Write,
 )
+from edgecore.edgestore.waltail import Loss
 from edgecore.edgestore.writer import Writer
 
 FILE_NAME: Final = "edge-store.db"
@@ -70,8 +71,10 @@ class EdgeStore:
             StoreError: it cannot be used; the text says what to do.
         """
         try:
-            self.was_damaged = await self._read(self._database.open)
-            self.is_complete = await self.state(COMPLETE_STATE) == _YES
+            loss = await self._read(self._database.open)
+            self.was_damaged = loss is Loss.CERTAIN
+            is_confirmed = await self.state(COMPLETE_STATE) == _YES
+            self.is_complete = is_confirmed and loss is Loss.NONE
             for identity in await self._read(self._database.identities):
                 self.index.add(identity)
             for tombstone in await self._read(self._database.tombstones):
@@ -93,6 +96,9 @@ class EdgeStore:
     async def apply(self, writes: Sequence[Write]) -> None:
         """Do ``writes`` in one transaction; when this returns, they are on the disk.
 
+        So is all that ``index`` tells, also where there is nothing to write: what a store holds
+        when it is opened may be in the kernel's memory only, if the disk failed before.
+
         Order: writes of an earlier call come first. Calls that wait at the same time share a
         transaction, and thereby one wait for the disk.
 
@@ -101,7 +107,7 @@ class EdgeStore:
         Raises:
             StoreError: the disk is full or fails; none of these writes was done.
         """
-        if not writes:
+        if not writes and self._database.is_settled:
             return
         done = self._threads.writer.submit(self._database, writes)
         done.add_done_callback(functools.partial(self._note, writes))

@@ -21,6 +21,7 @@ from edgecore.edgestore.records import (
     SetState,
     Tombstone,
 )
+from edgecore.edgestore.waltail import Loss
 from tests.edgecore.edgestore.objects import stored
 
 KEY = "default/configmap/web"
@@ -67,7 +68,7 @@ def test_tombstones_are_kept_in_order_and_bounded(database: Database) -> None:
 
 def test_a_failing_transaction_leaves_nothing_behind(database: Database) -> None:
     too_large = stored(KEY, version=2**63)
-    with pytest.raises((StoreError, OverflowError)):
+    with pytest.raises(StoreError, match="cannot keep"):
         database.commit([Put(stored("default/pod/a")), Put(too_large)])
     assert database.of_type("pod") == []
     database.commit([Put(stored("default/pod/b"))])
@@ -90,21 +91,6 @@ def test_a_deleted_secret_does_not_linger_in_the_file(tmp_path: Path) -> None:
     database.commit([Remove("default/secret/db")])
     database.close()
     assert b"hunter2" not in path.read_bytes()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["/bin/mount", "-t", "tmpfs", "-o", "size=512k", "none", str(folder)],
-        check=False,
-        capture_output=True,
-    )
-    if mounted.returncode != 0:
-        pytest.skip("this machine allows no mounts")
-    yield folder
-    subprocess.run(["/bin/umount", "-l", str(folder)], check=True)
 
 
 def fill(path: Path) -> None:
@@ -209,7 +195,7 @@ def test_what_was_committed_survives_a_kill_of_the_writer(tmp_path: Path, lines:
 
 def assert_holds(path: Path, names: list[str]) -> None:
     database = Database(path)
-    assert database.open() is False
+    assert database.open() is Loss.NONE
     present = {pod.name for pod in database.of_type("pod")}
     assert set(names) <= present
     database.close()

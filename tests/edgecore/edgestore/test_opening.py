@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from common.errors import StoreError
+from edgecore.edgestore.connecting import connect
 from edgecore.edgestore.database import Database
-from edgecore.edgestore.opening import SCHEMA_VERSION, connect, migrate, open_sound
+from edgecore.edgestore.opening import SCHEMA_VERSION, migrate, open_sound
 from edgecore.edgestore.records import Put
+from edgecore.edgestore.waltail import Loss
 from tests.edgecore.edgestore.objects import stored
 
 
@@ -39,22 +41,22 @@ def filled(path: Path, objects: int = 200) -> None:
     database.close()
 
 
-def reopened(path: Path) -> tuple[set[str], bool]:
+def reopened(path: Path) -> tuple[set[str], Loss]:
     database = Database(path)
-    is_incomplete = database.open()
+    loss = database.open()
     keys = {pod.key for pod in database.of_type("pod")}
     database.close()
-    return keys, is_incomplete
+    return keys, loss
 
 
 def test_a_new_file_and_its_folder_are_for_this_user_only(path: Path) -> None:
     old = os.umask(0)
     try:
-        connection, was_damaged = open_sound(path)
+        connection, loss = open_sound(path)
         connection.execute("INSERT INTO state VALUES ('a', 'b')")
     finally:
         os.umask(old)
-    assert not was_damaged
+    assert loss is Loss.NONE
     assert path.parent.stat().st_mode & 0o777 == 0o700
     modes = {part.name: part.stat().st_mode & 0o777 for part in path.parent.iterdir()}
     assert modes == {
@@ -69,34 +71,27 @@ def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
     filled(path, 1)
     path.chmod(0o644)
     path.parent.chmod(0o755)
-    assert reopened(path) == ({"default/pod/p0"}, False)
+    assert reopened(path) == ({"default/pod/p0"}, Loss.NONE)
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
-
-
-def test_every_commit_waits_for_the_disk(path: Path) -> None:
-    connection, _ = open_sound(path)
-    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    connection.close()
 
 
 @pytest.mark.parametrize("kept_bytes", [1, 99, 4096, 4097, 20_000])
 def test_a_truncated_file_is_set_aside_and_a_new_one_made(path: Path, kept_bytes: int) -> None:
     filled(path)
     os.truncate(path, kept_bytes)
-    keys, is_incomplete = reopened(path)
-    assert is_incomplete
+    keys, loss = reopened(path)
+    assert loss is Loss.CERTAIN
     assert keys == set()
     assert (path.parent / "edge-store.db.damaged-1").stat().st_size == kept_bytes
-    assert reopened(path) == (set(), False)
+    assert reopened(path) == (set(), Loss.NONE)
 
 
 def test_a_second_damaged_file_does_not_overwrite_the_first(path: Path) -> None:
     for _ in range(2):
         filled(path)
         os.truncate(path, 5000)
-        assert reopened(path) == (set(), True)
+        assert reopened(path) == (set(), Loss.CERTAIN)
     names = {part.name for part in path.parent.iterdir()}
     assert {"edge-store.db.damaged-1", "edge-store.db.damaged-2"} <= names
 
@@ -104,7 +99,7 @@ def test_a_second_damaged_file_does_not_overwrite_the_first(path: Path) -> None:
 def test_a_file_of_something_else_is_set_aside(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"these are not the bytes of a database" * 1000)
-    assert reopened(path) == (set(), True)
+    assert reopened(path) == (set(), Loss.CERTAIN)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -133,8 +128,8 @@ def test_a_damaged_value_is_forgotten_alone_and_the_loss_is_told(path: Path) -> 
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE objects SET value = x'7b7d' WHERE name = 'p1'")
     connection.close()
-    assert reopened(path) == ({"default/pod/p0", "default/pod/p2"}, True)
-    assert reopened(path) == ({"default/pod/p0", "default/pod/p2"}, False)
+    assert reopened(path) == ({"default/pod/p0", "default/pod/p2"}, Loss.CERTAIN)
+    assert reopened(path) == ({"default/pod/p0", "default/pod/p2"}, Loss.NONE)
 
 
 def test_a_file_of_a_newer_edgecore_is_refused_and_left_alone(path: Path) -> None:
@@ -151,11 +146,11 @@ def test_a_schema_is_brought_up_to_date_step_by_step(path: Path) -> None:
     filled(path, 1)
     connection = connect(path)
     steps = {
-        1: "ALTER TABLE state ADD COLUMN note TEXT",
-        2: "CREATE TABLE later (a TEXT); INSERT INTO later VALUES ('b')",
+        2: "ALTER TABLE state ADD COLUMN note TEXT",
+        3: "CREATE TABLE later (a TEXT); INSERT INTO later VALUES ('b')",
     }
     migrate(connection, path, steps)
-    assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (4,)
     assert connection.execute("SELECT a FROM later").fetchall() == [("b",)]
     assert connection.execute("SELECT count(*) FROM objects").fetchone() == (1,)
     connection.close()
@@ -165,9 +160,9 @@ def test_a_step_that_fails_leaves_the_schema_before_it(path: Path) -> None:
     filled(path, 1)
     connection = connect(path)
     with pytest.raises(sqlite3.Error):
-        migrate(connection, path, {1: "CREATE TABLE later (a TEXT); SELECT * FROM nowhere"})
+        migrate(connection, path, {2: "CREATE TABLE later (a TEXT); SELECT * FROM nowhere"})
     connection.close()
-    assert reopened(path) == ({"default/pod/p0"}, False)
+    assert reopened(path) == ({"default/pod/p0"}, Loss.NONE)
 
 
 @pytest.fixture

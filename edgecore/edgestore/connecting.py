@@ -1,0 +1,79 @@
+"""Connections to the file of the edge-store, with the settings that every one must have."""
+
+import errno
+import functools
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from common.errors import StoreError
+
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_READ_ERRORS: Final = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS})
+_PRIMARY_CODE: Final = 0xFF  # of an extended result code
+
+_SETTINGS: Final = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA secure_delete = ON",  # a deleted Secret does not linger in a free page
+    "PRAGMA journal_size_limit = 4194304",
+    "PRAGMA cache_size = -512",  # KiB: an edge is small, and so are its objects
+    "PRAGMA busy_timeout = 5000",
+)
+
+
+def fold(connection: sqlite3.Connection) -> None:
+    """Bring all of the log into the file, have the disk keep that, and empty the log.
+
+    What can be read need not be on the disk: a sync that failed has lost what it was to write, and
+    the kernel shows it as if it had not, to a later process too. Folded in, it is written anew.
+
+    Raises:
+        sqlite3.Error: the log is as it was.
+    """
+    (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if is_busy:
+        raise sqlite3.OperationalError("the log is being read, and cannot be emptied")
+
+
+def is_disk_failure(error: sqlite3.Error) -> bool:
+    """Whether the disk failed, which is more than that it is full."""
+    return _code(error) & _PRIMARY_CODE == sqlite3.SQLITE_IOERR
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Return a connection with the settings that every one must have.
+
+    Raises:
+        sqlite3.Error: the file cannot be used.
+    """
+    # Threads take turns: one writes with its connection, another reads with its own.
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    # Damaged text is read, so that its row can be found out by its checksum.
+    connection.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
+    try:
+        for setting in _SETTINGS:
+            connection.execute(setting).fetchall()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def store_error(path: Path, error: Exception) -> StoreError:
+    """Return ``error`` of SQLite in our words."""
+    code = _code(error)
+    if code & _PRIMARY_CODE == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return StoreError(f"{path}: {os.strerror(errno.ENOSPC)}: free some space")
+    return StoreError(f"{path}: {error}")
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether ``error`` says that the file is no sound database, or that it cannot be read."""
+    code = _code(error)
+    return code in _READ_ERRORS or code & _PRIMARY_CODE in _DAMAGED
+
+
+def _code(error: BaseException) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0))
