@@ -12,7 +12,7 @@ from cloudcore.cloudhub import credentials, tokens
 from cloudcore.config import ENV_PREFIX, CloudCoreSettings
 from cloudcore.kube.client import KubeClient
 from common.config import as_command
-from common.daemon import add_version, fail, run_daemon
+from common.daemon import add_version, fail, raise_descriptor_limit, run_daemon
 from common.errors import EdgeError
 
 NAME = "cloudcore"
@@ -48,6 +48,7 @@ def _group() -> None:
 
 def run(settings: CloudCoreSettings) -> None:
     """Serve the edges of a cluster until SIGTERM or SIGINT; a second signal stops it at once."""
+    raise_descriptor_limit()  # each connection is one
     run_daemon(NAME, app.run, settings)
 
 

@@ -24,6 +24,13 @@ class CloudMetrics(MessageMetrics):
             "States of objects that were put into the outbox of a connected node.",
             registry=registry,
         )
+        self.node_day_bytes = Gauge(
+            "cloudcore_node_day_bytes",
+            "Bytes that a node and cloudcore exchange in a day, at the pace of the last whole hour,"
+            " by quantile over the nodes; what TLS and TCP add is not counted.",
+            ["quantile"],
+            registry=registry,
+        )
         self.lease_writes = Counter(
             "cloudcore_lease_writes",
             "Attempts to write the lease of a connected node, by outcome.",

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -48,6 +49,16 @@ def run_daemon(
         faults = _leaves(errors)
     if faults:
         fail(name, faults)
+
+
+def raise_descriptor_limit() -> None:
+    """Allow this process as many open files as it may allow itself.
+
+    Most systems begin with 1024, for the sake of programs that use ``select``; what a program
+    starts inherits it, so this is for those that start nothing.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def fail(name: str, faults: Sequence[BaseException]) -> NoReturn:

@@ -6,7 +6,10 @@ QUERY_BUCKETS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
 
 
 class ByLabel:
-    """A counter with one label that looks up each of its few parts once: that costs more than it."""
+    """A counter with one label, whose few parts are looked up once: that costs more than to count.
+
+    ``labels`` is used as that of a ``Counter``.
+    """
 
     def __init__(self, counter: Counter) -> None:
         """Look into ``counter``."""

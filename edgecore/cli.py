@@ -1,12 +1,11 @@
 """The command line of edgecore."""
 
-import resource
 from typing import Final
 
 import typer
 
 from common.config import as_command
-from common.daemon import add_version, fail, run_daemon
+from common.daemon import add_version, fail, raise_descriptor_limit, run_daemon
 from common.errors import EdgeError
 from edgecore import app
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings
@@ -44,6 +43,5 @@ def run(settings: EdgeCoreSettings) -> None:
 
 def hollow(settings: HollowSettings) -> None:
     """Run many edges without containers in one process, for tests of the cloud's scale."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each edge holds seven files
+    raise_descriptor_limit()  # each edge holds seven files
     run_daemon(NAME, app.run_hollow, settings)

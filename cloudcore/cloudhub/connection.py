@@ -88,8 +88,6 @@ class HubConnection(asyncio.Protocol):
         "last_received_s",
         "node",
         "peer_protocol",
-        "received_bytes",
-        "sent_bytes",
     )
 
     node: NodeID
@@ -110,9 +108,6 @@ class HubConnection(asyncio.Protocol):
         self.is_writable = True
         self.last_received_s = self._loop.time()
         """Monotonic seconds; any byte counts, so that a slow link is not a dead one."""
-        self.received_bytes = 0
-        """Without TLS and what is below it, as is ``sent_bytes``."""
-        self.sent_bytes = 0
 
     # --- for the session -------------------------------------------------------------------------
 
@@ -124,9 +119,8 @@ class HubConnection(asyncio.Protocol):
     def flush(self) -> None:
         """Write what was prepared."""
         if self._out:
-            data = b"".join(self._out)
+            self._transport.write(b"".join(self._out))
             self._out.clear()
-            self._write(data)
 
     def close(self, code: int, reason: str) -> None:
         """Begin to close; the peer's answer ends the connection, or ``abort`` does."""
@@ -199,7 +193,6 @@ class HubConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes apart."""
         self.last_received_s = self._loop.time()
-        self.received_bytes += len(data)
         self._protocol.receive_data(data)
         self._settle()
 
@@ -234,7 +227,7 @@ class HubConnection(asyncio.Protocol):
         """Write what the protocol wants to say, and pass on what it has understood."""
         for data in self._protocol.data_to_send():
             if data:
-                self._write(data)
+                self._transport.write(data)
             else:  # its sign for the end
                 self._transport.close()
         if self._timer is not None and self._protocol.handshake_exc is not None:
@@ -293,10 +286,6 @@ class HubConnection(asyncio.Protocol):
         certificate = self._transport.get_extra_info("peercert")  # the transport's own dictionary
         if certificate is not None:
             certificate.clear()
-
-    def _write(self, data: bytes) -> None:
-        self.sent_bytes += len(data)
-        self._transport.write(data)
 
     def _give_up(self) -> None:
         self._timer = None

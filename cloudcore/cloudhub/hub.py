@@ -24,6 +24,7 @@ from cloudcore.cloudhub.parcel import Parcel
 from cloudcore.cloudhub.registry import SessionRegistry
 from cloudcore.cloudhub.server import Admission, HubServer
 from cloudcore.cloudhub.session import Session, SessionServices, Wire
+from cloudcore.cloudhub.traffic import Traffic
 from cloudcore.metrics import CloudMetrics
 from common import wire
 from common.beehive.context import MessageContext
@@ -288,10 +289,15 @@ class CloudHub:
             await self._server.wait_closed()
 
     async def _tend(self) -> None:
-        loop = asyncio.get_running_loop()
+        clock = asyncio.get_running_loop().time
+        traffic = Traffic(clock())
         while True:
             for session in self._registry:
-                session.tend(loop.time())
+                session.tend(clock())
+                traffic.note(session.node, session.take_traffic())
+            if traffic.roll(clock()):
+                for quantile, size in traffic.per_day().items():
+                    self._metrics.node_day_bytes.labels(quantile).set(size)
             await asyncio.sleep(_TEND_S)
 
     def _drop(self, reason: str, message: Message, level: int) -> None:

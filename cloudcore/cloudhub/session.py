@@ -126,6 +126,7 @@ class Session:
         "_services",
         "_stall",
         "_taken_in",
+        "_traffic",
         "_transfer",
         "_transfers",
         "_wants_digest",
@@ -156,6 +157,7 @@ class Session:
         self._transfer: Transfer | None = None
         self._transfers = 0
         self._taken_in = 0  # messages in this second
+        self._traffic = 0  # bytes, since somebody has asked
         self._is_reading = True  # from the socket; False while it waits for others
         self._is_draining = False
         self._is_over = False
@@ -250,6 +252,11 @@ class Session:
             if deadline_s is not None and deadline_s <= now_s:
                 self._services.flusher.want(self)
 
+    def take_traffic(self) -> int:
+        """Return the bytes of all frames, both ways, since the last call."""
+        traffic, self._traffic = self._traffic, 0
+        return traffic
+
     def flush(self) -> None:
         """Write as much of what waits as the connection takes; see ``Flusher``."""
         if self._close is not None or self._is_over:
@@ -284,6 +291,7 @@ class Session:
         if self._close is not None or self._is_draining:
             return
         self._services.metrics.received_bytes.inc(len(payload))
+        self._traffic += len(payload)
         self._taken_in += 1
         try:
             if is_text:
@@ -341,7 +349,7 @@ class Session:
                 now_ms = time.time_ns() // 1_000_000
                 answer = frames.BeatAnswer(frame.number, now_ms, self._wants_digest)
                 self._wants_digest = False
-                self._wire.send(frames.encode(answer), is_text=False)
+                self._send(frames.encode(answer), is_text=False)
                 self._services.flusher.want(self)
             case frames.Credit():
                 self._go_on(frame)
@@ -436,26 +444,25 @@ class Session:
         if size == LARGE:
             return self._begin_transfer(parcel, now_s)
         payload = parcel.payload(self._wire.capabilities)
-        self._wire.send(payload.data, is_text=payload.is_text)
-        self._services.metrics.sent_bytes.inc(size)
-        return size
+        return self._send(payload.data, is_text=payload.is_text)
 
     def _begin_transfer(self, parcel: Parcel, now_s: float) -> int:
         self._transfers += 1
         bulk = parcel.bulk(self._wire.capabilities)
         self._transfer = Transfer(self._transfers, parcel, bulk, now_s)
-        return self._send_frame(self._transfer.begin())
+        return self._send(self._transfer.begin(), is_text=False)
 
     def _write_chunk(self, now_s: float) -> int:
         if self._transfer is None:
             return 0
         chunk = self._transfer.next_chunk(self._outbox.pace, now_s)
-        return self._send_frame(chunk) if chunk is not None else 0
+        return self._send(chunk, is_text=False) if chunk is not None else 0
 
-    def _send_frame(self, frame: bytes) -> int:
-        self._wire.send(frame, is_text=False)
-        self._services.metrics.sent_bytes.inc(len(frame))
-        return len(frame)
+    def _send(self, payload: bytes, *, is_text: bool) -> int:
+        self._wire.send(payload, is_text=is_text)
+        self._services.metrics.sent_bytes.inc(len(payload))
+        self._traffic += len(payload)
+        return len(payload)
 
     def _give_up_transfer(self, now_s: float) -> None:
         """End a transfer that the edge gives no credit for; an object is tried again, later."""

@@ -128,3 +128,16 @@ def test_a_second_signal_stops_what_does_not_end() -> None:
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert errors == "sample: stopped at once, as asked for by a second signal\n"
+
+
+def test_a_daemon_may_open_as_many_files_as_it_can() -> None:
+    run = """
+    import resource
+    from common.daemon import raise_descriptor_limit
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    raise_descriptor_limit()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    print(soft == hard)
+    """
+    process = started(run)
+    assert process.communicate()[0] == "True\n"
