@@ -1,13 +1,17 @@
-"""The objects that travel in the measurements: a ConfigMap of 1 KiB, and pods that name it."""
+"""The objects that travel in the measurements: ConfigMaps of 1 KiB, and pods that name them."""
 
 import asyncio
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from common.names import NodeID
 from deploy.devcluster.api import Api, Object
 
 CONFIGMAP: Final = "shared"
+TEXT: Final = "".join(hashlib.sha256(b"%d" % part).hexdigest() for part in range(16))
+"""1 KiB that is half as long when compressed, as a usual configuration is."""
+
 _AT_A_TIME: Final = 32  # requests to the API server
 
 
@@ -16,13 +20,13 @@ def path(namespace: str, rest: str) -> str:
     return f"/api/v1/namespaces/{namespace}/{rest}"
 
 
-def configmap(number: int) -> Object:
-    """Return version ``number`` of the ConfigMap."""
-    return {"metadata": {"name": CONFIGMAP}, "data": {"number": str(number), "text": "x" * 1024}}
+def configmap(number: int, name: str = CONFIGMAP) -> Object:
+    """Return version ``number`` of a ConfigMap."""
+    return {"metadata": {"name": name}, "data": {"number": str(number), "text": TEXT}}
 
 
-def pod(node: NodeID, name: str) -> Object:
-    """Return a pod that is bound to ``node`` and names the ConfigMap."""
+def pod(node: NodeID, name: str, configmaps: Sequence[str] = (CONFIGMAP,)) -> Object:
+    """Return a pod that is bound to ``node`` and names ``configmaps``."""
     return {
         "metadata": {"name": name},
         "spec": {
@@ -32,20 +36,25 @@ def pod(node: NodeID, name: str) -> Object:
                 {
                     "name": "c",
                     "image": "busybox",
-                    "envFrom": [{"configMapRef": {"name": CONFIGMAP}}],
+                    "envFrom": [{"configMapRef": {"name": name}} for name in configmaps],
                 }
             ],
         },
     }
 
 
-async def create_pods(api: Api, namespace: str, pods: Iterable[tuple[NodeID, str]]) -> None:
-    """Create a pod for each node and name, some at a time."""
+async def create_pods(
+    api: Api,
+    namespace: str,
+    pods: Iterable[tuple[NodeID, str]],
+    configmaps: Sequence[str] = (CONFIGMAP,),
+) -> None:
+    """Create a pod for each node and name, some at a time; each names ``configmaps``."""
     places = asyncio.Semaphore(_AT_A_TIME)
 
     async def create(node: NodeID, name: str) -> None:
         async with places:
-            await api.create(path(namespace, "pods"), pod(node, name))
+            await api.create(path(namespace, "pods"), pod(node, name, configmaps))
 
     async with asyncio.TaskGroup() as group:
         for node, name in pods:
