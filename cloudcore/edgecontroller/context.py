@@ -3,9 +3,14 @@
 Source: KubeEdge EdgeControllerContext (sendModule, receiveModule, responseModule).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.names import ModuleName, NodeID
+
+
+def _nothing_waits(node: NodeID) -> int:  # noqa: ARG001 - as where there is a hub
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +31,7 @@ class ControllerContext:
 
     site_node: NodeID | None = None
     """The node of an EdgeSite."""
+
+    backlog: Callable[[NodeID], int] = _nothing_waits
+    """How many objects wait for, or await acknowledgement by, a node: none where there is no hub
+    between."""

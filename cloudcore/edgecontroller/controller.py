@@ -51,8 +51,10 @@ class EdgeController:
         sender = Sender(bus, context, metrics)
         self._state = state = ClusterState(locations)
         reader = ObjectReader(client, state)
-        self._downstream = DownstreamController(client, state, sender, health)
-        resync = Resync(state, reader, sender, self._downstream.synced)
+        self._downstream = DownstreamController(
+            client, state, reader, sender, metrics=metrics, health=health
+        )
+        self._resync = resync = Resync(client, state, reader, sender, self._downstream, metrics)
         services = Services(client, state, reader, Clock(), resync)
         self._leases = LeaseKeeper(client, state, sender, metrics)
         presence = Presence(state.peers, self._leases, resync)
@@ -72,6 +74,7 @@ class EdgeController:
         async with asyncio.TaskGroup() as group:
             beside = [
                 group.create_task(self._downstream.run(), name="downstream"),
+                group.create_task(self._resync.run(), name="resync"),
                 group.create_task(self._leases.run(), name="leases"),
             ]
             try:

@@ -3,72 +3,101 @@
 Nodes are listed first, then pods, then the rest: which bodies are worth keeping depends on the
 pods, and which pods on the nodes. Nothing is sent until all first lists are complete: what nodes
 lack by then is found by comparison when they connect (see ``cloudcore.synccontroller``).
+
+After a failure a kind is listed anew. What it lacks then is for ``absences`` to look into. Where
+its versions count from a lower one, everything is told as a comparison's answer would be, which
+edges take although they have higher versions, and all connected edges are compared.
 """
 
 import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final
 
 import msgspec
 
+from cloudcore.edgecontroller.absences import Absences
+from cloudcore.edgecontroller.companions import Companions
+from cloudcore.edgecontroller.epochs import Epochs
 from cloudcore.edgecontroller.location import (
-    API_SERVICE,
     NodeLocation,
     PodLocation,
+    Ref,
     SliceLocation,
+    refs_of,
 )
+from cloudcore.edgecontroller.progress import Progress
+from cloudcore.edgecontroller.reader import ObjectReader
 from cloudcore.edgecontroller.routing import Delivery, route
 from cloudcore.edgecontroller.sender import Sender, content_of, skeleton
 from cloudcore.edgecontroller.state import ClusterState, Followed
+from cloudcore.kube import kinds
 from cloudcore.kube.cache import Change, ChangeType
 from cloudcore.kube.client import KubeClient
 from cloudcore.kube.listwatch import ListCompleted, ListWatch, RawObject
-from cloudcore.kube.views import ClaimView, NodeView, ObjectView, PodView, SliceView, view_as
+from cloudcore.kube.views import (
+    ClaimView,
+    NodeView,
+    ObjectKey,
+    ObjectView,
+    PodView,
+    SliceView,
+    number_of,
+)
+from cloudcore.metrics import CloudMetrics
+from cloudcore.synccontroller.doubts import Doubts
+from cloudcore.synccontroller.holds import Holds
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import RemoteError
 from common.health import Health
-from common.names import NodeID, Operation, ResourceType
+from common.names import UID, NodeID, Operation, ResourceType
 from common.podrefs import pod_refs
 
 logger = logging.getLogger(__name__)
 
 SYNCED_CONDITION: Final = "caches"
-_CONFIRM_ATTEMPTS: Final = 5
+_FIRST: Final = (kinds.NODES, kinds.PODS)
 
 
 class DownstreamController:
     """Follows the API server, keeps ``ClusterState`` up to date, and tells the nodes."""
 
     def __init__(
-        self, client: KubeClient, state: ClusterState, sender: Sender, health: Health
+        self,
+        client: KubeClient,
+        state: ClusterState,
+        reader: ObjectReader,
+        sender: Sender,
+        *,
+        metrics: CloudMetrics,
+        health: Health,
     ) -> None:
         """Follow by ``client``; ``health`` hears when the caches are in step."""
         self._client, self._state, self._sender, self._health = client, state, sender, health
         self.synced = asyncio.Event()
         """Set when all first lists are complete; from then on changes are sent."""
-        self._listed: set[str] = set()
+        self.progress = Progress(self._kinds())
+        self.holds = Holds(client, state.locations, metrics)
+        self.absences = Absences(client, state, self.progress, self.holds, self._end)
+        self.epochs = Epochs()
+        self.doubts = Doubts()
+        """Nodes that are to be compared."""
+        self._companions = Companions(state, reader, sender)
+        self._turns = {one.kind: asyncio.Lock() for one in self._kinds()}
+        self._tasks: asyncio.TaskGroup
         health.set_condition(SYNCED_CONDITION, "the first lists are not complete")
 
     async def run(self) -> None:
         """Follow the API server until cancelled."""
         state = self._state
-        first: tuple[Followed, ...] = (state.nodes, state.pods)
-        rest = (state.configmaps, state.secrets, state.services, state.slices, state.claims)
-        async with asyncio.TaskGroup() as group:
-            for followed in first:
-                listed = asyncio.Event()
-                group.create_task(
-                    self._follow(followed, listed, group), name=f"follow {followed.kind.plural}"
-                )
-                await listed.wait()
-            listed_rest = [asyncio.Event() for _ in rest]
-            for followed, listed in zip(rest, listed_rest, strict=True):
-                group.create_task(
-                    self._follow(followed, listed, group), name=f"follow {followed.kind.plural}"
-                )
-            for listed in listed_rest:
+        async with asyncio.TaskGroup() as self._tasks:
+            self._tasks.create_task(self.absences.run(), name="absences")
+            for first in (state.nodes, state.pods):
+                await self._start(first).wait()
+            rest = [self._start(one) for one in self._kinds() if one.kind not in _FIRST]
+            for listed in rest:
                 await listed.wait()
             self.synced.set()
             self._health.set_condition(SYNCED_CONDITION)
@@ -77,28 +106,68 @@ class DownstreamController:
                 extra={"pods": len(state.pods.cache), "edge_nodes": len(state.locations.nodes())},
             )
 
-    async def _follow(
-        self, followed: Followed, listed: asyncio.Event, group: asyncio.TaskGroup
-    ) -> None:
+    def _kinds(self) -> tuple[Followed, ...]:
+        state = self._state
+        return (
+            state.nodes,
+            state.pods,
+            state.configmaps,
+            state.secrets,
+            state.services,
+            state.slices,
+            state.claims,
+        )
+
+    def _start(self, followed: Followed) -> asyncio.Event:
+        """Follow a kind in a task; the event is set when it was listed for the first time."""
+        listed, name = asyncio.Event(), f"follow {followed.kind.plural}"
+        self._tasks.create_task(self._follow(followed, listed), name=name)
+        return listed
+
+    async def _follow(self, followed: Followed, listed: asyncio.Event) -> None:
+        cache, restores = followed.cache, followed.cache.restores
         stream = ListWatch(self._client, followed.kind, view=followed.view).events()
         async with aclosing(stream) as events:
             async for event in events:
-                for change in followed.cache.apply(event):
-                    await self._take(followed, change, group)
+                changes = cache.apply(event)
+                self.progress.note(followed, event)
+                for change in changes:
+                    await self._take(followed, change)
                 if isinstance(event, ListCompleted):
                     listed.set()
+                    if cache.absent():
+                        self.absences.wake()
+                    if cache.restores != restores:
+                        restores = cache.restores
+                        self._note_restored(followed)
 
-    async def _take(self, followed: Followed, change: Change, group: asyncio.TaskGroup) -> None:
+    def _note_restored(self, followed: Followed) -> None:
+        nodes = self._state.peers.nodes()
+        logger.warning(
+            "the API server counts versions anew, as after a restore from a backup: all connected"
+            " nodes are compared",
+            extra={"kind": followed.kind.kind, "nodes": len(nodes)},
+        )
+        self.doubts.add(nodes)
+
+    async def _take(self, followed: Followed, change: Change) -> None:
+        """Tell of a change, after those of its kind that came before."""
+        async with self._turns[followed.kind]:
+            await self._take_in_turn(followed, change)
+
+    async def _end(self, followed: Followed, key: ObjectKey, uid: UID) -> None:
+        """Take an absent object for deleted, if nothing was heard of it meanwhile."""
+        async with self._turns[followed.kind]:
+            for change in followed.cache.end_absent(key, uid):
+                await self._take_in_turn(followed, change)
+
+    async def _take_in_turn(self, followed: Followed, change: Change) -> None:
         """Bring the locations up to date first: who gets a pod may at once ask for its Secrets."""
         match followed.resource_type:
             case ResourceType.POD:
                 await self._take_pod(followed, change)
             case ResourceType.NODE:
-                is_new = self._note_node(change)
-                await self._deliver(followed, change)
-                if is_new:
-                    node = NodeID(change.key.name)
-                    group.create_task(self._adopt_pods(node), name=f"adopt pods of {node}")
+                await self._take_node(followed, change)
             case ResourceType.SERVICE:
                 if change.type is ChangeType.DELETED:
                     await self._deliver(followed, change)
@@ -118,8 +187,6 @@ class DownstreamController:
     async def _take_pod(self, followed: Followed, change: Change) -> None:
         locations = self._state.locations
         if change.type is ChangeType.DELETED:
-            if change.by_absence and not await self._is_gone(followed, change):
-                return
             node = locations.pod_node(*change.key)
             self._state.drop(locations.remove_pod(change.key))
             await self._deliver(followed, change)
@@ -132,35 +199,22 @@ class DownstreamController:
         if not locations.is_edge_node(view.node):
             return
         is_first = not locations.has_pod_in(view.node, change.key.namespace)
+        named: list[Ref] = []
         if not _same_spec(change):
             refs = pod_refs(msgspec.json.decode(change.now.raw))
             pod = PodLocation(change.uid, view.node, refs)
+            named = self._companions.newly_named(view.node, refs_of(change.key, pod))
             self._state.drop(locations.set_pod(change.key, pod))
+        # Before the pod, whose containers want all of it when they start.
         if is_first:
-            # Before the pod, whose containers learn of services when they start.
             await self._send_services(view.node, change.key.namespace, Operation.UPDATE)
+        if self.synced.is_set():
+            await self._companions.send_named(view.node, named, self._tasks)
         await self._deliver(followed, change)
 
-    async def _is_gone(self, followed: Followed, change: Change) -> bool:
-        """Ask for a pod that a list did not have: absence alone ends nothing on the edge."""
-        if change.before is None:
-            return True
-        backoff = Backoff(BackoffPolicy())
-        for _ in range(_CONFIRM_ATTEMPTS):
-            try:
-                body = await self._client.get(followed.kind.path(*change.key))
-            except RemoteError as error:
-                if error.status.is_not_found:
-                    return True
-                await asyncio.sleep(backoff.next_s())
-            else:
-                return view_as(body, PodView).metadata.uid != change.uid
-        logger.error(
-            "pod is missing from a list and cannot be asked for: not deleted on its node",
-            extra={"key": "/".join(change.key)},
-        )
-        self._sender.metrics.dropped.labels(reason="absence_unconfirmed").inc()
-        return False
+    async def _send_services(self, node: NodeID, namespace: str, operation: Operation) -> None:
+        if self.synced.is_set():
+            await self._companions.send_services(node, namespace, operation)
 
     async def _adopt_pods(self, node: NodeID) -> None:
         """Bring in the pods that ``node`` had before it became an edge node."""
@@ -178,9 +232,10 @@ class DownstreamController:
                 continue
             for one in bodies:
                 key = one.view.metadata.key
-                if self._state.locations.is_edge_node(node) and pods.cache.keep(one):
-                    change = Change(ChangeType.ADDED, key, one.view.metadata.uid, one, None)
-                    await self._take_pod(pods, change)
+                async with self._turns[pods.kind]:
+                    if self._state.locations.is_edge_node(node) and pods.cache.keep(one):
+                        change = Change(ChangeType.ADDED, key, one.view.metadata.uid, one, None)
+                        await self._take_pod(pods, change)
             return
 
     async def _pods_bound_to(self, node: NodeID) -> list[RawObject]:
@@ -190,14 +245,23 @@ class DownstreamController:
             self._client, self._state.pods.kind, view=PodView, selector=selector
         ).list_all()
 
-    # --- nodes, services, slices -----------------------------------------------------------------
+    # --- nodes, slices, claims -------------------------------------------------------------------
 
-    def _note_node(self, change: Change) -> bool:
+    async def _take_node(self, followed: Followed, change: Change) -> None:
+        view, node = _view(change), NodeID(change.key.name)
+        is_new = self._note_node(node, change.uid, view)
+        await self._deliver(followed, change)
+        if isinstance(view, NodeView) and self.holds.note(view):
+            self.absences.wake()
+            self.doubts.add([node])
+        if is_new:
+            self._tasks.create_task(self._adopt_pods(node), name=f"adopt pods of {node}")
+
+    def _note_node(self, node: NodeID, uid: UID, view: ObjectView | None) -> bool:
         """Note a Node as it is now; return whether its pods have to be brought in."""
-        locations, node = self._state.locations, NodeID(change.key.name)
-        view = _view(change)
+        locations = self._state.locations
         if isinstance(view, NodeView) and view.is_edge:
-            is_new = locations.set_node(node, NodeLocation(change.uid, view.ready))
+            is_new = locations.set_node(node, NodeLocation(uid, view.ready))
             # Before the pods are listed for the first time, that list brings them.
             return is_new and len(self._state.pods.cache) > 0
         for key in locations.pods_of(node):
@@ -218,26 +282,6 @@ class DownstreamController:
         volume = view.volume if isinstance(view, ClaimView) else ""
         self._state.locations.set_claim(change.key, volume)
 
-    async def _send_services(self, node: NodeID, namespace: str, operation: Operation) -> None:
-        """Send what a node's first pod in a namespace brings along, and its last takes away."""
-        if not self.synced.is_set() or not self._state.peers.is_own(node):
-            return
-        for one in list(self._state.services.cache.kept()):
-            metadata = one.view.metadata
-            if metadata.namespace != namespace and metadata.key != API_SERVICE:
-                continue
-            is_needed = node in self._state.locations.nodes_of_service(metadata.key)
-            if is_needed is (operation is Operation.UPDATE):
-                delivery = Delivery(
-                    node,
-                    operation,
-                    ResourceType.SERVICE,
-                    metadata.namespace,
-                    metadata.name,
-                    is_restated=True,
-                )
-                await self._sender.send_object(delivery, *content_of(one))
-
     # --- out -------------------------------------------------------------------------------------
 
     async def _deliver(self, followed: Followed, change: Change) -> None:
@@ -253,8 +297,22 @@ class DownstreamController:
             kind = followed.kind
             content = skeleton(kind.kind, kind.api_version, deliveries[0], change.uid)
             version = ""
-        for delivery in deliveries:
-            await self._sender.send_object(delivery, content, version)
+        restated, plain = self._sorted_by_epoch(change, version, deliveries)
+        await self._sender.send_to_all(plain, content, version)
+        await self._sender.send_to_all(restated, content, version)
+
+    def _sorted_by_epoch(
+        self, change: Change, version: str, deliveries: Sequence[Delivery]
+    ) -> tuple[list[Delivery], list[Delivery]]:
+        """Return what has to be marked, as edges would take it for old, and the rest."""
+        number, is_overtaken = number_of(version), self.epochs.is_overtaken
+        restated = {
+            one.node for one in deliveries if change.is_restored or is_overtaken(one.node, number)
+        }
+        return (
+            [replace(one, is_restated=True) for one in deliveries if one.node in restated],
+            [one for one in deliveries if one.node not in restated],
+        )
 
     def _wanted(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         """Leave out services for KubeEdge's edges, which would not know them."""
@@ -277,7 +335,7 @@ def _same_spec(change: Change) -> bool:
 
     Source: ``metadata.generation`` of pods is set since Kubernetes 1.33; 0 says nothing.
     """
-    if change.before is None or change.now is None:
+    if change.before is None or change.now is None or change.is_restored:
         return False
     generation = change.now.view.metadata.generation
     return generation > 0 and change.before.view.metadata.generation == generation

@@ -85,6 +85,7 @@ class LocationCache:
         self._ref_nodes: dict[Ref, dict[NodeID, int]] = {}
         self._namespace_nodes: dict[str, dict[NodeID, int]] = {}
         self._services: dict[ObjectKey, UID] = {}
+        self._namespace_services: dict[str, set[ObjectKey]] = {}
         self._claim_volumes: dict[ObjectKey, str] = {}
         self._volume_claims: dict[str, ObjectKey] = {}
         self._slices: dict[ObjectKey, SliceLocation] = {}
@@ -129,10 +130,15 @@ class LocationCache:
     def set_service(self, key: ObjectKey, uid: UID) -> None:
         """Note a service."""
         self._services[key] = uid
+        self._namespace_services.setdefault(key.namespace, set()).add(key)
 
     def remove_service(self, key: ObjectKey) -> None:
         """Forget a service; its slices have a life of their own."""
-        self._services.pop(key, None)
+        if self._services.pop(key, None) is not None:
+            siblings = self._namespace_services[key.namespace]
+            siblings.discard(key)
+            if not siblings:
+                del self._namespace_services[key.namespace]
 
     def set_slice(self, key: ObjectKey, location: SliceLocation) -> None:
         """Note an EndpointSlice as it is now."""
@@ -181,15 +187,13 @@ class LocationCache:
         return self.nodes_of(Ref(RefType.SECRET, key))
 
     def nodes_of_service(self, key: ObjectKey) -> set[NodeID]:
-        """Return the edge nodes that run a pod in the service's namespace or behind it.
+        """Return the edge nodes that run a pod in the service's namespace, which learns of it.
 
         The API server's goes to all that run any pod.
         """
-        nodes = set(self._namespace_nodes.get(key.namespace, ()))
         if key == API_SERVICE:
-            nodes.update(self._node_pods)
-        nodes.update(self._pods[pod].node for pod in self.pods_of_service(key) if pod in self._pods)
-        return nodes
+            return set(self._node_pods)
+        return set(self._namespace_nodes.get(key.namespace, ()))
 
     def endpoints_of_service(self, key: ObjectKey) -> frozenset[str]:
         """Return the addresses of a service, from all its slices."""
@@ -203,15 +207,17 @@ class LocationCache:
         """Return all services."""
         return dict(self._services)
 
-    def services_of(self, node: NodeID) -> list[ObjectKey]:
+    def services_in(self, namespace: str) -> set[ObjectKey]:
+        """Return the services of a namespace."""
+        return set(self._namespace_services.get(namespace, ()))
+
+    def services_of(self, node: NodeID) -> set[ObjectKey]:
         """Return the services that ``node`` needs."""
-        return [
-            key
-            for key in self._services
-            if self.has_pod_in(node, key.namespace)
-            or self._runs_any(node, key)
-            or (key == API_SERVICE and node in self._node_pods)
-        ]
+        namespaces = {key.namespace for key in self.pods_of(node)}
+        needed = {key for one in namespaces for key in self._namespace_services.get(one, ())}
+        if namespaces and API_SERVICE in self._services:
+            needed.add(API_SERVICE)
+        return needed
 
     def has_pod_in(self, node: NodeID, namespace: str) -> bool:
         """Whether ``node`` has a pod in ``namespace``."""
@@ -259,10 +265,6 @@ class LocationCache:
     def named_by(self, node: NodeID) -> set[Ref]:
         """Return everything that the pods of an edge node name."""
         return {ref for key in self.pods_of(node) for ref in refs_of(key, self._pods[key])}
-
-    def _runs_any(self, node: NodeID, service: ObjectKey) -> bool:
-        pods = (self._pods.get(key) for key in self.pods_of_service(service))
-        return any(pod is not None and pod.node == node for pod in pods)
 
     def _slices_of(self, service: ObjectKey) -> Iterator[SliceLocation]:
         return (self._slices[key] for key in self._service_slices.get(service, ()))

@@ -66,7 +66,8 @@ class ObjectReader:
             if error.status.is_not_found:  # in the edge's own words
                 raise RemoteError(not_found(followed.resource_type, key.name)) from error
             raise
-        one = RawObject(view_as(body, followed.view), msgspec.Raw(body))
+        # Without the end of the line, which the same object has not in a list.
+        one = RawObject(view_as(body, followed.view), msgspec.Raw(body.rstrip()))
         if followed.resource_type in _KEPT_IF_NAMED and self._state.is_named(
             followed.resource_type, key
         ):

@@ -2,6 +2,10 @@
 
 Of every object there is its UID and version, so that each change is told for what it is; the body
 is kept only where ``wants`` says so, which in a large cluster is a small part of all.
+
+What a list lacks is only *absent*: it stays until somebody has asked for that very object. What a
+list has in the version that is known is compared by its content too, since an etcd that was
+restored from a backup gives the same versions to other contents.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +14,7 @@ from enum import StrEnum
 
 from cloudcore.kube.listwatch import (
     Bookmarked,
+    Interrupted,
     ListCompleted,
     ListStarted,
     ObjectChanged,
@@ -19,6 +24,7 @@ from cloudcore.kube.listwatch import (
     WatchEvent,
 )
 from cloudcore.kube.views import ObjectKey, number_of
+from common.inventory import content_hash
 from common.names import UID
 
 
@@ -44,7 +50,11 @@ class Change:
     """Its former state; None where there was none, or it was not kept."""
 
     by_absence: bool = False
-    """Deleted, as far as a list did not have it: nobody saw it being deleted."""
+    """Deleted, as far as lists did not have it: nobody saw it being deleted."""
+
+    is_restored: bool = False
+    """Its version counts anew, after an etcd was restored from a backup: whoever has higher ones
+    has to take it none the less."""
 
 
 @dataclass(slots=True)
@@ -53,6 +63,7 @@ class _Entry:
     version: str
     kept: RawObject | None
     written: int = 0  # the newest version that we wrote ourselves
+    content: int | None = None  # the hash of what is kept, once somebody has asked for it
 
 
 class ObjectCache:
@@ -63,6 +74,14 @@ class ObjectCache:
         self._wants = wants
         self._entries: dict[ObjectKey, _Entry] = {}
         self._unseen: set[ObjectKey] = set()  # by the list that is under way
+        self._absent: dict[ObjectKey, UID] = {}
+        self._is_listing = False
+        self._overtaken = 0  # versions up to this one were given before, to other contents
+        self.version = 0
+        """Up to which everything is known."""
+
+        self.restores = 0
+        """How often it has turned out that versions count anew."""
 
     def __len__(self) -> int:
         """Objects known, kept or not."""
@@ -75,24 +94,35 @@ class ObjectCache:
     def apply(self, event: WatchEvent) -> list[Change]:
         """Take an event in and return what it changes, in order.
 
-        A changed UID under one name is the deletion of the old object and then a new one.
+        A changed UID under one name is the deletion of the old object and then a new one. What a
+        complete list did not have is no change: see ``absent``.
         """
         match event:
-            case ListStarted():
-                self._unseen = set(self._entries)
+            case ListStarted(overtaken):
+                self._unseen, self._is_listing = set(self._entries), True
+                self._absent.clear()
+                if overtaken:
+                    self.note_restored(overtaken)
                 return []
             case PageListed(objects):
                 self._unseen.difference_update(one.view.metadata.key for one in objects)
                 return [change for one in objects for change in self._set(one)]
-            case ListCompleted():
-                gone, self._unseen = self._unseen, set()
-                return [self._remove(key, None, by_absence=True) for key in sorted(gone)]
+            case ListCompleted(version):
+                self._absent = {key: self._entries[key].uid for key in self._unseen}
+                self._unseen, self._is_listing = set(), False
+                self.version = number_of(version)
+                return []
             case ObjectChanged(one):
+                self.version = number_of(one.view.metadata.resourceVersion)
                 return self._set(one)
             case ObjectDeleted(one):
                 key = one.view.metadata.key
+                self.version = number_of(one.view.metadata.resourceVersion)
                 return [self._remove(key, one)] if key in self._entries else []
-            case Bookmarked():
+            case Bookmarked(version):
+                self.version = number_of(version)
+                return []
+            case Interrupted():
                 return []
 
     def get(self, key: ObjectKey) -> RawObject | None:
@@ -104,6 +134,15 @@ class ObjectCache:
         """Return UID and version of an object, kept or not; None where there is none."""
         entry = self._entries.get(key)
         return (entry.uid, entry.version) if entry is not None else None
+
+    def content(self, key: ObjectKey) -> int | None:
+        """Return the ``content_hash`` of an object; None where it is not kept."""
+        entry = self._entries.get(key)
+        if entry is None or entry.kept is None:
+            return None
+        if entry.content is None:
+            entry.content = content_hash(entry.kept.raw)
+        return entry.content
 
     def kept(self) -> Iterator[RawObject]:
         """Yield the objects that are kept."""
@@ -128,7 +167,7 @@ class ObjectCache:
         """Keep the object no longer, as nobody wants it any more."""
         entry = self._entries.get(key)
         if entry is not None:
-            entry.kept = None
+            entry.kept = entry.content = None
 
     def note_written(self, key: ObjectKey, uid: UID, version: str) -> None:
         """Note that we have made the object ``version`` ourselves, which may not be seen yet."""
@@ -143,30 +182,80 @@ class ObjectCache:
             return None
         return entry.kept
 
+    # --- absence ---------------------------------------------------------------------------------
+
+    def absent(self) -> list[tuple[ObjectKey, UID]]:
+        """Return what the last complete list did not have, and nothing was heard of since."""
+        return sorted(self._absent.items())
+
+    def is_absent(self, key: ObjectKey, uid: UID) -> bool:
+        """Whether that is still so of the object of that UID."""
+        return self._absent.get(key) == uid
+
+    def present(self, key: ObjectKey) -> None:
+        """Note that an absent object does exist; what it is like now comes as an event."""
+        self._absent.pop(key, None)
+
+    def end_absent(self, key: ObjectKey, uid: UID) -> list[Change]:
+        """Take an absent object for deleted, as is known now; return the change that this is."""
+        return [self._remove(key, None, by_absence=True)] if self.is_absent(key, uid) else []
+
+    # --- versions that count anew ----------------------------------------------------------------
+
+    def note_restored(self, overtaken: int) -> None:
+        """Note that versions count anew, and that those up to ``overtaken`` were given before."""
+        if overtaken > self._overtaken:
+            self._overtaken = overtaken
+            self.restores += 1
+
     def _set(self, one: RawObject) -> list[Change]:
         meta = one.view.metadata
+        self._absent.pop(meta.key, None)
         entry = self._entries.get(meta.key)
         if entry is None:
             return [self._add(one)]
         if entry.uid != meta.uid:
             return [self._remove(meta.key, None), self._add(one)]
-        if entry.version == meta.resourceVersion:
+        if entry.version == meta.resourceVersion and self._is_same(entry, one):
             return []
+        if self._is_listing and number_of(meta.resourceVersion) <= number_of(entry.version):
+            self.note_restored(number_of(entry.version))  # it has counted past our version since
         before = entry.kept
         entry.version = meta.resourceVersion
-        entry.kept = one if self._wants(one) else None
-        return [Change(ChangeType.MODIFIED, meta.key, meta.uid, one, before)]
+        entry.kept, entry.content = one if self._wants(one) else None, None
+        is_restored = self._is_restored(one)
+        if is_restored and self._is_listing:
+            entry.written = 0  # that was in another history
+        return [
+            Change(ChangeType.MODIFIED, meta.key, meta.uid, one, before, is_restored=is_restored)
+        ]
+
+    def _is_same(self, entry: _Entry, one: RawObject) -> bool:
+        """Whether what has the known version has the known content."""
+        if entry.kept is not None:
+            return entry.kept.raw == one.raw
+        if not self._wants(one):
+            return True
+        if self._is_listing and self._is_restored(one):
+            return False
+        entry.kept = one
+        return True
 
     def _add(self, one: RawObject) -> Change:
         meta = one.view.metadata
         kept = one if self._wants(one) else None
         self._entries[meta.key] = _Entry(meta.uid, meta.resourceVersion, kept)
-        return Change(ChangeType.ADDED, meta.key, meta.uid, one, None)
+        is_restored = self._is_restored(one)
+        return Change(ChangeType.ADDED, meta.key, meta.uid, one, None, is_restored=is_restored)
 
     def _remove(
         self, key: ObjectKey, last: RawObject | None, *, by_absence: bool = False
     ) -> Change:
         entry = self._entries.pop(key)
-        return Change(
-            ChangeType.DELETED, key, entry.uid, last or entry.kept, entry.kept, by_absence
-        )
+        self._absent.pop(key, None)
+        last = last or entry.kept
+        is_restored = last is not None and self._is_restored(last)
+        return Change(ChangeType.DELETED, key, entry.uid, last, entry.kept, by_absence, is_restored)
+
+    def _is_restored(self, one: RawObject) -> bool:
+        return number_of(one.view.metadata.resourceVersion) <= self._overtaken

@@ -1,9 +1,10 @@
 """List, then watch, for ever: the state of all objects of a kind as a stream of small events.
 
-The first list is a consistent read, in pages. Then every change is seen once, in order, with
-bookmarks that move the resource version on. Where the API server has forgotten that version (410),
-or never had it (an etcd restored from a backup), everything is listed anew; the consumer finds out
-by the difference what it missed.
+A list is a consistent read, in pages. Then every change is seen once, in order, with bookmarks that
+move the resource version on. A watch that the API server ends in order goes on where it was. After
+anything else everything is listed anew, and the consumer finds out by the difference what it
+missed: while nobody looked, etcd may have been restored from a backup, and what has counted up
+again since then to our version is not what had that version before.
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
@@ -20,7 +21,7 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from cloudcore.kube.kinds import ResourceKind
-from cloudcore.kube.views import ObjectView, view_as
+from cloudcore.kube.views import ObjectView, number_of, view_as
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import RemoteError
 from common.status import Status, failure
@@ -50,6 +51,10 @@ class RawObject:
 @dataclass(frozen=True, slots=True)
 class ListStarted:
     """Everything is listed from the beginning; what an unfinished list gave is void."""
+
+    overtaken: int = 0
+    """The highest version that was seen before, where the API server now counts from a lower one:
+    etcd was restored from a backup. 0 where it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,20 @@ class Bookmarked:
     resource_version: str
 
 
-WatchEvent = ListStarted | PageListed | ListCompleted | ObjectChanged | ObjectDeleted | Bookmarked
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """From here on nothing is known of what happens, until a list is complete."""
+
+
+WatchEvent = (
+    ListStarted
+    | PageListed
+    | ListCompleted
+    | ObjectChanged
+    | ObjectDeleted
+    | Bookmarked
+    | Interrupted
+)
 
 
 class Source(Protocol):
@@ -148,31 +166,35 @@ class ListWatch:
         self._selector = dict(selector or {})
         self._backoff = Backoff(BackoffPolicy())
         self._version = ""  # of what was given out; empty when a list is needed
+        self._highest = 0  # the same as a number, which a failure does not make forgotten
 
     async def events(self) -> AsyncGenerator[WatchEvent, None]:
         """Yield what there is and what changes; it never ends and raises nothing.
 
         Failures are logged and tried again after a pause with back-off and jitter, which starts
-        anew with each sign of life.
+        anew with each watch that works. A list alone is no reason to: where only watches fail, they
+        would be followed by one list after the other.
 
-        Order and delivery: events of one object come in the order of its versions. After a failure
-        nothing is missed and nothing comes twice, except by a list.
+        Order and delivery: events of one object come in the order of its versions. Nothing comes
+        twice, except by a list; what an ``Interrupted`` stream has missed, the next list tells.
         """
         clock = asyncio.get_running_loop().time
         while True:
-            started_s, is_sound = clock(), False
+            started_s, is_watch = clock(), bool(self._version)
+            is_alive, error = False, None
             try:
-                step = self._watch() if self._version else self._list()
-                async with aclosing(step) as events:
+                async with aclosing(self._watch() if is_watch else self._list()) as events:
                     async for event in events:
-                        is_sound = True
-                        self._backoff.reset()
+                        is_alive = True
                         yield event
-                is_sound = is_sound or clock() - started_s >= LONG_LIVED_S
-            except RemoteError as error:
-                self._note(error.status)
-                is_sound = False
-            if not is_sound:  # failed, or ended at once without a word: never in a tight loop
+            except RemoteError as failed:
+                error, self._version = failed, ""
+                self._note(failed.status, is_watch=is_watch)
+                yield Interrupted()
+            is_sound = is_alive or (is_watch and clock() - started_s >= LONG_LIVED_S)
+            if is_sound and is_watch:
+                self._backoff.reset()
+            if error or not is_sound:  # or ended without a word: never in a tight loop
                 await self._pause(self._backoff.next_s())
 
     async def list_all(self) -> list[RawObject]:
@@ -188,19 +210,29 @@ class ListWatch:
             objects += [self._listed(item) for item in page.items or ()]
         return objects
 
+    async def present_version(self) -> int:
+        """Return the version at which the API server is now, as a consistent list has it.
+
+        Raises:
+            RemoteError: it cannot be asked.
+        """
+        return number_of((await self._page("", limit=1)).metadata.resourceVersion)
+
     async def _list(self) -> AsyncGenerator[WatchEvent, None]:
         page = await self._page("")
-        yield ListStarted()  # not before: an event counts as a sign of life
+        at = number_of(page.metadata.resourceVersion)
+        yield ListStarted(self._highest if at < self._highest else 0)
         yield PageListed([self._listed(item) for item in page.items or ()])
         while page.metadata.next_page:
             page = await self._page(page.metadata.next_page)
             yield PageListed([self._listed(item) for item in page.items or ()])
         # Before the event: whoever leaves after it has seen all of the list.
         self._version = page.metadata.resourceVersion
+        self._highest = number_of(self._version)
         yield ListCompleted(self._version)
 
-    async def _page(self, next_page: str) -> _Page:
-        params = {**self._selector, "limit": str(PAGE_LIMIT)}
+    async def _page(self, next_page: str, limit: int = PAGE_LIMIT) -> _Page:
+        params = {**self._selector, "limit": str(limit)}
         if next_page:
             params["continue"] = next_page
         return _decode(await self._source.get(self._kind.path(), params=params), _Page)
@@ -214,49 +246,45 @@ class ListWatch:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(timeout_s),
         }
-        try:
-            async with aclosing(self._source.watch(self._kind.path(), params)) as lines:
-                async for line in lines:
-                    yield self._event(_decode(line, _Event))
-        except RemoteError as error:
-            if not _is_silence(error.status):
-                raise
+        async with aclosing(self._source.watch(self._kind.path(), params)) as lines:
+            async for line in lines:
+                yield self._event(_decode(line, _Event))
 
     def _event(self, event: _Event) -> WatchEvent:
         if event.type == "ERROR":
             raise RemoteError(_decode(event.object, Status))
         if event.type == "BOOKMARK":
-            self._version = _decode(event.object, _BookmarkObject).metadata.resourceVersion
+            self._move_to(_decode(event.object, _BookmarkObject).metadata.resourceVersion)
             return Bookmarked(self._version)
         view = view_as(event.object, self._view)
-        self._version = view.metadata.resourceVersion
+        self._move_to(view.metadata.resourceVersion)
         # Keeps the whole line alive, which is a few bytes more than the object.
         changed = RawObject(view, event.object)
         return ObjectDeleted(changed) if event.type == "DELETED" else ObjectChanged(changed)
+
+    def _move_to(self, version: str) -> None:
+        number = number_of(version)
+        if number < self._highest:
+            raise RemoteError(failure(HTTPStatus.GONE, f"version {version} after {self._version}"))
+        self._version, self._highest = version, number
 
     def _listed(self, item: msgspec.Raw) -> RawObject:
         body = bytes(item)  # a copy: a part that stays must not keep its whole page alive
         raw = body if body.startswith(b'{"kind"') else self._kind.head() + body[1:]
         return RawObject(view_as(item, self._view), msgspec.Raw(raw))
 
-    def _note(self, status: Status) -> None:
-        """Draw the conclusion from a failure: must everything be listed again?"""
-        if status.code == HTTPStatus.GONE or _TOO_LARGE in status.message:
-            self._version = ""
-            logger.info(
-                "the API server no longer has this version: listing again",
-                extra={"kind": self._kind.kind},
-            )
-        else:
-            logger.warning(
-                "list or watch failed",
-                extra={"kind": self._kind.kind, "code": status.code, "reason": status.message},
-            )
-
-
-def _is_silence(status: Status) -> bool:
-    """Whether a watch said nothing for too long: half open, or nothing happens in the cluster."""
-    return status.code == HTTPStatus.GATEWAY_TIMEOUT and _TOO_LARGE not in status.message
+    def _note(self, status: Status, *, is_watch: bool) -> None:
+        """Say why everything is listed again."""
+        is_usual = is_watch and (
+            # Forgotten by the API server; or silent, as in a quiet cluster even bookmarks are.
+            status.code in (HTTPStatus.GONE, HTTPStatus.GATEWAY_TIMEOUT)
+            or _TOO_LARGE in status.message
+        )
+        logger.log(
+            logging.INFO if is_usual else logging.WARNING,
+            "watch failed: listing again" if is_watch else "list failed",
+            extra={"kind": self._kind.kind, "code": status.code, "reason": status.message},
+        )
 
 
 def _decode(body: bytes | msgspec.Raw, kind: type[T]) -> T:

@@ -72,9 +72,16 @@ class _NodeStatus(msgspec.Struct, frozen=True):
     conditions: list[_Condition] = []
 
 
+class NodeMeta(ObjectMeta, frozen=True):
+    """``metadata`` of a Node, whose annotations are read as well."""
+
+    annotations: Mapping[str, str] = {}
+
+
 class NodeView(ObjectView, frozen=True):
     """A Node: whether it is one of ours, and ready."""
 
+    metadata: NodeMeta
     status: _NodeStatus = _NodeStatus()
 
     @property

@@ -1,7 +1,8 @@
 """The difference between what a node holds and what it should hold. Pure.
 
 Versions are compared for equality, not for order: after an etcd was restored from a backup they
-count down (promise P2's exception).
+count down (promise P2's exception). Contents are compared too, where both are known: then the same
+version may have another one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,6 +34,14 @@ class Item(NamedTuple):
     key: ObjectKey
     uid: UID
     version: str
+    content: int | None = None
+    """``common.inventory.content_hash`` of it; None where that is not known."""
+
+    def is_as(self, other: "Item | None") -> bool:
+        """Whether ``other`` is the same state of the same object, as far as is known of both."""
+        if other is None or self[:4] != other[:4]:
+            return False
+        return self.content is None or other.content is None or self.content == other.content
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ def diff(held: Iterable[Item], wanted: Iterable[Item]) -> Difference:
     send = [
         (_operation(held_by_name.get(name), one), one)
         for name, one in wanted_by_name.items()
-        if held_by_name.get(name) != one
+        if not one.is_as(held_by_name.get(name))
     ]
     return Difference(
         tuple(sorted(gone, key=lambda one: (-SEND_ORDER[one.resource_type], one.key))),

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from cloudcore.edgecontroller import downstream
 from cloudcore.edgecontroller.downstream import SYNCED_CONDITION
 from cloudcore.kube import kinds
 from cloudcore.kube.client import MERGE_PATCH, KubeClient
@@ -309,34 +308,78 @@ async def test_what_vanished_unseen_is_deleted_after_it_was_asked_for(
         assert cloud.locations.pod_node(namespace, "web") is None
 
 
+async def test_configmaps_and_secrets_that_vanished_unseen_are_asked_for_as_well(
+    client: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await prepared(client, namespace)
+    held, find, failures = HeldWatch(client), client.find, [failure(503, "away")]
+    asked: list[str] = []
+
+    async def away_once(path: str) -> bytes | None:
+        asked.append(path)
+        if failures:
+            raise RemoteError(failures.pop())
+        return await find(path)
+
+    monkeypatch.setattr(client, "watch", held.watch)
+    monkeypatch.setattr(client, "find", away_once)
+    async with controlled(client) as cloud:
+        path = kinds.CONFIGMAPS.path(namespace, "conf")
+        await client.delete(path)
+        held.let_go()
+        await cloud.hub.object(Operation.DELETE, f"node/{node}/{namespace}/configmap/conf")
+        assert asked == [path, path]
+
+
 async def test_what_cannot_be_asked_for_is_not_deleted(
     client: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = await prepared(client, namespace)
-    held, get = HeldWatch(client), client.get
-    asked = asyncio.Event()
+    held, asked = HeldWatch(client), asyncio.Event()
 
-    async def away(path: str, **options: Any) -> bytes:
-        if path == kinds.PODS.path(namespace, "web"):
-            asked.set()
-            raise RemoteError(failure(503, "away"))
-        return await get(path, **options)
+    async def away(path: str) -> bytes | None:
+        asked.set()
+        raise RemoteError(failure(503, path))
 
     monkeypatch.setattr(client, "watch", held.watch)
-    monkeypatch.setattr(client, "get", away)
-    monkeypatch.setattr(downstream, "_CONFIRM_ATTEMPTS", 1)
+    monkeypatch.setattr(client, "find", away)
     async with controlled(client) as cloud:
         await client.delete(kinds.PODS.path(namespace, "web"), body({"gracePeriodSeconds": 0}))
         held.let_go()
         await asked.wait()
-        dropped = cloud.metrics.dropped.labels(reason="absence_unconfirmed")
-
-        async def is_counted() -> bool:
-            return bool(dropped._value.get() == 1)
-
-        await eventually(is_counted)
+        # What happens from here on is told as ever.
+        await client.patch(
+            kinds.CONFIGMAPS.path(namespace, "conf"),
+            b'{"data":{"v":"1"}}',
+            content_type=MERGE_PATCH,
+        )
+        await cloud.hub.object(Operation.UPDATE, f"node/{node}/{namespace}/configmap/conf")
         mine = [m for m in cloud.hub.seen if m.resource == f"node/{node}/{namespace}/pod/web"]
         assert Operation.DELETE not in [m.operation for m in mine]
+        assert cloud.locations.pod_node(namespace, "web") == node
+        query = await cloud.hub.ask(Operation.QUERY, f"node/{node}/{namespace}/pod/web")
+        assert load(query.content)["metadata"]["name"] == "web"
+
+
+async def test_our_own_edges_get_what_a_pod_names_before_the_pod(
+    client: KubeClient, namespace: str
+) -> None:
+    async with controlled(client) as cloud:
+        node, kubeedge = await make_node(client), await make_node(client)
+        await cloud.hub.connect(node, PeerProtocol.CLOUDEDGE_V1)
+        await cloud.hub.connect(kubeedge, PeerProtocol.KUBEEDGE)
+        await cloud.hub.object(Operation.UPDATE, f"node/{kubeedge}/null/node/{kubeedge}")
+        for kind, name in ((kinds.CONFIGMAPS, "conf"), (kinds.SECRETS, "db")):
+            await client.create(kind.path(namespace), body({"metadata": {"name": name}}))
+        for one in (node, kubeedge):
+            wanted = pod_object(namespace, one, one, configmaps=("conf",), secrets=("db",))
+            await client.create(kinds.PODS.path(namespace), body(wanted))
+            await cloud.hub.object(Operation.INSERT, f"node/{one}/{namespace}/pod/{one}")
+        conf = await cloud.hub.object(Operation.UPDATE, f"node/{node}/{namespace}/configmap/conf")
+        secret = await cloud.hub.object(Operation.UPDATE, f"node/{node}/{namespace}/secret/db")
+        assert conf.header.type == secret.header.type == "inventory"
+        theirs = [m.resource for m in cloud.hub.seen if m.resource.startswith(f"node/{kubeedge}/")]
+        assert f"node/{kubeedge}/{namespace}/configmap/conf" not in theirs
 
 
 async def test_the_pods_of_a_new_edge_node_are_asked_for_until_they_come(

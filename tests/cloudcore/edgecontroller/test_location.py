@@ -196,9 +196,7 @@ class Incremental(RuleBasedStateMachine):
                     address for one in mine for address in one.addresses
                 }
                 nodes = {
-                    pod.node
-                    for pod_key, pod in pods.items()
-                    if pod_key.namespace == namespace or pod_key in backing
+                    pod.node for pod_key, pod in pods.items() if pod_key.namespace == namespace
                 }
                 assert self.cache.nodes_of_service(key) == nodes
                 for node in NODES:
@@ -234,10 +232,10 @@ def test_the_service_of_the_api_server_is_needed_wherever_a_pod_runs() -> None:
     pod = ObjectKey("a", "web")
     cache.set_pod(pod, PodLocation(UID("u"), node, PodRefs()))
     assert cache.nodes_of_service(API_SERVICE) == {node}
-    assert cache.services_of(node) == [API_SERVICE]
-    assert cache.services_of(idle) == []
+    assert cache.services_of(node) == {API_SERVICE}
+    assert cache.services_of(idle) == set()
     cache.remove_pod(pod)
-    assert cache.services_of(node) == []
+    assert cache.services_of(node) == set()
 
 
 def test_nothing_else_is_ever_named() -> None:

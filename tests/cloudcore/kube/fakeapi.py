@@ -38,6 +38,7 @@ class FakeApi:
     silences: int = 0
     """So many watches say nothing until that is taken for half open."""
 
+    _is_cut: bool = False
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def create(self, name: str) -> None:
@@ -53,6 +54,14 @@ class FakeApi:
     async def forget(self) -> None:
         """Lose all events so far."""
         self.oldest, self.log = self.version, []
+
+    async def restore(self, version: int) -> None:
+        """Go back to ``version``, as after a restore from a backup; who watches is cut off."""
+        self.version = self.oldest = version
+        self.log = []
+        async with self._changed:
+            self._is_cut = True
+            self._changed.notify_all()
 
     async def get(self, path: str, *, params: Mapping[str, str]) -> bytes:
         self._admit(path, params)
@@ -83,8 +92,11 @@ class FakeApi:
             if self.end_watches:
                 return
             async with self._changed:
-                while self.version <= version:
+                while self.version <= version and not self._is_cut:
                     await self._changed.wait()
+            if self._is_cut:
+                self._is_cut = False
+                raise RemoteError(failure(503, "connection reset"))
 
     def _admit(self, path: str, params: Mapping[str, str]) -> None:
         self.requests.append(dict(params))

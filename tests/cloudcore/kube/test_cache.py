@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cloudcore.kube.cache import Change, ChangeType, ObjectCache
 from cloudcore.kube.listwatch import (
     Bookmarked,
+    Interrupted,
     ListCompleted,
     ListStarted,
     ObjectChanged,
@@ -18,10 +19,13 @@ from cloudcore.kube.listwatch import (
     WatchEvent,
 )
 from cloudcore.kube.views import ObjectKey, ObjectView, view_as
+from common.inventory import content_hash
 from common.names import UID
 
 
-def obj(name: str, version: int, uid: str = "u", *, wanted: bool = True) -> RawObject:
+def obj(
+    name: str, version: int, uid: str = "u", *, wanted: bool = True, data: str = ""
+) -> RawObject:
     metadata = {
         "name": name,
         "namespace": "ns",
@@ -29,7 +33,7 @@ def obj(name: str, version: int, uid: str = "u", *, wanted: bool = True) -> RawO
         "resourceVersion": str(version),
         "labels": {"wanted": ""} if wanted else {},
     }
-    raw = json.dumps({"metadata": metadata}).encode()
+    raw = json.dumps({"metadata": metadata, "data": data}).encode()
     return RawObject(view_as(raw, ObjectView), msgspec.Raw(raw))
 
 
@@ -45,8 +49,20 @@ def told(changes: list[Change]) -> list[tuple[ChangeType, str, str]]:
     return [(one.type, one.key.name, one.uid) for one in changes]
 
 
-def listed(store: ObjectCache, *objects: RawObject) -> list[Change]:
-    events: list[WatchEvent] = [ListStarted(), PageListed(list(objects)), ListCompleted("9")]
+def listed(store: ObjectCache, *objects: RawObject, overtaken: int = 0) -> list[Change]:
+    """What a list changes, with all that it lacks being confirmed."""
+    changes = listed_only(store, *objects, overtaken=overtaken)
+    for one in store.absent():
+        changes += store.end_absent(*one)
+    return changes
+
+
+def listed_only(store: ObjectCache, *objects: RawObject, overtaken: int = 0) -> list[Change]:
+    events: list[WatchEvent] = [
+        ListStarted(overtaken),
+        PageListed(list(objects)),
+        ListCompleted("9"),
+    ]
     return [change for event in events for change in store.apply(event)]
 
 
@@ -148,6 +164,108 @@ def test_what_we_wrote_ourselves_has_to_be_seen_first() -> None:
     store.apply(ObjectChanged(seen))
     assert store.settled(key("a")) is seen
     assert store.settled(key("b")) is None
+
+
+def test_what_a_list_lacks_stays_until_somebody_has_asked_for_it() -> None:
+    store = cache()
+    listed(store, obj("a", 1), obj("b", 1), obj("c", 1), obj("d", 1))
+    assert listed_only(store, obj("a", 1)) == []
+    assert store.absent() == [(key(name), "u") for name in "bcd"]
+    assert store.identity(key("b")) == ("u", "1")
+    assert store.end_absent(key("b"), UID("other")) == []
+    (change,) = store.end_absent(key("b"), UID("u"))
+    assert (change.type, change.by_absence, key("b") in store) == (ChangeType.DELETED, True, False)
+    assert store.end_absent(key("b"), UID("u")) == []
+    store.present(key("c"))
+    store.apply(ObjectChanged(obj("d", 2)))
+    assert store.absent() == []
+    assert store.get(key("c")) is not None
+    listed_only(store)
+    assert store.is_absent(key("c"), UID("u"))
+    store.apply(ListStarted())
+    assert store.absent() == []  # the next list tells
+
+
+def test_the_same_version_with_another_content_is_a_change_that_a_list_tells() -> None:
+    """An etcd that was restored has counted up again to a version that it had given before."""
+    store = cache()
+    listed(store, obj("a", 5, data="old"), obj("b", 5))
+    assert store.restores == 0
+    (change,) = listed(store, obj("a", 5, data="new"), obj("b", 5))
+    assert (change.type, change.key.name, change.is_restored) == (ChangeType.MODIFIED, "a", True)
+    assert store.restores == 1
+    (later,) = store.apply(ObjectChanged(obj("b", 6)))
+    assert not later.is_restored
+
+
+def test_until_versions_have_passed_what_they_were_before_all_is_told_as_restored() -> None:
+    store = cache()
+    listed(store, obj("a", 50), obj("gone", 51), obj("still", 3))
+    changes = listed(store, obj("a", 4), obj("back", 7), obj("still", 3), overtaken=60)
+    assert told(changes) == [
+        (ChangeType.MODIFIED, "a", "u"),
+        (ChangeType.ADDED, "back", "u"),
+        (ChangeType.DELETED, "gone", "u"),
+    ]
+    assert all(one.is_restored for one in changes)
+    assert store.restores == 1
+    new, deleted, later = (
+        store.apply(event)[0]
+        for event in (
+            ObjectChanged(obj("new", 20)),
+            ObjectDeleted(obj("new", 21)),
+            ObjectChanged(obj("a", 61)),
+        )
+    )
+    assert (new.is_restored, deleted.is_restored, later.is_restored) == (True, True, False)
+
+
+def test_a_body_that_was_not_kept_is_told_after_a_restore_and_else_taken_as_it_comes() -> None:
+    store = cache()
+    listed(store, obj("a", 5))
+    store.drop(key("a"))
+    assert listed(store, obj("a", 5)) == []
+    assert store.get(key("a")) is not None
+    store.drop(key("a"))
+    assert told(listed(store, obj("a", 5), overtaken=9)) == [(ChangeType.MODIFIED, "a", "u")]
+
+
+def test_what_we_wrote_before_a_restore_is_not_waited_for() -> None:
+    store = cache()
+    listed(store, obj("a", 50))
+    store.note_written(key("a"), UID("u"), "55")
+    assert store.settled(key("a")) is None
+    listed(store, obj("a", 7), overtaken=60)
+    assert store.settled(key("a")) is not None
+
+
+def test_the_content_has_a_hash_where_it_is_kept() -> None:
+    store = cache()
+    first, second = obj("a", 1, data="x"), obj("a", 2, data="y")
+    store.apply(ObjectChanged(first))
+    assert store.content(key("a")) == store.content(key("a")) == content_hash(first.raw)
+    store.apply(ObjectChanged(second))
+    assert store.content(key("a")) == content_hash(second.raw)
+    store.drop(key("a"))
+    assert store.content(key("a")) is None
+    assert store.content(key("b")) is None
+
+
+def test_the_cache_knows_how_far_it_is() -> None:
+    store = cache()
+    events: list[tuple[WatchEvent, int]] = [
+        (ListStarted(), 0),
+        (PageListed([obj("a", 4)]), 0),
+        (ListCompleted("9"), 9),
+        (ObjectChanged(obj("a", 11)), 11),
+        (Bookmarked("15"), 15),
+        (Interrupted(), 15),
+        (ObjectDeleted(obj("a", 17)), 17),
+        (ObjectDeleted(obj("never", 18)), 18),
+    ]
+    for event, version in events:
+        store.apply(event)
+        assert store.version == version
 
 
 names = st.sampled_from("abc")

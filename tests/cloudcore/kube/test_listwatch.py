@@ -15,6 +15,7 @@ from cloudcore.kube import kinds, listwatch
 from cloudcore.kube.client import MERGE_PATCH, KubeClient
 from cloudcore.kube.listwatch import (
     Bookmarked,
+    Interrupted,
     ListCompleted,
     ListStarted,
     ListWatch,
@@ -90,17 +91,18 @@ class Follower:
 
     def __init__(self, stream: AsyncGenerator[WatchEvent, None]) -> None:
         self._stream = stream
+        self.interruptions = 0
 
     async def next(self) -> WatchEvent:
-        """The next event that is no bookmark."""
+        """The next event that is neither a bookmark nor an interruption, which are counted."""
         async with asyncio.timeout(PATIENCE_S):
-            while isinstance(event := await anext(self._stream), Bookmarked):
-                pass
+            while isinstance(event := await anext(self._stream), Bookmarked | Interrupted):
+                self.interruptions += isinstance(event, Interrupted)
         return event
 
-    async def listed(self) -> set[str]:
+    async def listed(self, *, overtaken: int = 0) -> set[str]:
         """The names in the list that comes now."""
-        assert isinstance(await self.next(), ListStarted)
+        assert await self.next() == ListStarted(overtaken)
         names: set[str] = set()
         while not isinstance(event := await self.next(), ListCompleted):
             assert isinstance(event, PageListed)
@@ -248,10 +250,52 @@ async def test_failures_are_tried_again_with_longer_pauses_until_there_is_life()
         await follower.listed()
         assert len(pauses) == 3
         assert pauses[0] <= 0.5 < pauses[2]
-        api.failures = [failure(504, "silent")]
+        api.failures = [failure(503, "only watches fail")]
+        await follower.listed()
+        assert pauses[3] > 0.5
         await api.create("x")
         assert name_of(await follower.next()) == "x"
-        assert pauses[3] <= 0.5
+        await api.restore(api.version)
+        await follower.listed()
+        assert pauses[4] <= 0.5
+
+
+async def test_after_any_failure_everything_is_listed_again() -> None:
+    api = FakeApi()
+    async with following(api) as follower:
+        await follower.listed()
+        for number, code in enumerate((500, 503, 504, 429, 403), start=1):
+            await api.create(f"c{code}")
+            api.failures = [failure(code, "failed")]
+            assert f"c{code}" in await follower.listed()
+            assert follower.interruptions == number
+
+
+async def test_a_lower_version_than_before_is_said_with_the_list() -> None:
+    api = FakeApi()
+    async with following(api) as follower:
+        await follower.listed()
+        await api.create("x")
+        assert name_of(await follower.next()) == "x"
+        await api.restore(5)
+        assert await follower.listed(overtaken=11) == {"x"}
+        await api.restore(7)
+        assert await follower.listed() == {"x"}
+
+
+async def test_a_version_that_goes_back_within_a_watch_is_a_failure() -> None:
+    api = FakeApi()
+    async with following(api) as follower:
+        await follower.listed()
+        api.babble = [b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"4"}}}']
+        assert await follower.listed() == set()
+        assert follower.interruptions == 1
+
+
+async def test_the_present_version_is_asked_for_by_the_shortest_list() -> None:
+    api = FakeApi(version=77)
+    assert await ListWatch(api, kinds.CONFIGMAPS).present_version() == 77
+    assert api.requests == [{"limit": "1"}]
 
 
 async def test_a_version_from_the_future_is_listed_anew() -> None:
@@ -268,7 +312,7 @@ async def test_a_list_that_breaks_is_begun_anew() -> None:
     for number in range(listwatch.PAGE_LIMIT + 1):
         await api.create(f"c{number}")
     async with following(api) as follower:
-        assert isinstance(await follower.next(), ListStarted)
+        assert await follower.next() == ListStarted()
         assert isinstance(await follower.next(), PageListed)
         api.failures = [failure(410, "the continue token is too old")]
         assert len(await follower.listed()) == listwatch.PAGE_LIMIT + 1
@@ -288,20 +332,23 @@ async def test_a_watch_that_ends_goes_on_where_it_was() -> None:
 async def test_nonsense_is_a_failure_like_any_other() -> None:
     api = FakeApi(babble=[b'{"type":"MODIFIED","object":{}}', b"\xff", b"{}"])
     async with following(api) as follower:
-        await follower.listed()
+        for _ in range(4):
+            await follower.listed()
         await api.create("x")
         assert name_of(await follower.next()) == "x"
     assert api.babble == []
 
 
-async def test_a_watch_without_a_word_is_no_failure(
+async def test_a_watch_without_a_word_is_followed_by_a_list_and_no_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """In a quiet cluster there are not even bookmarks."""
+    """In a quiet cluster there are not even bookmarks; a half open link says nothing either."""
     api = FakeApi()
     async with following(api) as follower:
         await follower.listed()
         api.silences = 3
+        for _ in range(3):
+            await follower.listed()
         await api.create("x")
         assert name_of(await follower.next()) == "x"
     assert api.silences == 0
@@ -321,6 +368,7 @@ async def test_watches_that_live_long_go_on_without_a_pause(
     async with aclosing(stream):
         follower = Follower(stream)
         await follower.listed()
-        api.silences = 3
-        await api.create("x")
-        assert name_of(await follower.next()) == "x"
+        for name in ("a", "b"):
+            await api.create(name)
+            assert name_of(await follower.next()) == name
+    assert len([one for one in api.requests if "limit" in one]) == 1

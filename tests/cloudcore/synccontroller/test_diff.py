@@ -15,6 +15,7 @@ items = st.builds(
     st.builds(ObjectKey, st.sampled_from(["a", "b"]), st.sampled_from(["x", "y"])),
     st.sampled_from(["u1", "u2"]).map(UID),
     st.sampled_from(["1", "2"]),
+    st.sampled_from([7, 8]),
 )
 sets = st.lists(items, unique_by=lambda one: (one.resource_type, one.key))
 
@@ -77,6 +78,14 @@ def test_operations_are_those_of_the_wire(
 def test_a_lower_version_is_a_difference_as_well() -> None:
     held, wanted = item(ResourceType.POD, version="9"), item(ResourceType.POD, version="3")
     assert diff([held], [wanted]).send == ((Operation.UPDATE, wanted),)
+
+
+def test_another_content_of_the_same_version_is_a_difference_where_both_are_known() -> None:
+    held = item(ResourceType.POD)
+    for mine, theirs, count in ((1, 1, 0), (1, 2, 1), (1, None, 0), (None, 2, 0), (None, None, 0)):
+        wanted = held._replace(content=theirs)
+        assert len(diff([held._replace(content=mine)], [wanted]).send) == count
+        assert diff([held._replace(content=mine)], [wanted]).gone == ()
 
 
 def test_a_node_is_never_taken_from_an_edge() -> None:

@@ -3,37 +3,47 @@
 Real: API server, the whole controller. The hub is a module that listens.
 """
 
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import pytest
 
 from cloudcore.kube import kinds
-from cloudcore.kube.client import KubeClient
-from cloudcore.synccontroller import resync
+from cloudcore.kube.client import MERGE_PATCH, KubeClient
+from cloudcore.kube.views import ObjectKey
+from cloudcore.synccontroller import records, resync
+from cloudcore.synccontroller.wanted import wanted
 from common.beehive.message import Message, raw
+from common.capabilities import ALL
 from common.errors import RemoteError
+from common.inventory import Row, digest, to_hex
 from common.names import NodeID, Operation, PeerProtocol
 from common.status import failure
 from tests.cloudcore.cluster import (
     Controlled,
     body,
     controlled,
+    eventually,
     load,
     make_edge_node,
     make_pod,
     pod_object,
 )
 
-Row = tuple[str, str, str, str, str]
+Row5 = tuple[str, str, str, str, str]
+Row6 = tuple[str, str, str, str, str, str]
 
 
-async def ask(cloud: Controlled, node: NodeID, rows: list[Row]) -> Message:
+async def ask(cloud: Controlled, node: NodeID, rows: list[Row5]) -> Message:
     return await cloud.hub.ask(
         Operation.QUERY, f"node/{node}/null/inventory/{node}", raw({"objects": rows})
     )
 
 
-def row(wire_type: str, one: dict[str, Any]) -> Row:
+def row(wire_type: str, one: dict[str, Any]) -> Row5:
     metadata = one["metadata"]
     namespace = metadata.get("namespace", "null")
     return (
@@ -45,8 +55,19 @@ def row(wire_type: str, one: dict[str, Any]) -> Row:
     )
 
 
-async def everything(cloud: Controlled, namespace: str) -> tuple[NodeID, dict[str, Row]]:
-    """A node with a pod, a ConfigMap and a Secret, and what it would hold of them."""
+def is_about(resource: str, message: Message) -> bool:
+    return message.resource == resource
+
+
+async def everything(
+    cloud: Controlled,
+    namespace: str,
+    awaited: Iterable[str] = ("service/front", "configmap/conf", "secret/db"),
+) -> tuple[NodeID, dict[str, Row5]]:
+    """A node with a pod, a ConfigMap and a Secret, and what it would hold of them.
+
+    What is ``awaited`` has been sent to it, and so has the pod.
+    """
     node = await make_edge_node(cloud)
     conf = await cloud.client.create(
         kinds.CONFIGMAPS.path(namespace), body({"metadata": {"name": "conf"}})
@@ -61,7 +82,9 @@ async def everything(cloud: Controlled, namespace: str) -> tuple[NodeID, dict[st
     await cloud.hub.connect(node, PeerProtocol.CLOUDEDGE_V1)
     wanted = pod_object(namespace, "web", node, configmaps=("conf",), secrets=("db",))
     pod = await make_pod(cloud, wanted)
-    await cloud.hub.wait_for(lambda m: m.resource == f"node/{node}/{namespace}/service/front")
+    for one in awaited:
+        resource = f"node/{node}/{namespace}/{one}"
+        await cloud.hub.wait_for(partial(is_about, resource))
     stored = await cloud.client.get(kinds.NODES.path(name=node))
     api_server = await cloud.client.get(kinds.SERVICES.path("default", "kubernetes"))
     return node, {
@@ -240,6 +263,9 @@ async def test_what_cannot_be_read_is_left_to_the_kubeedge_edge_to_ask_for(
 
     async with controlled(client) as cloud:
         node, _ = await everything(cloud, namespace)
+        state = cloud.controller._state
+        state.configmaps.cache.drop(ObjectKey(namespace, "conf"))
+        state.secrets.cache.drop(ObjectKey(namespace, "db"))
         monkeypatch.setattr(client, "get", away)
         mark = len(cloud.hub.seen)
         await cloud.hub.connect(node, PeerProtocol.KUBEEDGE)
@@ -248,3 +274,143 @@ async def test_what_cannot_be_read_is_left_to_the_kubeedge_edge_to_ask_for(
         assert f"node/{node}/{namespace}/configmap/conf" not in resources
         dropped = cloud.metrics.dropped.labels(reason="resync_failed")
         assert dropped._value.get() == 1
+
+
+# --- edges that know digests ---------------------------------------------------------------------
+
+
+def hashed(cloud: Controlled, node: NodeID) -> list[Row6]:
+    """The rows that an edge has to have, from what the cloud keeps."""
+    return [
+        (
+            one.resource_type,
+            one.key.namespace or "null",
+            one.key.name,
+            one.uid,
+            one.version,
+            to_hex(one.content or 0),
+        )
+        for one in wanted(cloud.controller._state, node, services=True)
+    ]
+
+
+def digest_of(rows: list[Row6]) -> str:
+    return to_hex(digest(Row(*row[:5], int(row[5], 16)) for row in rows))
+
+
+async def test_a_digest_says_all_where_everything_is_the_same(
+    client: KubeClient, namespace: str
+) -> None:
+    async with controlled(client) as cloud:
+        node, _ = await everything(cloud, namespace)
+        rows = hashed(cloud, node)
+        resource = f"node/{node}/null/inventory/{node}"
+        newest = {"pod": max((row[4] for row in rows), key=int)}
+        for said, answered in (
+            (digest_of(rows), {"updated": 0, "deleted": 0}),
+            (digest_of(rows[1:]), {"differs": True}),
+        ):
+            content = raw({"digest": said, "count": len(rows), "newest": newest})
+            answer = await cloud.hub.ask(Operation.QUERY, resource, content)
+            assert load(answer.content) == answered
+        other = [(*row[:5], to_hex(1)) if row[0] == "configmap" else row for row in rows]
+        answer = await cloud.hub.ask(Operation.QUERY, resource, raw({"objects": other}))
+        assert load(answer.content) == {"updated": 1, "deleted": 0}
+
+
+async def test_a_digest_that_differs_for_good_has_the_edge_asked_for_its_inventory(
+    client: KubeClient, namespace: str
+) -> None:
+    async with controlled(client) as cloud:
+        node, _ = await everything(cloud, namespace)
+        connection = await cloud.hub.connect(node, PeerProtocol.CLOUDEDGE_V1, ALL)
+        beat = {"connection": connection, "progresses": True, "is_quiet": True}
+        good = beat | {"digest": digest_of(hashed(cloud, node))}
+        await cloud.hub.tell(Operation.KEEPALIVE, node, good)
+        bad = beat | {"digest": to_hex(7)}
+        await cloud.hub.tell(Operation.KEEPALIVE, node, bad)
+        await cloud.hub.wait_for(lambda m: m.operation is Operation.KEEPALIVE)
+        assert cloud.metrics.divergence._value.get() == 0
+        await cloud.hub.tell(Operation.KEEPALIVE, node, bad)
+        query = await cloud.hub.wait_for(lambda m: m.operation is Operation.QUERY)
+        assert query.resource == f"node/{node}/null/inventory/{node}"
+        assert cloud.metrics.divergence._value.get() == 1
+
+
+class RestoredWatch:
+    """Of ConfigMaps nothing is seen, until the API server seems to go back from a high version."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self._watch, self._is_restored = client.watch, False
+        self.restored = asyncio.Event()
+
+    async def watch(self, path: str, params: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
+        if path == kinds.CONFIGMAPS.path() and not self._is_restored:
+            await self.restored.wait()
+            self._is_restored = True
+            high = {"metadata": {"resourceVersion": "999999999"}}
+            yield body({"type": "BOOKMARK", "object": high})
+            raise RemoteError(failure(503, "restored"))
+        async with aclosing(self._watch(path, params)) as lines:
+            async for line in lines:
+                yield line
+
+
+async def test_after_a_restore_connected_edges_are_told_anew_and_asked_for_their_inventory(
+    client: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restoring = RestoredWatch(client)
+    monkeypatch.setattr(client, "watch", restoring.watch)
+    async with controlled(client) as cloud:
+        node, _ = await everything(cloud, namespace, awaited=())
+        kubeedge = await make_edge_node(cloud)
+        await cloud.hub.connect(node, PeerProtocol.CLOUDEDGE_V1, ALL)
+        await cloud.hub.connect(kubeedge, PeerProtocol.KUBEEDGE)
+        itself = f"node/{kubeedge}/null/node/{kubeedge}"
+        first = await cloud.hub.wait_for(
+            lambda m: m.resource == itself and m.header.type == "inventory"
+        )
+        mark = cloud.hub.seen.index(first) + 1
+        restoring.restored.set()
+        await cloud.hub.object(Operation.UPDATE, itself, since=mark)
+        query = await cloud.hub.wait_for(lambda m: m.operation is Operation.QUERY, since=mark)
+        assert query.resource == f"node/{node}/null/inventory/{node}"
+        resource = f"node/{node}/{namespace}/configmap/conf"
+        told = [await cloud.hub.object(Operation.INSERT, resource, since=mark)]
+        patch = b'{"data":{"v":"1"}}'
+        path = kinds.CONFIGMAPS.path(namespace, "conf")
+        await client.patch(path, patch, content_type=MERGE_PATCH)
+        told.append(await cloud.hub.object(Operation.UPDATE, resource, since=mark))
+        assert [one.header.type for one in told] == ["inventory", "inventory"]
+
+
+async def test_a_pod_that_was_deleted_while_a_kubeedge_edge_was_away_is_ended_when_it_comes(
+    client: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "LOOK_S", 0.05)
+    await make_kubeedge_namespace(client)
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        await cloud.hub.connect(node, PeerProtocol.KUBEEDGE)
+        pod = await make_pod(cloud, pod_object(namespace, "web", node))
+        uid = pod["metadata"]["uid"]
+
+        async def is_recorded() -> bool:
+            record = await client.find(kinds.CONFIGMAPS.path("kubeedge", f"pods-of-{node}"))
+            return record is not None and uid in load(record)["data"]["pods"]
+
+        await eventually(is_recorded)
+    await client.delete(kinds.PODS.path(namespace, "web"), body({"gracePeriodSeconds": 0}))
+    async with controlled(client) as cloud:
+        await cloud.hub.connect(node, PeerProtocol.KUBEEDGE)
+        deleted = await cloud.hub.object(Operation.DELETE, f"node/{node}/{namespace}/pod/web")
+        assert load(deleted.content)["metadata"]["uid"] == uid
+
+
+async def make_kubeedge_namespace(client: KubeClient) -> None:
+    """cloudcore makes it when it starts."""
+    try:
+        await client.create(kinds.NAMESPACES.path(), body({"metadata": {"name": "kubeedge"}}))
+    except RemoteError as error:
+        if error.status.code != 409:
+            raise

@@ -1,0 +1,82 @@
+"""What an edge says of what it holds: the content of an inventory. Pure.
+
+Three forms: a digest alone; rows of six with content hashes; and, from edges of the first version
+of the protocol, rows of five.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from cloudcore.kube.views import ObjectKey
+from cloudcore.synccontroller.diff import SEND_ORDER, Item
+from common.errors import RemoteError
+from common.names import CLUSTER_SCOPE, UID, ResourceType
+from common.status import failure
+
+_HEX: Final = 16
+_FIRST_ROW: Final = 5
+_ROW: Final = 6
+
+
+class _Content(msgspec.Struct):
+    objects: list[tuple[str, ...]] | None = None
+    digest: str = ""
+    newest: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Either ``digest`` or ``held``."""
+
+    digest: int | None
+    """Of all that is held."""
+
+    held: tuple[Item, ...]
+    """All that is held, as far as such types are compared."""
+
+    newest: dict[str, str]
+    """The highest version by type that the edge has of anything."""
+
+
+def parse_report(content: object) -> Report:
+    """Return what ``content``, as decoded JSON, says.
+
+    Raises:
+        RemoteError: 422, it is no inventory.
+    """
+    try:
+        said = msgspec.convert(content, _Content)
+        if said.objects is None:
+            return Report(parse_hash(said.digest), (), said.newest)
+        return Report(None, tuple(_items(said.objects)), said.newest)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise RemoteError(failure(422, f"not an inventory: {error}")) from error
+
+
+def parse_hash(text: str) -> int:
+    """Return a hash out of its 16 hexadecimal digits.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if len(text) != _HEX or not text.isalnum():
+        raise ValueError("a hash has 16 hexadecimal digits")
+    return int(text, 16)
+
+
+def _items(rows: list[tuple[str, ...]]) -> list[Item]:
+    if any(len(row) not in (_FIRST_ROW, _ROW) for row in rows):
+        raise ValueError("a row has 5 or 6 fields")
+    return [
+        Item(
+            ResourceType(row[0]),
+            ObjectKey("" if row[1] == CLUSTER_SCOPE else row[1], row[2]),
+            UID(row[3]),
+            row[4],
+            parse_hash(row[5]) if len(row) == _ROW else None,
+        )
+        for row in rows
+        if row[0] in SEND_ORDER
+    ]

@@ -1,0 +1,31 @@
+"""What the cloud asks of an edge by way of the hub: an inventory, or a digest."""
+
+from cloudcore.edgecontroller.sender import Sender
+from common.beehive.message import new
+from common.names import (
+    CLUSTER_SCOPE,
+    GroupName,
+    ModuleName,
+    NodeID,
+    Operation,
+    ResourceType,
+)
+from common.resource import build_resource
+
+
+async def ask_inventory(sender: Sender, node: NodeID) -> None:
+    """Ask ``node`` to list what it holds; it comes as any inventory does."""
+    resource = build_resource(
+        node, CLUSTER_SCOPE, ResourceType.INVENTORY, node, edge_site=sender.context.edge_site
+    )
+    await sender.send_answer(
+        new(ModuleName.EDGE_CONTROLLER, GroupName.RESOURCE, Operation.QUERY, resource)
+    )
+
+
+async def ask_digest(sender: Sender, node: NodeID) -> None:
+    """Have the hub tell ``node`` to send a digest with its next beat."""
+    resource = f"node/{node}"
+    await sender.send_answer(
+        new(ModuleName.EDGE_CONTROLLER, GroupName.RESOURCE, Operation.KEEPALIVE, resource)
+    )

@@ -1,0 +1,75 @@
+"""The content of an inventory. Pure."""
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudcore.kube.views import ObjectKey
+from cloudcore.synccontroller.diff import Item
+from cloudcore.synccontroller.report import parse_hash, parse_report
+from common.errors import RemoteError
+from common.inventory import to_hex
+from common.names import UID, ResourceType
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def test_a_digest_comes_alone() -> None:
+    report = parse_report({"digest": "00000000000000ff", "count": 3, "newest": {"pod": "7"}})
+    assert (report.digest, report.held, report.newest) == (255, (), {"pod": "7"})
+
+
+@pytest.mark.parametrize(("rest", "content"), [([], None), (["00000000000000ff"], 255)])
+def test_rows_come_with_and_without_a_hash(rest: list[str], content: int | None) -> None:
+    rows = [
+        ["pod", "default", "web", "u1", "7", *rest],
+        ["node", "null", "n1", "u2", "8", *rest],
+        ["device", "default", "x", "u3", "9", *rest],
+    ]
+    report = parse_report({"objects": rows})
+    assert report.digest is None
+    assert report.held == (
+        Item(ResourceType.POD, ObjectKey("default", "web"), UID("u1"), "7", content),
+        Item(ResourceType.NODE, ObjectKey("", "n1"), UID("u2"), "8", content),
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        [],
+        None,
+        {"digest": "ff"},
+        {"digest": "zz000000000000ff"},
+        {"digest": "+0000000000000ff"},
+        {"digest": 7},
+        {"objects": 7},
+        {"objects": [["pod"]]},
+        {"objects": [["pod", "a", "b", "u", "1", "ff"]]},
+        {"objects": [["pod", "a", "b", "u", "1", "00000000000000ff", "more"]]},
+        {"objects": [[1, 2, 3, 4, 5]]},
+        {"objects": [], "newest": {"pod": 7}},
+    ],
+)
+def test_anything_else_is_refused(content: Any) -> None:
+    with pytest.raises(RemoteError) as refused:
+        parse_report(content)
+    assert refused.value.status.code == 422
+
+
+@given(st.dictionaries(st.sampled_from(["objects", "digest", "newest"]), json_values) | json_values)
+def test_whatever_comes_it_is_a_report_or_refused(content: Any) -> None:
+    with contextlib.suppress(RemoteError):
+        parse_report(content)
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_a_hash_is_what_stands_in_json(number: int) -> None:
+    assert parse_hash(to_hex(number)) == number
