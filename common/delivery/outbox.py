@@ -61,6 +61,15 @@ class _InFlight(Generic[P]):
     deadline_s: float
     attempts: int
 
+    @property
+    def is_paced(self) -> bool:
+        """Whether it takes room under way, and tells how long the way is.
+
+        Not what goes in parts, which do that themselves. Nor what was sent again: what a peer never
+        acknowledges leaves the room to the rest, and nobody knows which of two is acknowledged.
+        """
+        return self.size != LARGE and not self.attempts
+
 
 class Outbox(Generic[P]):
     """The messages that wait for, or await an acknowledgement from, one peer."""
@@ -158,7 +167,8 @@ class Outbox(Generic[P]):
         if entry is None:
             return False
         self._remove(msg_id, entry)
-        self.pace.land(entry.size, entry.sent_s, now_s)
+        if entry.is_paced:
+            self.pace.land(entry.size, entry.sent_s, now_s)
         return True
 
     def postpone(self, msg_id: str, now_s: float) -> None:
@@ -195,7 +205,8 @@ class Outbox(Generic[P]):
             if self._waiting.pop(entry.uid, None) is not None:
                 self._superseded()
             self._remove(entry.parcel.msg_id, entry)
-            self.pace.forget(entry.size)
+            if entry.is_paced:
+                self.pace.forget(entry.size)
             return self._launch(entry.uid, parcel, size, now_s, entry.attempts + 1)
         return None
 
@@ -217,9 +228,11 @@ class Outbox(Generic[P]):
         return ((u, p) for u, p in self._waiting.items() if u not in self._in_flight_ids)
 
     def _launch(self, uid: UID, parcel: P, size: int, now_s: float, attempts: int) -> tuple[P, int]:
-        self.pace.launch(size)
-        deadline_s = now_s + self._patience_s(attempts)
-        self._in_flight[parcel.msg_id] = _InFlight(uid, parcel, size, now_s, deadline_s, attempts)
+        entry = _InFlight(uid, parcel, size, now_s, now_s, attempts)
+        if entry.is_paced:
+            self.pace.launch(size)
+        entry.deadline_s += self._patience_s(attempts)
+        self._in_flight[parcel.msg_id] = entry
         self._in_flight_ids[uid] = parcel.msg_id
         return parcel, size
 
