@@ -18,8 +18,11 @@ SPREAD_S: Final = 5.0
 LEAST_RATE: Final = 200.0
 """A second. Few nodes need not be spread."""
 
-_BURST_S: Final = 0.05
-"""As many as belong into this time are written one right after the other: fewer timers."""
+_PAUSE_S: Final = 0.05
+"""Those that belong into this time are written one right after the other: fewer timers."""
+
+_CREDIT_S: Final = 0.25
+"""So much of a delay, as of a pause that took longer, is made up for."""
 
 
 _Line = OrderedDict[NodeID, None]
@@ -62,8 +65,8 @@ class Renewals:
 
     def pause_s(self, now_s: float) -> float:
         """Return how long to wait before the next one may be taken; 0 for not at all."""
-        self._next_s = max(self._next_s, now_s - _BURST_S)
-        return 0.0 if self._next_s < now_s else _BURST_S
+        self._next_s = max(self._next_s, now_s - _CREDIT_S)
+        return 0.0 if self._next_s < now_s else _PAUSE_S
 
     def take(self, nodes: int) -> NodeID:
         """Return whose lease is to be written now; ``done`` has to follow.

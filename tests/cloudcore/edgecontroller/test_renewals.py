@@ -71,7 +71,7 @@ def test_what_comes_at_one_moment_is_spread_and_yet_done_in_time(nodes: int, sta
         if not pause_s:
             renewals.take(nodes)
             taken += 1
-            assert taken <= most * (now_s - start + 0.1) + 1, "never faster than the pace"
+            assert taken <= most * (now_s - start + 0.3) + 1, "never faster than the pace"
     assert now_s - start <= SPREAD_S + 0.2
 
 
