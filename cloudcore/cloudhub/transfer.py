@@ -71,6 +71,8 @@ class Transfer:
             return True  # of a transfer that was given up
         if frame.offset > len(self._bulk.data) or (self.is_begun and frame.offset > self._sent):
             return False
+        if self.is_begun and frame.offset == self._credited:
+            return True  # said before: it does not get on
         self.moved_s = now_s
         if not self.is_begun or frame.offset < self._credited:
             self.forget(pace)
