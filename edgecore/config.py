@@ -62,7 +62,11 @@ class EdgeSettings(DaemonSettings):
         description="Folder of everything that this edge keeps; made with mode 0700.",
     )
     heartbeat_s: float = Field(
-        10.0, ge=1, le=300, description="Seconds between two keepalives; half the cloud's patience."
+        10.0,
+        ge=1,
+        le=300,
+        description="Seconds between two keepalives: less than half the cloud's patience, and to a"
+        " cloud of this project at most 10.",
     )
     max_pods: int = Field(110, ge=1, le=1000, description="Pods that the node offers to run.")
 

@@ -6,6 +6,7 @@ one moment do not all beat at another. Each is answered; the link is dead where 
 """
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 from common.frames import Beat, BeatAnswer
@@ -59,7 +60,7 @@ class Beats:
         return self._number
 
     def written(self, beat: Beat, now_s: float) -> None:
-        """Note when a beat went out, and whether it said what was asked for."""
+        """Note that a beat goes out now, and whether it says what was asked for."""
         if beat.digest is not None:
             self._is_digest_wanted = False
         if (asked := self._unanswered.get(beat.number)) is not None:
@@ -75,10 +76,9 @@ class Beats:
         asked = self._unanswered.get(answer.number)
         if asked is None:
             return None
-        for number in list(self._unanswered):
+        for number in list(takewhile(lambda n: n != answer.number, self._unanswered)):
             del self._unanswered[number]
-            if number == answer.number:
-                break
+        del self._unanswered[answer.number]
         return asked.sent_s
 
     def patience_s(self, now_s: float, idle_s: float) -> float:

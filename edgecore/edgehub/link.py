@@ -36,7 +36,10 @@ MALFORMED: Final = 1007
 """Close code for a peer that sends what is no message."""
 
 WRITE_S: Final = 60.0
-"""A frame that has not left after this long never will."""
+"""A frame that has not left after this long, and what its bytes take, never will."""
+
+SLOWEST_BYTES_PER_S: Final = 4096
+"""Half of what a link of 64 kbit/s carries."""
 
 WRITE_AHEAD_BYTES: Final = 4096
 """What may wait in this process, and again in the kernel, before a frame counts as written. Small,
@@ -122,10 +125,10 @@ class Link:
 
     async def _send(self, payload: bytes, *, is_text: bool) -> None:
         try:
-            async with asyncio.timeout(WRITE_S):
+            async with asyncio.timeout(WRITE_S + len(payload) / SLOWEST_BYTES_PER_S):
                 await self._connection.send(payload, text=is_text)
         except TimeoutError:
-            text = f"the cloud has taken nothing for {WRITE_S:g} s"
+            text = f"the cloud has not taken {len(payload)} bytes for {WRITE_S:g} s and more"
             raise LinkLostError("stalled", text) from None
         except (WebSocketException, OSError) as error:
             raise _lost(error) from error

@@ -209,6 +209,9 @@ class Session:
             await self._has_work.wait()
 
     async def _send(self, item: Item) -> None:
+        if isinstance(item, Beat):
+            assert self._beats is not None
+            self._beats.written(item, self._clock.monotonic())  # before its answer can come
         if isinstance(item, Message):
             header = msgspec.structs.replace(
                 item.header, sync=False, timestamp=self._clock.now_ms()
@@ -220,9 +223,6 @@ class Session:
             data = frames.encode(item)
             await self._link.send_binary(data)
             self._metrics.sent.labels(type(item).__name__.lower()).inc()
-        if isinstance(item, Beat):
-            assert self._beats is not None
-            self._beats.written(item, self._clock.monotonic())
         self._metrics.sent_bytes.inc(len(data))
 
     # --- beats: with a cloud that answers them ---------------------------------------------------

@@ -77,6 +77,15 @@ def test_an_answer_tells_when_the_beat_was_written_and_stands_for_earlier_ones()
     assert made.answered(answer(3)) is None
 
 
+def test_one_that_goes_out_after_the_answer_to_a_later_one_changes_nothing() -> None:
+    made = beats()
+    late = Beat(made.begin(0.0), progresses=True)
+    made.begin(5.0)
+    made.answered(answer(2))
+    made.written(late, 6.0)
+    assert made.answered(answer(1)) is None
+
+
 def test_one_that_was_not_written_can_be_no_measure_of_time() -> None:
     made = beats()
     assert made.answered(answer(made.begin(0.0))) is None

@@ -238,6 +238,7 @@ async def test_a_cloud_that_reads_nothing_does_not_hold_the_writer_for_ever(
         await peer.connection.wait_closed()
 
     monkeypatch.setattr(under_test, "WRITE_S", 0.05)
+    monkeypatch.setattr(under_test, "SLOWEST_BYTES_PER_S", 10**9)
     monkeypatch.setattr(under_test, "_CLOSE_S", 0.05)
     async with cloud.listening(sleep), linked(cloud, tls) as link:
         with pytest.raises(LinkLostError) as caught:
