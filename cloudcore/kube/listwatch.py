@@ -1,10 +1,11 @@
 """List, then watch, for ever: the state of all objects of a kind as a stream of small events.
 
 A list is a consistent read, in pages. Then every change is seen once, in order, with bookmarks that
-move the resource version on. A watch that the API server ends in order goes on where it was. After
-anything else everything is listed anew, and the consumer finds out by the difference what it
+move the resource version on. A watch that the API server ends at its time goes on where it was.
+After anything else everything is listed anew, and the consumer finds out by the difference what it
 missed: while nobody looked, etcd may have been restored from a backup, and what has counted up
-again since then to our version is not what had that version before.
+again since then to our version is not what had that version before. An end before its time is such
+a thing, since an API server that stops in good order ends its watches.
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
@@ -33,6 +34,9 @@ logger = logging.getLogger(__name__)
 PAGE_LIMIT: Final = 500
 WATCH_TIMEOUT_S: Final = (300, 600)
 """A watch is ended by the API server after a time between these two, so that watches spread."""
+
+_EARLY_S: Final = 1.0
+"""The API server's clock and ours may differ by this much on such a time."""
 
 LONG_LIVED_S: Final = 30.0
 """A watch that ended after this long was a sound one, even if there was nothing to tell."""
@@ -246,9 +250,13 @@ class ListWatch:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(timeout_s),
         }
+        clock = asyncio.get_running_loop().time
+        regular_s = clock() + timeout_s - _EARLY_S
         async with aclosing(self._source.watch(self._kind.path(), params)) as lines:
             async for line in lines:
                 yield self._event(_decode(line, _Event))
+        if clock() < regular_s:
+            raise RemoteError(failure(HTTPStatus.SERVICE_UNAVAILABLE, "ended before its time"))
 
     def _event(self, event: _Event) -> WatchEvent:
         if event.type == "ERROR":

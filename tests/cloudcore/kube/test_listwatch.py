@@ -318,7 +318,10 @@ async def test_a_list_that_breaks_is_begun_anew() -> None:
         assert len(await follower.listed()) == listwatch.PAGE_LIMIT + 1
 
 
-async def test_a_watch_that_ends_goes_on_where_it_was() -> None:
+async def test_a_watch_that_ends_at_its_time_goes_on_where_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listwatch, "WATCH_TIMEOUT_S", (0, 0))
     api = FakeApi(end_watches=True)
     async with following(api) as follower:
         await follower.listed()
@@ -327,6 +330,16 @@ async def test_a_watch_that_ends_goes_on_where_it_was() -> None:
             assert name_of(await follower.next()) == name
     lists = [one for one in api.requests if "limit" in one]
     assert len(lists) == 1
+
+
+async def test_a_watch_that_ends_before_its_time_is_followed_by_a_list() -> None:
+    """As when an API server stops in good order, perhaps to come back restored."""
+    api = FakeApi(end_watches=True)
+    async with following(api) as follower:
+        await follower.listed()
+        await api.create("a")
+        assert name_of(await follower.next()) == "a"
+        assert await follower.listed() == {"a"}
 
 
 async def test_nonsense_is_a_failure_like_any_other() -> None:
@@ -359,6 +372,7 @@ async def test_watches_that_live_long_go_on_without_a_pause(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(listwatch, "LONG_LIVED_S", 0.0)
+    monkeypatch.setattr(listwatch, "WATCH_TIMEOUT_S", (0, 0))
     api = FakeApi(end_watches=True)
 
     async def pause(seconds: float) -> None:
