@@ -17,6 +17,7 @@ from cloudcore.cloudhub.hub import CloudHub, Gate, HubConfig
 from cloudcore.cloudhub.identity import load_identity
 from cloudcore.cloudhub.registry import SessionRegistry
 from cloudcore.config import CloudCoreSettings
+from cloudcore.edgecontroller.context import ControllerContext
 from cloudcore.edgecontroller.controller import EdgeController
 from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.kube.client import KubeClient
@@ -65,12 +66,20 @@ async def run(settings: CloudCoreSettings, stop: asyncio.Event) -> None:
             enrollment.served(sockets.https, identity.context(ssl.CERT_OPTIONAL))
         )
         context, locations = MessageContext(), LocationCache()
-        controller = EdgeController(context, client, locations, metrics=metrics, health=health)
+        sessions = SessionRegistry(settings.node_limit, registry)
+        controller = EdgeController(
+            context,
+            client,
+            locations,
+            metrics=metrics,
+            health=health,
+            context=ControllerContext(backlog=sessions.backlog),
+        )
         hub = CloudHub(
             context,
             ModuleName.EDGE_CONTROLLER,
             locations,
-            SessionRegistry(settings.node_limit, registry),
+            sessions,
             Gate(controller.may_be_edge, controller.synced.wait),
             metrics=metrics,
             config=HubConfig(settings.max_message_bytes, settings.keepalive_s),

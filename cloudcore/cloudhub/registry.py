@@ -40,6 +40,11 @@ class SessionRegistry:
         """Return the session of ``node``."""
         return self._sessions.get(node)
 
+    def backlog(self, node: NodeID) -> int:
+        """Return how many objects are on their way to ``node``; 0 where it is not connected."""
+        session = self._sessions.get(node)
+        return session.backlog if session is not None else 0
+
     def add(self, session: Session) -> None:
         """Take ``session`` as that of its node; an older one is ended."""
         older = self._sessions.get(session.node)

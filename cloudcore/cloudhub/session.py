@@ -178,6 +178,11 @@ class Session:
         """Tell the controller that the node is here."""
         self._services.inbox.add(self)
 
+    @property
+    def backlog(self) -> int:
+        """Objects that wait for, or await acknowledgement by, the node."""
+        return self._outbox.objects
+
     def offer(self, uid: UID, parcel: Parcel) -> None:
         """Send the state of an object, unless the node is to get a newer one already.
 

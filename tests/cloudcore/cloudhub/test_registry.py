@@ -26,3 +26,15 @@ async def test_an_older_session_that_ends_late_does_not_take_the_newer_one_along
             assert stage.session("n1") is not before
             assert not stage.registry.remove(before)
             assert await newer.is_served()
+
+
+async def test_the_registry_knows_how_much_is_on_its_way_to_a_node(stage: Stage) -> None:
+    registry, node = stage.registry, NodeID("n1")
+    assert registry.backlog(node) == 0
+    async with stage.edge(node) as edge:
+        assert registry.backlog(node) == 0
+        await stage.controller.tell(node, 1)
+        message = await edge.receive()
+        assert registry.backlog(node) == 1
+        await edge.acknowledge(message)
+        await until(lambda: registry.backlog(node) == 0)
