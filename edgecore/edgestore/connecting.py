@@ -23,25 +23,6 @@ _SETTINGS: Final = (
 )
 
 
-def fold(connection: sqlite3.Connection) -> None:
-    """Bring all of the log into the file, have the disk keep that, and empty the log.
-
-    What can be read need not be on the disk: a sync that failed has lost what it was to write, and
-    the kernel shows it as if it had not, to a later process too. Folded in, it is written anew.
-
-    Raises:
-        sqlite3.Error: the log is as it was.
-    """
-    (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    if is_busy:
-        raise sqlite3.OperationalError("the log is being read, and cannot be emptied")
-
-
-def is_disk_failure(error: sqlite3.Error) -> bool:
-    """Whether the disk failed, which is more than that it is full."""
-    return _code(error) & _PRIMARY_CODE == sqlite3.SQLITE_IOERR
-
-
 def connect(path: Path) -> sqlite3.Connection:
     """Return a connection with the settings that every one must have.
 

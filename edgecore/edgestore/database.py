@@ -7,12 +7,12 @@ Blocking, for threads that may block. Every commit is on the disk when it return
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
 from common.errors import StoreError
-from edgecore.edgestore.connecting import connect, fold, is_disk_failure, store_error
+from edgecore.edgestore.connecting import connect, store_error
 from edgecore.edgestore.opening import open_sound
 from edgecore.edgestore.records import (
     COMPLETE_STATE,
@@ -76,18 +76,15 @@ class Database:
     def __init__(self, path: Path) -> None:
         """Name the file; nothing is opened yet."""
         self.path = path
-        self.is_settled = False
-        """Whether all that can be read is known to be on the disk. Where it is not, that is made
-        sure of before the next commit, also before one that writes nothing."""
-        self._owed: tuple[Write, ...] = ()  # to be written before anything else
+        self._owed: tuple[Write, ...] = ()  # to be written with whatever comes next
         self._connection: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
 
     def open(self) -> Loss:
         """Make or open the file; return whether anything that it held was damaged and is gone.
 
-        If so, the state says that the store is not complete. A disk that is full, or fails, is no
-        reason not to read what it holds: then the first commit fails.
+        If so, the state says that the store is not complete; on a full disk that is said with the
+        first commit that finds room.
 
         Raises:
             StoreError: the folder or file cannot be opened, or a newer edgecore made the file.
@@ -95,16 +92,13 @@ class Database:
         self._connection, loss = open_sound(self.path)
         try:
             if self._drop_damaged(self._connection):
-                loss = Loss.CERTAIN
+                return Loss.CERTAIN
         except sqlite3.Error as error:
             raise store_error(self.path, error) from error
         if loss is not Loss.NONE:
             self._owed = (SetState(COMPLETE_STATE, ""),)
-        try:
-            self._settle(self._connection)
-        except sqlite3.Error as error:
-            fields = {"error": str(store_error(self.path, error))}
-            logger.warning("the edge-store can be read, but not be written", extra=fields)
+            with suppress(StoreError):
+                self.commit([])
         return loss
 
     def close(self) -> None:
@@ -120,23 +114,20 @@ class Database:
     def commit(self, writes: Iterable[Write]) -> None:
         """Do all of ``writes``, in order, in one transaction, and wait until the disk has them.
 
-        When it returns, what was there before is on the disk as well.
-
         Raises:
             StoreError: the disk is full or fails; none of the writes was done. (Of a commit whose
                 sync failed, a restart may find that it was done.)
         """
         connection = self._opened()
         try:
-            if not self.is_settled:
-                self._settle(connection)
-            _do(connection, writes)
+            with _transaction(connection):
+                for write in (*self._owed, *writes):
+                    _execute(connection, write)
         except sqlite3.Error as error:
-            if is_disk_failure(error):
-                self.is_settled = False
             raise store_error(self.path, error) from error
         except (OverflowError, UnicodeError) as error:
             raise StoreError(f"{self.path}: cannot keep what it was given: {error}") from error
+        self._owed = ()
 
     def get(self, key: str) -> StoredObject | None:
         """Return what has ``key``.
@@ -206,13 +197,6 @@ class Database:
             raise StoreError(f"{self.path}: the tombstone of {row[1]} is damaged")
         return to_tombstone(row)
 
-    def _settle(self, connection: sqlite3.Connection) -> None:
-        if self._owed:
-            _do(connection, self._owed)
-            self._owed = ()
-        fold(connection)
-        self.is_settled = True
-
     def _drop_damaged(self, connection: sqlite3.Connection) -> bool:
         """Forget rows that are not what was written; return whether there were any."""
         objects = [
@@ -255,12 +239,6 @@ class _transaction:  # noqa: N801 - used as a function
             # A full disk ends some transactions by itself and leaves others open.
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-
-
-def _do(connection: sqlite3.Connection, writes: Iterable[Write]) -> None:
-    with _transaction(connection):
-        for write in writes:
-            _execute(connection, write)
 
 
 def _execute(connection: sqlite3.Connection, write: Write) -> None:

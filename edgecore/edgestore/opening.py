@@ -9,6 +9,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -38,6 +39,7 @@ _OTHERS: Final = 0o077
 _LOG: Final = "-wal"
 _SUFFIXES: Final = ("", _LOG, "-shm", "-journal")
 _DATABASE_HEADER_BYTES: Final = 100
+_CHUNK_BYTES: Final = 64 * 1024
 
 
 class DamagedError(Exception):
@@ -56,6 +58,7 @@ def open_sound(path: Path) -> tuple[sqlite3.Connection, Loss]:
         give_room(path)
         _make_private(path)
         try:
+            _write_log_again(path)
             return _connect_sound(path)
         except DamagedError as damage:
             _set_aside(path, damage)
@@ -79,11 +82,51 @@ def _make_private(path: Path) -> None:
         part = Path(f"{path}{suffix}")
         if part.exists() and part.stat().st_mode & _OTHERS:
             part.chmod(PRIVATE_MODE)
+    _sync_folder(path)
+
+
+def _sync_folder(path: Path) -> None:
+    """Make durable which files there are."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _write_log_again(path: Path) -> None:
+    """Write the log over itself, and wait until the disk has it.
+
+    A sync that failed has lost what it was to write, but the kernel goes on showing it, to a later
+    process too; and no later sync writes it. Without this, a store that is opened after that would
+    take for kept what only memory has: it would acknowledge it, and fold it into the file, where a
+    power cut mixes it with the older log that the disk has.
+
+    Raises:
+        DamagedError: the disk cannot read it.
+        OSError: the disk does not take it.
+    """
+    try:
+        log = os.open(f"{path}{_LOG}", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        offset = 0
+        while chunk := _read_at_last(log, offset):
+            offset += os.pwrite(log, chunk, offset)
+        os.fsync(log)
+    finally:
+        os.close(log)
+
+
+def _read_at_last(file: int, offset: int) -> bytes:
+    """Read, at the second try if the first fails."""
+    with suppress(OSError):
+        return os.pread(file, _CHUNK_BYTES, offset)
+    try:
+        return os.pread(file, _CHUNK_BYTES, offset)
+    except OSError as error:
+        raise DamagedError(f"the log: {error.strerror}") from error
 
 
 def _set_aside(path: Path, damage: DamagedError) -> None:
@@ -114,6 +157,7 @@ def _connect_sound(path: Path) -> tuple[sqlite3.Connection, Loss]:
     connection: sqlite3.Connection | None = None
     try:
         connection = _connect_at_last(path)
+        _sync_folder(path)  # SQLite has made the log; it syncs its entry too, but hides errors
         loss = _judge_log(path, connection)
         _check(connection)
         migrate(connection, path, MIGRATIONS)
@@ -139,7 +183,7 @@ def _connect_at_last(path: Path) -> sqlite3.Connection:
 def _judge_log(path: Path, connection: sqlite3.Connection) -> Loss:
     """Return what the log tells of commits that SQLite does not read; nothing was written yet."""
     try:
-        # Besides, this begins to fold the log in, which comes next in any case.
+        # Besides, this folds the log in, which some commit would do in any case.
         (_, read, _) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     except sqlite3.Error:  # the disk is full, say: then what is read has to be found out
         read = 0

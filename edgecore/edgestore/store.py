@@ -96,9 +96,6 @@ class EdgeStore:
     async def apply(self, writes: Sequence[Write]) -> None:
         """Do ``writes`` in one transaction; when this returns, they are on the disk.
 
-        So is all that ``index`` tells, also where there is nothing to write: what a store holds
-        when it is opened may be in the kernel's memory only, if the disk failed before.
-
         Order: writes of an earlier call come first. Calls that wait at the same time share a
         transaction, and thereby one wait for the disk.
 
@@ -107,7 +104,7 @@ class EdgeStore:
         Raises:
             StoreError: the disk is full or fails; none of these writes was done.
         """
-        if not writes and self._database.is_settled:
+        if not writes:
             return
         done = self._threads.writer.submit(self._database, writes)
         done.add_done_callback(functools.partial(self._note, writes))
