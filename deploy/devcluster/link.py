@@ -14,15 +14,15 @@ class Link:
 
     ``cut`` ends every connection and refuses new ones, like a router that lost its uplink and says
     so; ``stall`` keeps them open and lets nothing through, like one that does not (half-open).
-    ``mend`` undoes either.
+    ``mend`` undoes either. ``move`` leads to another target, like an address that stands for many.
     """
 
     def __init__(self, target: int) -> None:
         """Choose a port in front of ``target``; nothing listens yet."""
         self.port = free_ports(1)[0]
         self._target = target
-        self._whole = asyncio.Event()
-        self._whole.set()
+        self._whole = _whole()
+        self._stranded: list[asyncio.Event] = []
         self._is_cut = False
         self._connections: set[asyncio.StreamWriter] = set()
         self._tasks = asyncio.TaskGroup()
@@ -43,7 +43,8 @@ class Link:
         """Stop listening and end every connection."""
         self._server.close()
         self.cut()
-        self._whole.set()
+        self.mend()
+        self._is_cut = True
         await self._tasks.__aexit__(None, None, None)
 
     def cut(self) -> None:
@@ -59,7 +60,18 @@ class Link:
     def mend(self) -> None:
         """Let everything through again; what was held back comes first."""
         self._is_cut = False
-        self._whole.set()
+        for whole in (self._whole, *self._stranded):
+            whole.set()
+        self._stranded.clear()
+
+    def move(self, target: int) -> None:
+        """Lead new connections to ``target``; those that are open let nothing through any more.
+
+        ``mend`` has them go on, to where they led before.
+        """
+        self._whole.clear()
+        self._stranded.append(self._whole)
+        self._whole, self._target = _whole(), target
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._tasks.create_task(self._serve(reader, writer), name=f"link {self.port}")
@@ -68,8 +80,9 @@ class Link:
         if self._is_cut:
             writer.transport.abort()
             return
+        target, whole = self._target, self._whole
         try:
-            to_target = await asyncio.open_connection(LOOPBACK, self._target)
+            to_target = await asyncio.open_connection(LOOPBACK, target)
         except OSError:
             writer.transport.abort()
             return
@@ -77,8 +90,8 @@ class Link:
         self._connections |= ends
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump(reader, to_target[1]))
-                group.create_task(self._pump(to_target[0], writer))
+                group.create_task(self._pump(reader, to_target[1], whole))
+                group.create_task(self._pump(to_target[0], writer, whole))
         except* OSError:
             pass  # one side is gone, and with it the connection
         finally:
@@ -86,9 +99,17 @@ class Link:
             for end in ends:
                 end.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, whole: asyncio.Event
+    ) -> None:
         while chunk := await reader.read(_CHUNK_BYTES):
-            await self._whole.wait()
+            await whole.wait()
             writer.write(chunk)
             await writer.drain()
         raise ConnectionResetError  # both directions end together
+
+
+def _whole() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event

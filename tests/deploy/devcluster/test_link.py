@@ -86,6 +86,23 @@ async def test_a_stalled_link_says_nothing_and_loses_nothing(link: Link) -> None
         assert asked.result() == b"later\n"
 
 
+async def test_a_link_that_is_moved_strands_what_is_open_and_leads_elsewhere(link: Link) -> None:
+    async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write((await reader.readline()).upper())
+        writer.close()
+
+    elsewhere = await asyncio.start_server(shout, LOOPBACK, 0)
+    async with elsewhere, connected(link) as before:
+        await ask(before)
+        link.move(elsewhere.sockets[0].getsockname()[1])
+        async with connected(link) as after, asyncio.TaskGroup() as group:
+            stranded = group.create_task(ask(before, b"held back\n"))
+            assert await ask(after) == b"HELLO\n"
+            assert not stranded.done()
+            link.mend()
+        assert stranded.result() == b"held back\n"
+
+
 async def test_a_link_to_nobody_ends_at_once() -> None:
     async with Link(1) as link, connected(link) as streams:
         assert await ends(streams)
