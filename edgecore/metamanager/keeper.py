@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from common.beehive.message import Message
-from common.errors import WireError
+from common.errors import StoreError, WireError
 from common.names import ResourceType
 from common.wire import loads
 from edgecore.edgestore.records import Put, Remove, StoredObject, Write
@@ -34,8 +34,10 @@ class Keeper:
     async def load(self) -> None:
         """Learn what the stored pods need, and forget the rows that none of them needs.
 
+        A disk that is full does not keep the stored pods from running: then that comes later.
+
         Raises:
-            StoreError: the store cannot be read or written.
+            StoreError: the store cannot be read.
         """
         for pod in await self._store.list_type(ResourceType.POD):
             try:
@@ -43,7 +45,11 @@ class Keeper:
             except WireError as error:  # it was understood when it was stored
                 fields = {"key": pod.key, "error": str(error)}
                 logger.warning("a stored pod cannot be read", extra=fields)
-        await self.sweep()
+        self.may_have_unneeded.set()
+        try:
+            await self.sweep()
+        except StoreError as error:
+            logger.warning("the store cannot be swept", extra={"error": str(error)})
 
     async def sweep(self) -> None:
         """Forget the rows that no stored pod needs.
@@ -55,10 +61,10 @@ class Keeper:
             StoreError: the store cannot be written.
         """
         async with self._lock:
-            self.may_have_unneeded.clear()
             index = self._store.index
             rows = [(k, index.entries[k].uid) for kind in NEEDED_TYPES for k in index.keys(kind)]
             await self._store.apply([Remove(key) for key in garbage(rows, self._pods.values())])
+            self.may_have_unneeded.clear()
 
     async def keep(self, messages: Sequence[Message]) -> Plan:
         """Decide on ``messages`` from the cloud; when this returns, the plan's writes are durable.
