@@ -11,6 +11,7 @@ from cloudcore import app
 from cloudcore.cloudhub import credentials, tokens
 from cloudcore.config import ENV_PREFIX, CloudCoreSettings
 from cloudcore.kube.client import KubeClient
+from cloudcore.memory import give_large_blocks_own_pages
 from common.config import as_command
 from common.daemon import add_version, fail, raise_descriptor_limit, run_daemon
 from common.errors import EdgeError
@@ -49,6 +50,7 @@ def _group() -> None:
 def run(settings: CloudCoreSettings) -> None:
     """Serve the edges of a cluster until SIGTERM or SIGINT; a second signal stops it at once."""
     raise_descriptor_limit()  # each connection is one
+    give_large_blocks_own_pages()  # and has a large buffer
     run_daemon(NAME, app.run, settings)
 
 

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from cloudcore.cloudhub import closing
+from cloudcore.cloudhub.acceptor import AcceptLimits
 from cloudcore.cloudhub.authorize import Locations
 from cloudcore.cloudhub.connection import HubConnection
 from cloudcore.cloudhub.flusher import Flusher
@@ -47,6 +48,9 @@ logger = logging.getLogger(__name__)
 BATCH: Final = 256
 _COMMANDS: Final = frozenset({Operation.DISCONNECTED, Operation.KEEPALIVE})
 """About a node as such: its resource is ``node/<id>``."""
+
+_CONNECTIONS_PER_NODE: Final = 2
+"""A node that comes back may have an old one that is not known to be dead yet."""
 
 _TEND_S: Final = 1.0
 _FLUSH_S: Final = 5.0
@@ -192,6 +196,7 @@ class CloudHub:
                 self._serve_connection,
                 self._metrics,
                 max_message_bytes=self._config.max_message_bytes,
+                limits=AcceptLimits(connections=_CONNECTIONS_PER_NODE * self._registry.limit),
             )
             await self._server.run()
         finally:
