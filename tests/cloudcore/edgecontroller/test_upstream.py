@@ -5,6 +5,8 @@ Real: API server, the whole controller, unless a test says that a handler is in 
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
 from types import MappingProxyType
 
 import pytest
@@ -12,12 +14,16 @@ import pytest
 from cloudcore.edgecontroller import upstream
 from cloudcore.edgecontroller.handlers.call import Answer, Call, Services
 from cloudcore.edgecontroller.handlers.table import TABLE, Entry, Places
+from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
 from common.beehive.message import Message, new, raw
-from common.names import ModuleName, Operation, PeerProtocol
+from common.capabilities import Capability
+from common.errors import RemoteError
+from common.names import NODE_LEASE_NAMESPACE, ModuleName, Operation, PeerProtocol
 from tests.cloudcore.cluster import (
     Controlled,
     controlled,
+    eventually,
     load,
     make_edge_node,
     make_pod,
@@ -217,3 +223,48 @@ async def test_our_own_edge_that_connects_is_waited_for(client: KubeClient, name
             Operation.UPDATE, f"node/{kubeedge}/null/node/{kubeedge}", since=mark
         )
         assert not [m for m in cloud.hub.seen[mark:] if m.resource.startswith(f"node/{node}/")]
+
+
+async def test_a_beat_renews_the_lease_of_its_node(client: KubeClient) -> None:
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        path = kinds.LEASES.path(NODE_LEASE_NAMESPACE, node)
+
+        async def renewed() -> str:
+            try:
+                return str(load(await client.get(path))["spec"]["renewTime"])
+            except RemoteError:
+                return ""
+
+        connection = await cloud.hub.connect(
+            node, PeerProtocol.CLOUDEDGE_V1, {Capability.BEATS, Capability.ACKS}
+        )
+        last = ""
+        for _ in range(3):
+            beat = {"connection": connection, "progresses": True, "digest": None, "is_quiet": True}
+            await cloud.hub.tell(Operation.KEEPALIVE, node, beat)
+            await eventually(partial(is_later, renewed, last))
+            last = await renewed()
+        await cloud.hub.tell(Operation.DISCONNECTED, node)
+
+
+async def is_later(renewed: Callable[[], Awaitable[str]], last: str) -> bool:
+    return await renewed() > last
+
+
+async def test_a_node_that_is_gone_leaves_nothing_of_its_lease_behind(client: KubeClient) -> None:
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        resource = f"node/{node}/{NODE_LEASE_NAMESPACE}/lease/{node}"
+        spec = {"holderIdentity": node, "renewTime": "2026-11-24T09:31:04.870222Z"}
+        lease = {"metadata": {"name": node, "namespace": NODE_LEASE_NAMESPACE}, "spec": spec}
+        await cloud.hub.connect(node, PeerProtocol.KUBEEDGE)
+        await cloud.hub.ask(Operation.INSERT, resource, raw(lease))
+        renewals = cloud.controller._upstream._services.renewals
+        assert node in renewals
+        await cloud.hub.tell(Operation.DISCONNECTED, node)
+
+        async def is_forgotten() -> bool:
+            return node not in renewals
+
+        await eventually(is_forgotten)
