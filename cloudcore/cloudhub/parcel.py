@@ -14,7 +14,7 @@ from common.beehive.message import NULL, Message
 from common.capabilities import Capabilities, Capability
 from common.delivery.outbox import LARGE
 from common.frames import Encoding
-from common.names import Operation
+from common.names import Operation, ResourceType
 
 LARGE_FROM_BYTES: Final = 8 * 1024
 """A content that is longer, when compressed, goes in chunks: one second of a 64 kbit/s link."""
@@ -45,13 +45,14 @@ class Bulk:
 class Parcel:
     """One message, in the site form of its resource, on its way to any number of nodes."""
 
-    __slots__ = ("_bulk", "_deflated", "_text", "message", "version")
+    __slots__ = ("_bulk", "_deflated", "_text", "is_restated", "message", "version")
 
     def __init__(self, message: Message) -> None:
         self.message = message
         version = message.header.resourceversion
         # Source: versions of one type may be compared as numbers (KEP-5504, Kubernetes 1.35).
         self.version = int(version) if version.isdecimal() else 0
+        self.is_restated = message.header.type == ResourceType.INVENTORY
         self._text: Payload | None = None
         self._deflated: Payload | None = None
         self._bulk: dict[bool, Bulk] = {}

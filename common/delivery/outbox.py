@@ -48,6 +48,10 @@ class Sendable(Protocol):
     def version(self) -> int:
         """The object's resource version; 0 where it has none."""
 
+    @property
+    def is_restated(self) -> bool:
+        """Whether it says what the peer should hold, whatever versions there were before."""
+
 
 P = TypeVar("P", bound=Sendable)
 
@@ -246,7 +250,13 @@ class Outbox(Generic[P]):
 
 
 def _supersedes(new: Sendable, old: Sendable) -> bool:
-    """Whether ``new`` says more about an object than ``old``; nothing does after a delete."""
+    """Whether ``new`` says more about an object than ``old``.
+
+    Nothing does after a delete, but what is restated: it is there again, because an etcd was
+    restored, or because the peer needs it again.
+    """
+    if new.is_restated:
+        return True
     if old.operation is Operation.DELETE:
         return False
     return new.operation is Operation.DELETE or new.version >= old.version

@@ -24,6 +24,7 @@ class Parcel:
     version: int = 0
     operation: Operation = Operation.UPDATE
     size: int = SIZE
+    is_restated: bool = False
     msg_id: str = field(default_factory=lambda: str(next(IDS)))
 
 
@@ -104,6 +105,23 @@ def test_an_older_version_is_dropped_also_while_the_newer_one_is_in_flight(bench
     bench.offer(A, Parcel(1))
     assert bench.superseded == 1
     assert bench.take_all(RESEND_S + 1) == [newest]
+
+
+def test_what_is_restated_takes_the_place_of_a_newer_version_and_of_a_delete(bench: Bench) -> None:
+    """An etcd that was restored counts anew, and has what was deleted again."""
+    for before in (Parcel(9), delete()):
+        restated = Parcel(3, is_restated=True)
+        bench.offer(UID("a"), before)
+        bench.offer(UID("a"), restated)
+        assert bench.take(0.0) is restated
+        bench.outbox.acknowledge(restated.msg_id, 0.0)
+    in_flight, restated = delete(), Parcel(3, is_restated=True)
+    bench.offer(UID("a"), in_flight)
+    assert bench.take(0.0) is in_flight
+    bench.offer(UID("a"), restated)
+    bench.offer(UID("a"), Parcel(2))
+    bench.outbox.acknowledge(in_flight.msg_id, 0.0)
+    assert bench.take(0.0) is restated
 
 
 def test_the_same_version_may_be_told_again(bench: Bench) -> None:
