@@ -9,7 +9,7 @@ import msgspec
 from cloudcore.edgecontroller.state import ClusterState, Followed
 from cloudcore.kube.client import KubeClient
 from cloudcore.kube.listwatch import RawObject
-from cloudcore.kube.views import ObjectKey, view_as
+from cloudcore.kube.views import ObjectKey, number_of, view_as
 from common.errors import RemoteError
 from common.names import ResourceType
 from common.status import not_found
@@ -47,7 +47,11 @@ class ObjectReader:
         try:
             async with turn.lock:
                 # Whoever had the turn before may have fetched it.
-                return followed.cache.get(key) or await self.fetch(followed, key)
+                kept = followed.cache.get(key)
+                one = kept or self.newest(followed, await self.fetch(followed, key))
+                if one is None:
+                    raise RemoteError(not_found(resource_type, key.name))
+                return one
         finally:
             turn.waiting -= 1
             if not turn.waiting:
@@ -73,3 +77,20 @@ class ObjectReader:
         ):
             followed.cache.keep(one)
         return one
+
+    def newest(self, followed: Followed, one: RawObject) -> RawObject | None:
+        """Return what is known by now of an object that was fetched a moment ago.
+
+        While it was on its way, the stream of its kind may have overtaken it. Whoever sent it on
+        then would undo what the nodes have been told.
+
+        Returns:
+            the object, or a newer state of it; None where it has been deleted since.
+        """
+        metadata, cache = one.view.metadata, followed.cache
+        number = number_of(metadata.resourceVersion)
+        if metadata.key not in cache and number <= cache.version:
+            return None
+        kept = cache.get(metadata.key)
+        is_older = kept is None or number_of(kept.view.metadata.resourceVersion) <= number
+        return one if is_older else kept

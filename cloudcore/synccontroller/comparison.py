@@ -53,9 +53,9 @@ class Comparison:
             kept, gone = {_name(one) for one in gone}, []
         for item in gone:
             await self._withdraw(node, item)
+        updated = 0
         for item, one in found:
-            await self._send(node, Operation.UPDATE, item, one)
-        updated = len(found)
+            updated += await self._send_found(node, item, one)
         for operation, item in difference.send:
             # A new object of that name would end the one that is kept.
             if _name(item) not in kept:
@@ -130,6 +130,15 @@ class Comparison:
                 return 0  # deleted meanwhile, which is told by itself
             raise
         await self._send(node, operation, item, one)
+        return 1
+
+    async def _send_found(self, node: NodeID, item: Item, one: RawObject) -> int:
+        followed = self._state.followed(item.resource_type)
+        assert followed is not None
+        newest = self._reader.newest(followed, one)
+        if newest is None:
+            return 0  # deleted meanwhile, which is told by itself
+        await self._send(node, Operation.UPDATE, item, newest)
         return 1
 
     async def _send(self, node: NodeID, operation: Operation, item: Item, one: RawObject) -> None:

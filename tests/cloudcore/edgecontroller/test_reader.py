@@ -13,7 +13,7 @@ from cloudcore.edgecontroller.reader import ObjectReader
 from cloudcore.edgecontroller.state import ClusterState
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
-from cloudcore.kube.listwatch import ObjectChanged, RawObject
+from cloudcore.kube.listwatch import ObjectChanged, ObjectDeleted, RawObject
 from cloudcore.kube.views import ObjectKey, ObjectView, view_as
 from common.errors import RemoteError
 from common.names import UID, NodeID, ResourceType
@@ -87,3 +87,47 @@ async def test_what_does_not_exist_is_a_404_and_the_cloud_away_is_a_503(
     with pytest.raises(RemoteError) as away:
         await reader.read(CONFIGMAP, ObjectKey(namespace, "none"))
     assert away.value.status.code == 503
+
+
+def one(version: int, *, uid: str = "u") -> RawObject:
+    metadata = {"name": "conf", "namespace": "ns", "uid": uid, "resourceVersion": str(version)}
+    raw = body({"metadata": metadata})
+    return RawObject(view_as(raw, ObjectView), msgspec.Raw(raw))
+
+
+def test_what_was_overtaken_while_it_was_fetched_gives_way_to_what_is_known(
+    client: KubeClient,
+) -> None:
+    state = state_naming(ObjectKey("ns", "conf"))
+    followed, reader = state.configmaps, ObjectReader(client, state)
+    fetched = one(7)
+    assert reader.newest(followed, fetched) is fetched  # the stream is not as far
+    for version, expected in ((5, fetched), (7, fetched), (9, one(9))):
+        followed.cache.apply(ObjectChanged(one(version)))
+        assert reader.newest(followed, fetched) == expected
+    followed.cache.apply(ObjectDeleted(one(10)))
+    assert reader.newest(followed, fetched) is None
+    assert reader.newest(followed, one(11, uid="new")) is not None
+
+
+async def test_what_was_deleted_while_it_was_fetched_is_not_found(
+    client: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = ObjectKey(namespace, "conf")
+    made = await client.create(
+        kinds.CONFIGMAPS.path(namespace), body({"metadata": {"name": "conf"}})
+    )
+    known = RawObject(view_as(made, ObjectView), msgspec.Raw(made))
+    state, get = state_naming(key), client.get
+    state.configmaps.cache.apply(ObjectChanged(known))
+    state.configmaps.cache.drop(key)
+
+    async def slow(path: str) -> bytes:
+        answer = await get(path)
+        state.configmaps.cache.apply(ObjectDeleted(known))
+        return answer
+
+    monkeypatch.setattr(client, "get", slow)
+    with pytest.raises(RemoteError) as missing:
+        await ObjectReader(client, state).read(CONFIGMAP, key)
+    assert missing.value.status.is_not_found
