@@ -78,6 +78,9 @@ class Tenure:
     beat_s: float | None = None
     """When the first beat came that no renewal has been made for; None where none has."""
 
+    tried_s: float = float("-inf")
+    """When a renewal was tried last."""
+
     progresses: bool = True
     is_over: bool = False
     path: str = field(init=False)

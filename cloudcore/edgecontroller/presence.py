@@ -56,6 +56,10 @@ class _Connected(msgspec.Struct):
     capabilities: list[str] = []
 
 
+class _Gone(msgspec.Struct):
+    connection: str
+
+
 class _Beat(msgspec.Struct):
     connection: str
     progresses: bool
@@ -69,6 +73,7 @@ class Presence:
     def __init__(self, peers: Peers, leases: Leases, resync: Resync) -> None:
         """Keep ``peers`` and ``leases`` up to date."""
         self._peers, self._leases, self._resync = peers, leases, resync
+        self._unchecked: dict[NodeID, _Beat] = {}  # newest beats whose digests wait for their turn
 
     def note(self, node: NodeID, message: Message) -> Job | None:
         """Take in a message of one of ``OPERATIONS``; return what has to follow, if anything."""
@@ -78,8 +83,7 @@ class Presence:
             case Operation.KEEPALIVE:
                 return self._beat(node, wire.loads_as(message.content, _Beat))
             case _:
-                self._peers.disconnected(node)
-                self._leases.disconnected(node)
+                self._disconnected(node, wire.loads_as(message.content, _Gone).connection)
                 return None
 
     def _connected(self, node: NodeID, message: Message) -> Job | None:
@@ -94,14 +98,24 @@ class Presence:
             return partial(self._bring_in_step, node, connection)
         return None
 
+    def _disconnected(self, node: NodeID, connection: str) -> None:
+        if self._peers.is_current(node, connection):  # else it has come back already
+            self._peers.disconnected(node)
+            self._leases.disconnected(node)
+
     def _beat(self, node: NodeID, beat: _Beat) -> Job | None:
         self._leases.beat(node, beat.connection, progresses=beat.progresses)
-        return None if beat.digest is None else partial(self._check, node, beat, beat.digest)
+        if beat.digest is None:
+            return None
+        is_waiting = node in self._unchecked
+        self._unchecked[node] = beat
+        return None if is_waiting else partial(self._check, node)
 
     async def _bring_in_step(self, node: NodeID, connection: str) -> None:
         if self._peers.is_current(node, connection):
             await self._resync.send_everything(node)
 
-    async def _check(self, node: NodeID, beat: _Beat, digest: str) -> None:
-        if self._peers.is_current(node, beat.connection):
-            await self._resync.check(node, beat.connection, digest, is_quiet=beat.is_quiet)
+    async def _check(self, node: NodeID) -> None:
+        beat = self._unchecked.pop(node)
+        if beat.digest is not None and self._peers.is_current(node, beat.connection):
+            await self._resync.check(node, beat.connection, beat.digest, is_quiet=beat.is_quiet)

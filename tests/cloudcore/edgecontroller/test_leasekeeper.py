@@ -19,11 +19,11 @@ from cloudcore.edgecontroller.leaseform import SERVED_BY
 from cloudcore.edgecontroller.leasekeeper import AT_A_TIME, LeaseKeeper
 from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.edgecontroller.sender import Sender
-from cloudcore.edgecontroller.state import ClusterState
+from cloudcore.edgecontroller.state import ClusterState, Peer
 from cloudcore.metrics import CloudMetrics
 from common.beehive.context import MessageContext
 from common.errors import RemoteError
-from common.names import GroupName, ModuleName, NodeID, Operation
+from common.names import GroupName, ModuleName, NodeID, Operation, PeerProtocol
 from common.status import failure
 from tests.cloudcore.cluster import eventually, load
 
@@ -93,7 +93,9 @@ class Scene:
         self.bus.add_module(ModuleName.CLOUD_HUB, GroupName.CLOUD_HUB)
         self.metrics = CloudMetrics(CollectorRegistry())
         sender = Sender(self.bus, ControllerContext(), self.metrics)
-        self.keeper = LeaseKeeper(self.api, ClusterState(LocationCache()), sender, self.metrics)
+        state = ClusterState(LocationCache())
+        self.peers = state.peers
+        self.keeper = LeaseKeeper(self.api, state, sender, self.metrics)
 
     def connect(self, node: NodeID = NODE, connection: str = CONNECTION) -> None:
         self.keeper.connected(node, connection)
@@ -130,7 +132,9 @@ class Scene:
 
 
 @pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
+async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    """A keeper at work, which takes every beat for one that is due."""
+    monkeypatch.setattr(leasekeeper, "LEAST_S", 0.0)
     made = Scene()
     async with made.runs():
         yield made
@@ -173,6 +177,20 @@ async def test_a_beat_and_a_connection_at_one_moment_are_one_write(scene: Scene)
     (lease,) = scene.api.leases.values()
     assert lease["spec"]["renewTime"] > "2026-11-24T09:31:04.870222Z"
     assert scene.attempts == 1
+
+
+async def test_a_node_that_beats_too_often_is_not_renewed_more_often(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.claim()
+    monkeypatch.setattr(leasekeeper, "LEAST_S", 1000.0)
+    for _ in range(5):
+        scene.beat()
+        await settled()
+    assert scene.api.writes == [NODE, NODE]
+    monkeypatch.setattr(leasekeeper, "LEAST_S", 0.0)
+    scene.beat()
+    await scene.until("renewed", 2)
 
 
 async def test_a_node_that_makes_no_progress_is_not_renewed(
@@ -229,7 +247,9 @@ async def test_a_node_that_another_cloudcore_serves_is_let_go(scene: Scene) -> N
     await scene.claim()
     scene.api.overtake()
     scene.beat()
+    scene.peers.connected(NODE, Peer(PeerProtocol.CLOUDEDGE_V1, CONNECTION))
     told = await scene.bus.receive(ModuleName.CLOUD_HUB)
+    assert scene.peers.get(NODE) is None
     assert (told.operation, told.resource) == (Operation.DISCONNECTED, f"node/{NODE}")
     assert load(told.content) == {"connection": CONNECTION}
     scene.beat()
@@ -285,7 +305,7 @@ async def test_an_api_server_that_hangs_is_not_waited_for(
     scene.api.gate.clear()
     scene.beat()
     await scene.until("late")
-    monkeypatch.undo()
+    monkeypatch.setattr(leasekeeper, "ATTEMPT_S", 10.0)
     scene.api.gate.set()
     scene.beat()
     await scene.until("renewed")

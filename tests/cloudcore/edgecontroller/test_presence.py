@@ -55,6 +55,10 @@ def message(operation: Operation, content: object = None) -> Message:
     return new(ModuleName.CLOUD_HUB, "resource", operation, f"node/{NODE}", raw(content))
 
 
+def gone(came: Message) -> Message:
+    return message(Operation.DISCONNECTED, {"connection": came.msg_id})
+
+
 def connected(protocol: PeerProtocol, capabilities: Iterable[str] = ()) -> Message:
     return message(Operation.CONNECTED, {"protocol": protocol, "capabilities": list(capabilities)})
 
@@ -88,10 +92,11 @@ async def test_a_kubeedge_edge_is_sent_everything(presence: Presence, told: Told
 async def test_what_has_to_follow_is_left_out_where_the_connection_is_gone(
     presence: Presence, told: Told
 ) -> None:
-    sending = presence.note(NODE, connected(PeerProtocol.KUBEEDGE))
-    beat = {"connection": "gone", "progresses": True, "digest": "ab", "is_quiet": True}
+    came = connected(PeerProtocol.KUBEEDGE)
+    sending = presence.note(NODE, came)
+    beat = {"connection": came.msg_id, "progresses": True, "digest": "ab", "is_quiet": True}
     checking = presence.note(NODE, message(Operation.KEEPALIVE, beat))
-    presence.note(NODE, message(Operation.DISCONNECTED))
+    presence.note(NODE, gone(came))
     told.seen.clear()
     assert sending is not None
     assert checking is not None
@@ -116,8 +121,36 @@ async def test_a_beat_is_told_to_the_leases_and_its_digest_compared(
     assert told.seen == [heard, heard, ("check", NODE, came.msg_id, "00ff", True)]
 
 
+async def test_of_digests_that_wait_the_newest_is_compared(presence: Presence, told: Told) -> None:
+    came = connected(PeerProtocol.CLOUDEDGE_V1, ["beats", "digest"])
+    presence.note(NODE, came)
+    beat = {"connection": came.msg_id, "progresses": True, "is_quiet": False}
+    jobs = [
+        presence.note(NODE, message(Operation.KEEPALIVE, {**beat, "digest": digest}))
+        for digest in ("01", "02", "03")
+    ]
+    assert [job is None for job in jobs] == [False, True, True]
+    told.seen.clear()
+    assert jobs[0] is not None
+    await jobs[0]()
+    assert told.seen == [("check", NODE, came.msg_id, "03", False)]
+    assert presence.note(NODE, message(Operation.KEEPALIVE, {**beat, "digest": "04"})) is not None
+
+
 def test_a_node_that_is_gone_is_forgotten(presence: Presence, peers: Peers, told: Told) -> None:
-    presence.note(NODE, connected(PeerProtocol.CLOUDEDGE_V1, ["beats"]))
-    assert presence.note(NODE, message(Operation.DISCONNECTED)) is None
+    came = connected(PeerProtocol.CLOUDEDGE_V1, ["beats"])
+    presence.note(NODE, came)
+    assert presence.note(NODE, gone(came)) is None
     assert peers.get(NODE) is None
     assert told.seen[-1] == ("lease left", NODE)
+
+
+def test_the_end_of_a_connection_does_not_concern_the_next_one(
+    presence: Presence, peers: Peers, told: Told
+) -> None:
+    first, second = (connected(PeerProtocol.CLOUDEDGE_V1, ["beats"]) for _ in range(2))
+    presence.note(NODE, first)
+    presence.note(NODE, second)
+    presence.note(NODE, gone(first))
+    assert peers.is_current(NODE, second.msg_id)
+    assert told.seen[-1] == ("lease taken over", NODE, second.msg_id)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import pytest
 
-from cloudcore.edgecontroller import upstream
+from cloudcore.edgecontroller import leasekeeper, upstream
 from cloudcore.edgecontroller.handlers.call import Answer, Call, Services
 from cloudcore.edgecontroller.handlers.table import TABLE, Entry, Places
 from cloudcore.kube import kinds
@@ -225,7 +225,10 @@ async def test_our_own_edge_that_connects_is_waited_for(client: KubeClient, name
         assert not [m for m in cloud.hub.seen[mark:] if m.resource.startswith(f"node/{node}/")]
 
 
-async def test_a_beat_renews_the_lease_of_its_node(client: KubeClient) -> None:
+async def test_a_beat_renews_the_lease_of_its_node(
+    client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leasekeeper, "LEAST_S", 0.0)
     async with controlled(client) as cloud:
         node = await make_edge_node(cloud)
         path = kinds.LEASES.path(NODE_LEASE_NAMESPACE, node)
@@ -245,7 +248,7 @@ async def test_a_beat_renews_the_lease_of_its_node(client: KubeClient) -> None:
             await cloud.hub.tell(Operation.KEEPALIVE, node, beat)
             await eventually(partial(is_later, renewed, last))
             last = await renewed()
-        await cloud.hub.tell(Operation.DISCONNECTED, node)
+        await cloud.hub.tell(Operation.DISCONNECTED, node, {"connection": connection})
 
 
 async def is_later(renewed: Callable[[], Awaitable[str]], last: str) -> bool:
@@ -258,11 +261,11 @@ async def test_a_node_that_is_gone_leaves_nothing_of_its_lease_behind(client: Ku
         resource = f"node/{node}/{NODE_LEASE_NAMESPACE}/lease/{node}"
         spec = {"holderIdentity": node, "renewTime": "2026-11-24T09:31:04.870222Z"}
         lease = {"metadata": {"name": node, "namespace": NODE_LEASE_NAMESPACE}, "spec": spec}
-        await cloud.hub.connect(node, PeerProtocol.KUBEEDGE)
+        connection = await cloud.hub.connect(node, PeerProtocol.KUBEEDGE)
         await cloud.hub.ask(Operation.INSERT, resource, raw(lease))
         renewals = cloud.controller._upstream._services.renewals
         assert node in renewals
-        await cloud.hub.tell(Operation.DISCONNECTED, node)
+        await cloud.hub.tell(Operation.DISCONNECTED, node, {"connection": connection})
 
         async def is_forgotten() -> bool:
             return node not in renewals
