@@ -1,4 +1,4 @@
-"""What is written of a message. Pure; compressing is faked once, to gain nothing."""
+"""What is written of a message. Pure; compressing is faked once, to lose."""
 
 import random
 
@@ -77,11 +77,12 @@ def test_what_is_smaller_when_compressed_is_compressed() -> None:
 
 def test_what_is_not_smaller_when_compressed_stays_text(monkeypatch: pytest.MonkeyPatch) -> None:
     # Hardly any JSON is so; and of such a one the envelope would be smaller still.
-    monkeypatch.setattr(frames, "deflate", lambda data: data)
+    monkeypatch.setattr(frames, "deflate", lambda data: data + b"-")
     one = parcel(noise(4000))
     assert one.payload(DEFLATE_ONLY) is one.payload(NONE)
     large = parcel(noise(100_000))
     assert large.bulk(ALL).encoding is Encoding.RAW
+    assert large.bulk(ALL).data == bytes(large.message.content)
 
 
 def test_what_is_large_goes_in_chunks_its_content_by_itself() -> None:

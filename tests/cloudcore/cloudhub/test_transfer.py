@@ -129,6 +129,17 @@ def test_an_edge_that_has_lost_what_it_had_gets_it_anew() -> None:
     assert one.credit(Credit(NUMBER, 0), pace, 0)
     assert pace.in_flight == 0
     assert b"".join(chunk.data for chunk in all_chunks(one, pace)) == DATA
+    assert one.credit(Credit(NUMBER, SIZE), pace, 0)
+    assert (one.is_done, pace.in_flight) == (True, 0)
+
+
+def test_what_has_arrived_is_under_way_no_more() -> None:
+    one, pace = transfer(), wide()
+    one.credit(Credit(NUMBER, 0), pace, 0)
+    all_chunks(one, pace)
+    for chunks in range(6):
+        assert one.credit(Credit(NUMBER, chunks * CHUNK_BYTES + 7), pace, 0)
+        assert pace.in_flight == (6 - chunks) * CHUNK_BYTES, "a part of a chunk is none"
 
 
 @pytest.mark.parametrize("offset", [SIZE + 1, 2**32 - 1])

@@ -169,6 +169,15 @@ def test_few_bytes_say_nothing_about_a_wider_window() -> None:
     assert pace.window == FIRST_BYTES
 
 
+def test_few_bytes_that_come_late_say_that_it_is_too_wide() -> None:
+    pace = Pace()
+    pace._window = MOST_BYTES
+    for seconds in (0.05, 5.0):
+        pace.launch(MESSAGE)
+        pace.land(MESSAGE, 0, seconds)
+    assert pace.window < MOST_BYTES
+
+
 def test_what_is_forgotten_is_not_under_way_and_says_nothing() -> None:
     pace = Pace()
     pace.launch(FIRST_BYTES)
@@ -178,10 +187,10 @@ def test_what_is_forgotten_is_not_under_way_and_says_nothing() -> None:
 
 def test_a_clock_that_stands_still_or_goes_back_is_borne() -> None:
     pace = Pace()
-    for sent_s, now_s in ((5.0, 5.0), (5.0, 4.0), (4.0, 4.0)):
+    for sent_s, now_s in ((5.0, 5.0), (5.0, 4.0), (4.0, 4.1)):
         pace.launch(FIRST_BYTES)
         pace.land(FIRST_BYTES, sent_s, now_s)
-    assert LEAST_BYTES <= pace.window <= MOST_BYTES
+    assert pace.window == 4 * FIRST_BYTES
 
 
 STEPS = st.lists(st.tuples(st.integers(1, 200_000), st.floats(0, 200), st.booleans()), max_size=60)
