@@ -25,6 +25,7 @@ from deploy.devcluster.site import RemoteEdge, edge_behind_wire, is_ready
 NAMESPACE: Final = "bench-links"
 MODEM: Final = Line(delay_s=0.05, bits_per_s=64_000)
 CONTENT_BYTES: Final = MIB
+_BARE_S: Final = CONTENT_BYTES * 8 / MODEM.bits_per_s
 CUT_EVERY_S: Final = 60.0
 CUT_S: Final = 22.0
 """Long enough for both sides to notice: the connection is another one afterwards."""
@@ -66,13 +67,14 @@ async def _slow(api: Api, cloud: CloudCore, folder: Path) -> list[Figure]:
         edge.wire.shape(MODEM)
         watching = group.create_task(watch.run())
         requesting = group.create_task(_request(api, edge))
-        took_s, carried = await _deliver(api, edge, "slow")
+        took_s, _ = await _deliver(api, edge, "slow")
         watching.cancel()
         requesting.cancel()
     what = f"{CONTENT_BYTES // MIB} MiB over 64 kbit/s"
     return [
-        Figure(f"{what}: on the edge's disk after", took_s, "s", 180),
-        Figure("the same: bytes carried, as a ratio to the content", carried, "x", 1.2),
+        Figure(
+            f"{what}: on the edge's disk after", took_s, "s", None, f"bare line: {_BARE_S:.0f} s"
+        ),
         Figure("the same: a keepalive's answer meanwhile, p99", _p99(watch.beats_s), "s", 2),
         Figure("the same: a request's answer meanwhile, p99", _p99(watch.requests_s), "s", 2),
         Figure("the same: connections that were lost", watch.lost, "", 0),
@@ -89,7 +91,7 @@ async def _slow_and_cut(api: Api, cloud: CloudCore, folder: Path) -> list[Figure
         edge.wire.mend()
     what = f"the same, cut for {CUT_S:g} s after each {CUT_EVERY_S:g} s"
     return [
-        Figure(f"{what}: on the edge's disk after", took_s, "s", 300),
+        Figure(f"{what}: on the edge's disk after", took_s, "s"),
         Figure(f"{what}: bytes carried, as a ratio to the content", carried, "x", 1.3),
     ]
 
