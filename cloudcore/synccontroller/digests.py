@@ -54,8 +54,12 @@ class Digests:
         Raises:
             RemoteError: the API server cannot be asked for a body.
         """
-        rows = [await self._row(one) for one in wanted(self._state, node, services=True)]
-        return digest(row for row in rows if row is not None)
+        items = list(wanted(self._state, node, services=True))
+        rows = [_row(one, one.version, one.content) for one in items if one.content is not None]
+        for item in items:
+            if item.content is None:
+                rows += await self._fetched(item)
+        return digest(rows)
 
     async def check(self, node: NodeID, connection: str, theirs: str, *, is_quiet: bool) -> None:
         """Compare what a beat says with what ``node`` should have; see the module.
@@ -89,18 +93,19 @@ class Digests:
         """Begin anew with ``node``, which has just been compared or cannot be."""
         self._suspicions.pop(node, None)
 
-    async def _row(self, item: Item) -> Row | None:
-        version, content = item.version, item.content
-        if content is None:
-            try:
-                one = await self._reader.read(item.resource_type, item.key)
-            except RemoteError as error:
-                if error.status.is_not_found:
-                    return None
-                raise
-            metadata = one.view.metadata
-            if metadata.uid != item.uid:
-                return None  # replaced, which is told by itself
-            version, content = metadata.resourceVersion, content_hash(one.raw)
-        namespace = item.key.namespace or CLUSTER_SCOPE
-        return Row(item.resource_type, namespace, item.key.name, item.uid, version, content)
+    async def _fetched(self, item: Item) -> list[Row]:
+        try:
+            one = await self._reader.read(item.resource_type, item.key)
+        except RemoteError as error:
+            if error.status.is_not_found:
+                return []
+            raise
+        metadata = one.view.metadata
+        if metadata.uid != item.uid:
+            return []  # replaced, which is told by itself
+        return [_row(item, metadata.resourceVersion, content_hash(one.raw))]
+
+
+def _row(item: Item, version: str, content: int) -> Row:
+    namespace = item.key.namespace or CLUSTER_SCOPE
+    return Row(item.resource_type, namespace, item.key.name, item.uid, version, content)
