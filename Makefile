@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 	--custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv requirements format lint types contracts unit e2e containers test cover bench demo \
+.PHONY: help venv requirements format lint types contracts unit e2e containers test chaos cover bench demo \
 	controlplane clean
 
 help: ## show this list
@@ -70,6 +70,9 @@ containers: $(VENV_STAMP) controlplane ## all tests on real containers
 
 test: lint types contracts controlplane ## everything that has to hold before a commit
 	$(BIN)/python -m pytest -m "not bench" $(ARGS)
+
+chaos: $(VENV_STAMP) ## random faults in a made-up network (SEED, SCHEDULES and STEPS choose which)
+	$(BIN)/python -m tests.simulation
 
 cover: $(VENV_STAMP) controlplane ## the tests, with branch coverage
 	$(BIN)/coverage erase
