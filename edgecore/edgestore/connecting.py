@@ -13,6 +13,9 @@ _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _READ_ERRORS: Final = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS})
 _PRIMARY_CODE: Final = 0xFF  # of an extended result code
 
+SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What is raised for an error of SQLite. The second where its text quotes damaged bytes."""
+
 _SETTINGS: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
@@ -23,11 +26,15 @@ _SETTINGS: Final = (
 )
 
 
+class DamagedError(Exception):
+    """SQLite says that the file is not a sound database, or the disk cannot read a part of it."""
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Return a connection with the settings that every one must have.
 
     Raises:
-        sqlite3.Error: the file cannot be used.
+        SQLITE_ERRORS: the file cannot be used.
     """
     # Threads take turns: one writes with its connection, another reads with its own.
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -36,7 +43,7 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         for setting in _SETTINGS:
             connection.execute(setting).fetchall()
-    except sqlite3.Error:
+    except SQLITE_ERRORS:
         connection.close()
         raise
     return connection
@@ -53,6 +60,8 @@ def store_error(path: Path, error: Exception) -> StoreError:
 def is_damage(error: BaseException) -> bool:
     """Whether ``error`` says that the file is no sound database, or that it cannot be read."""
     code = _code(error)
+    if isinstance(error, UnicodeDecodeError):
+        return True
     return code in _READ_ERRORS or code & _PRIMARY_CODE in _DAMAGED
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from common.errors import StoreError
-from edgecore.edgestore.connecting import connect, store_error
+from edgecore.edgestore.connecting import SQLITE_ERRORS, connect, store_error
 from edgecore.edgestore.opening import open_sound
 from edgecore.edgestore.records import (
     COMPLETE_STATE,
@@ -93,7 +93,7 @@ class Database:
         try:
             if self._drop_damaged(self._connection):
                 return Loss.CERTAIN
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise store_error(self.path, error) from error
         if loss is not Loss.NONE:
             self._owed = (SetState(COMPLETE_STATE, ""),)
@@ -184,7 +184,7 @@ class Database:
             # Closed whatever happens: a cursor that is left open keeps the log from being folded.
             with closing(self._reader.execute(sql, values)) as rows:
                 return [make(row) for row in rows]
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise store_error(self.path, error) from error
 
     def _to_object(self, row: Row) -> StoredObject:

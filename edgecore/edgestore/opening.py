@@ -4,20 +4,26 @@ A file that SQLite finds damaged is set aside, never repaired in place and never
 may want to look. It must be found damaged twice: a disk that cannot read for a moment is no damage.
 """
 
+import errno
 import functools
 import logging
 import os
 import sqlite3
-from collections.abc import Mapping
 from contextlib import suppress
-from importlib import resources
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from common.errors import StoreError
 from common.files import PRIVATE_MODE
-from edgecore.edgestore.connecting import connect, is_damage, store_error
+from edgecore.edgestore.connecting import (
+    SQLITE_ERRORS,
+    DamagedError,
+    connect,
+    is_damage,
+    store_error,
+)
 from edgecore.edgestore.room import give_room
+from edgecore.edgestore.schema import MIGRATIONS, check_schema, migrate
 from edgecore.edgestore.waltail import (
     FRAME_HEADER_BYTES,
     HEADER_BYTES,
@@ -28,22 +34,12 @@ from edgecore.edgestore.waltail import (
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 2
-MIGRATIONS: Final[Mapping[int, str]] = {
-    1: "ALTER TABLE tombstones ADD COLUMN checksum INTEGER",  # none: from before there were any
-}
-"""From the schema version that is the key to the next one: SQL, run in one transaction."""
-
 _FOLDER_MODE: Final = 0o700
 _OTHERS: Final = 0o077
 _LOG: Final = "-wal"
 _SUFFIXES: Final = ("", _LOG, "-shm", "-journal")
 _DATABASE_HEADER_BYTES: Final = 100
 _CHUNK_BYTES: Final = 64 * 1024
-
-
-class DamagedError(Exception):
-    """SQLite says that the file is not a sound database, or the disk cannot read a part of it."""
 
 
 def open_sound(path: Path) -> tuple[sqlite3.Connection, Loss]:
@@ -66,7 +62,7 @@ def open_sound(path: Path) -> tuple[sqlite3.Connection, Loss]:
         connection, _ = _connect_sound(path)
     except OSError as error:
         raise StoreError(f"{path}: cannot be opened: {error.strerror}") from error
-    except (sqlite3.Error, DamagedError) as error:
+    except (*SQLITE_ERRORS, DamagedError) as error:
         raise store_error(path, error) from error
     return connection, Loss.CERTAIN
 
@@ -104,7 +100,7 @@ def _write_log_again(path: Path) -> None:
 
     Raises:
         DamagedError: the disk cannot read it.
-        OSError: the disk does not take it.
+        OSError: the disk does not take it, though it is not full.
     """
     try:
         log = os.open(f"{path}{_LOG}", os.O_RDWR | os.O_CLOEXEC)
@@ -115,6 +111,12 @@ def _write_log_again(path: Path) -> None:
         while chunk := _read_at_last(log, offset):
             offset += os.pwrite(log, chunk, offset)
         os.fsync(log)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        # Some file systems want room for that. To run what is stored matters more than to be sure
+        # that no sync has failed before the disk was full.
+        logger.warning("the edge-store's log cannot be written again", extra={"error": str(error)})
     finally:
         os.close(log)
 
@@ -161,6 +163,7 @@ def _connect_sound(path: Path) -> tuple[sqlite3.Connection, Loss]:
         loss = _judge_log(path, connection)
         _check(connection)
         migrate(connection, path, MIGRATIONS)
+        check_schema(connection)
     except BaseException as error:
         if connection is not None:
             connection.close()
@@ -174,7 +177,7 @@ def _connect_at_last(path: Path) -> sqlite3.Connection:
     """Connect, at the second try if the first finds damage."""
     try:
         return connect(path)
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         if not is_damage(error):
             raise
     return connect(path)
@@ -231,33 +234,3 @@ def _check(connection: sqlite3.Connection) -> None:
                 raise DamagedError(verdict)
             logger.warning("the edge-store is read once more", extra={"error": verdict})
         connection.execute("PRAGMA shrink_memory")  # what was read badly is not read again
-
-
-def migrate(connection: sqlite3.Connection, path: Path, migrations: Mapping[int, str]) -> None:
-    """Bring the schema to the present version, step by step, each step whole or not at all.
-
-    Raises:
-        StoreError: the file was made by a newer edgecore.
-    """
-    version = _schema_version(connection)
-    newest = max(n + 1 for n in migrations)
-    if version > newest:
-        raise StoreError(
-            f"{path}: has schema {version}, this edgecore knows {newest}:"
-            " use the edgecore that made it, or move the file away"
-        )
-    if version == 0:
-        schema = resources.files(__package__ or "").joinpath("schema.sql").read_text("utf-8")
-        connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = 1; COMMIT")
-        version = 1
-    while version < newest:
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {migrations[version]}; PRAGMA user_version = {version + 1}; COMMIT"
-        )
-        version += 1
-        logger.info("the edge-store's schema was brought up to date", extra={"schema": version})
-
-
-def _schema_version(connection: sqlite3.Connection) -> int:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return int(version)

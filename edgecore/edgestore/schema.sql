@@ -1,4 +1,4 @@
--- The edge-store, version 1. A change of it is a new version: see MIGRATIONS in opening.py.
+-- The edge-store, version 1. A change of it is a new version: see MIGRATIONS in schema.py.
 
 -- What the cloud sent: one row an object, the value as it came.
 CREATE TABLE objects (

@@ -7,6 +7,7 @@ in the log that a killed edge-store leaves. ``CRASH_POINTS=all`` flips a bit in 
 import errno
 import os
 import random
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -15,14 +16,16 @@ import pytest
 
 from common.errors import StoreError
 from edgecore.edgestore.database import Database
-from edgecore.edgestore.records import COMPLETE_STATE, SetState, Write
+from edgecore.edgestore.records import COMPLETE_STATE, Bury, SetState, Tombstone, Write
 from edgecore.edgestore.store import FILE_NAME, EdgeStore
 from edgecore.edgestore.waltail import FRAME_HEADER_BYTES, HEADER_BYTES, Loss
+from tests.crashes import disk
 from tests.crashes.disk import Image
-from tests.crashes.recorder import FILE, lay_out
+from tests.crashes.recorder import FILE, Recorder, lay_out, nothing_fails, recorded
 from tests.crashes.runs import read
 from tests.crashes.sampling import ALL, sample
 from tests.crashes.script import Held, batches, held, history
+from tests.crashes.vfs import OK
 
 LOG = f"{FILE}-wal"
 STEP = 199 if ALL else 997
@@ -147,6 +150,23 @@ async def test_a_store_whose_log_was_damaged_is_not_complete_until_the_cloud_say
         await store.confirm_complete()
     async with EdgeStore(tmp_path / "there") as store:
         assert store.is_complete
+
+
+async def test_on_a_full_disk_a_damaged_log_is_said_and_noted_with_the_first_commit(
+    tmp_path: Path,
+) -> None:
+    image, _ = left_by_a_kill(tmp_path / "run")
+    there, recorder = tmp_path / "there", Recorder()
+    lay_out(there, flipped(image, LOG, len(image[LOG]) // 2, 0))
+    recorder.fault = lambda _, event: sqlite3.SQLITE_FULL if isinstance(event, disk.Write) else OK
+    with recorded(there, recorder):
+        async with EdgeStore(there) as store:
+            assert store.was_damaged
+            assert not store.is_complete
+            assert await store.state(COMPLETE_STATE) == "yes"  # the disk could not be told
+            recorder.fault = nothing_fails
+            await store.apply([Bury(Tombstone("u", "default/pod/a", 1, final=True))])
+            assert await store.state(COMPLETE_STATE) == ""
 
 
 def test_a_log_that_the_disk_cannot_read_is_set_aside_with_its_file(

@@ -75,6 +75,12 @@ def test_a_failing_transaction_leaves_nothing_behind(database: Database) -> None
     assert [pod.name for pod in database.of_type("pod")] == ["b"]
 
 
+def test_text_that_cannot_be_stored_is_refused_as_any_other_failure(database: Database) -> None:
+    with pytest.raises(StoreError, match="cannot keep"):
+        database.commit([Put(stored("default/pod/a", uid="\ud800"))])
+    assert database.of_type("pod") == []
+
+
 def test_a_closed_store_says_so(tmp_path: Path) -> None:
     database = Database(tmp_path / "edge-store.db")
     with pytest.raises(StoreError, match="not open"):

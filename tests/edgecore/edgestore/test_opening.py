@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from common.errors import StoreError
-from edgecore.edgestore.connecting import connect
 from edgecore.edgestore.database import Database
-from edgecore.edgestore.opening import SCHEMA_VERSION, migrate, open_sound
-from edgecore.edgestore.records import Put
+from edgecore.edgestore.opening import open_sound
+from edgecore.edgestore.records import Bury, Put, Tombstone
+from edgecore.edgestore.schema import SCHEMA_VERSION
 from edgecore.edgestore.waltail import Loss
 from tests.edgecore.edgestore.objects import stored
 
@@ -132,6 +132,91 @@ def test_a_damaged_value_is_forgotten_alone_and_the_loss_is_told(path: Path) -> 
     assert reopened(path) == ({"default/pod/p0", "default/pod/p2"}, Loss.NONE)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE objects SET uid = CAST(x'61ff62' AS TEXT) WHERE name = 'p1'",
+        "UPDATE objects SET namespace = 'other' WHERE name = 'p1'",
+        "UPDATE objects SET value = '{}' WHERE name = 'p1'",
+    ],
+    ids=["a text that is none", "a name that is not the key's", "a value of another type"],
+)
+def test_a_damaged_row_is_forgotten_alone_whatever_is_damaged(path: Path, damage: str) -> None:
+    filled(path, 3)
+    with sqlite3.connect(path) as connection:
+        connection.execute(damage)
+    connection.close()
+    assert reopened(path) == ({"default/pod/p0", "default/pod/p2"}, Loss.CERTAIN)
+
+
+def test_a_damaged_tombstone_is_forgotten_alone_and_the_loss_is_told(path: Path) -> None:
+    database = Database(path)
+    database.open()
+    kept, damaged = (Tombstone(uid, "default/pod/web", 7, final=False) for uid in ("u1", "u2"))
+    database.commit([Bury(kept), Bury(damaged)])
+    database.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE tombstones SET resource_version = 9 WHERE uid = 'u2'")
+    connection.close()
+    assert database.open() is Loss.CERTAIN
+    assert database.tombstones() == [kept]
+    database.close()
+
+
+def test_an_index_that_does_not_match_is_damage(path: Path) -> None:
+    filled(path, 3)
+    with sqlite3.connect(path) as connection:
+        # As if a page of the index were one of an earlier time.
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_schema SET sql = 'CREATE INDEX objects_by_type ON objects (name)'"
+            " WHERE name = 'objects_by_type'"
+        )
+    connection.close()
+    assert reopened(path) == (set(), Loss.CERTAIN)
+
+
+def test_a_name_in_the_schema_that_is_another_is_damage(path: Path) -> None:
+    filled(path, 3)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"CREATE TABLE state", b"CREATE TABLE st_te"))
+    assert reopened(path) == (set(), Loss.CERTAIN)
+
+
+def test_a_schema_that_is_no_text_any_more_is_damage(path: Path) -> None:
+    filled(path, 3)
+    content = path.read_bytes()
+    assert content.count(b"CREATE TABLE state") == 1
+    path.write_bytes(content.replace(b"CREATE TABLE state", b"CREATE TABLE st\xe5te"))
+    assert reopened(path) == (set(), Loss.CERTAIN)
+
+
+def test_a_log_that_a_killed_store_left_is_written_again_as_it_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(path)
+    database.open()
+    database.commit([Put(stored("default/pod/a", value=bytes(200_000)))])
+    files = {part.name: part.read_bytes() for part in path.parent.iterdir()}
+    database.close()
+    for part in path.parent.iterdir():
+        part.unlink()
+    for name in ("edge-store.db", "edge-store.db-wal"):
+        (path.parent / name).write_bytes(files[name])
+    written = bytearray()
+    write = os.pwrite
+
+    def write_a_part(file: int, data: bytes, offset: int) -> int:
+        assert offset == len(written)
+        part = data[: len(data) // 2 + 1]  # as it may be when a signal comes
+        written.extend(part)
+        return write(file, part, offset)
+
+    monkeypatch.setattr(os, "pwrite", write_a_part)
+    assert reopened(path) == ({"default/pod/a"}, Loss.NONE)
+    assert bytes(written) == files["edge-store.db-wal"]
+
+
 def test_a_file_of_a_newer_edgecore_is_refused_and_left_alone(path: Path) -> None:
     filled(path, 1)
     with sqlite3.connect(path) as connection:
@@ -140,29 +225,6 @@ def test_a_file_of_a_newer_edgecore_is_refused_and_left_alone(path: Path) -> Non
     with pytest.raises(StoreError, match="use the edgecore that made it"):
         open_sound(path)
     assert list(path.parent.glob("*damaged*")) == []
-
-
-def test_a_schema_is_brought_up_to_date_step_by_step(path: Path) -> None:
-    filled(path, 1)
-    connection = connect(path)
-    steps = {
-        2: "ALTER TABLE state ADD COLUMN note TEXT",
-        3: "CREATE TABLE later (a TEXT); INSERT INTO later VALUES ('b')",
-    }
-    migrate(connection, path, steps)
-    assert connection.execute("PRAGMA user_version").fetchone() == (4,)
-    assert connection.execute("SELECT a FROM later").fetchall() == [("b",)]
-    assert connection.execute("SELECT count(*) FROM objects").fetchone() == (1,)
-    connection.close()
-
-
-def test_a_step_that_fails_leaves_the_schema_before_it(path: Path) -> None:
-    filled(path, 1)
-    connection = connect(path)
-    with pytest.raises(sqlite3.Error):
-        migrate(connection, path, {2: "CREATE TABLE later (a TEXT); SELECT * FROM nowhere"})
-    connection.close()
-    assert reopened(path) == ({"default/pod/p0"}, Loss.NONE)
 
 
 @pytest.fixture
