@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from common.errors import StoreError
 from edgecore.edgestore.database import Database
 from edgecore.edgestore.records import Write
 
@@ -33,6 +32,8 @@ class Writer:
 
     def submit(self, database: Database, writes: Sequence[Write]) -> asyncio.Future[None]:
         """Return what is done once ``writes`` are on the disk, or has failed with ``StoreError``.
+
+        Whatever else a commit raises fails it as well: the thread goes on.
 
         Order: of one database, the writes of an earlier call come first. If what was gathered into
         one transaction fails, each call's writes are tried for themselves: a call fails for its own
@@ -68,13 +69,13 @@ class Writer:
         return False
 
 
-_Outcome = tuple[_Job, StoreError | None]
+_Outcome = tuple[_Job, Exception | None]
 
 
 def _commit(jobs: list[_Job]) -> list[_Outcome]:
     try:
         jobs[0].database.commit([write for job in jobs for write in job.writes])
-    except StoreError as error:
+    except Exception as error:  # noqa: BLE001 - not only StoreError: our bug is its caller's to raise
         if len(jobs) == 1:
             return [(jobs[0], error)]
         return [outcome for job in jobs for outcome in _commit([job])]

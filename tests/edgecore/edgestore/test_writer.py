@@ -77,6 +77,16 @@ async def test_one_callers_failure_is_not_anothers(
     assert [pod.name for pod in database.of_type("pod")] == ["a", "b"]
 
 
+async def test_a_fault_of_ours_is_raised_where_it_was_made_and_the_writer_goes_on(
+    writer: Writer, database: WatchedDatabase
+) -> None:
+    wrong = writer.submit(database, [Put("no object")])  # type: ignore[arg-type]
+    await asyncio.wait([wrong])
+    assert isinstance(wrong.exception(), AttributeError)
+    await writer.submit(database, put("a"))
+    assert [pod.name for pod in database.of_type("pod")] == ["a"]
+
+
 async def test_one_thread_serves_many_stores(writer: Writer, tmp_path: Path) -> None:
     databases = [WatchedDatabase(tmp_path / str(n) / "edge-store.db") for n in range(3)]
     for one in databases:
