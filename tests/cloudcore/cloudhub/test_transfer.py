@@ -198,6 +198,7 @@ class TransferMachine(RuleBasedStateMachine):
         self.transfer, self.pace = transfer(), Pace()
         self.now_s = 0.0
         self.has = b""
+        self.has_lost = False
         self.link: list[Chunk] = []
         self.credits: list[Credit] = []
 
@@ -215,7 +216,10 @@ class TransferMachine(RuleBasedStateMachine):
     @rule()
     def arrive(self) -> None:
         chunk = self.link.pop(0)
+        if self.has_lost and chunk.offset > len(self.has):
+            return  # it was on its way when the edge lost what is before it
         assert chunk.offset == len(self.has), "nothing is left out, nothing comes twice"
+        self.has_lost = False
         assert len(chunk.data) <= CHUNK_BYTES
         self.has += chunk.data
         self.credits.append(Credit(NUMBER, len(self.has)))
@@ -230,7 +234,7 @@ class TransferMachine(RuleBasedStateMachine):
     def lose(self, kept: int) -> None:
         """The hash was wrong, or the part was thrown away."""
         if kept < len(self.has) and not self.transfer.is_done:
-            self.has = self.has[:kept]
+            self.has, self.has_lost = self.has[:kept], True
             self.credits.append(Credit(NUMBER, kept))
 
     @rule(seconds=st.floats(0, 100))
