@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from cloudcore.cloudhub.acceptor import bind
 from cloudcore.cloudhub.enroll import Enrollment
+from cloudcore.cloudhub.handshake import Terms
 from cloudcore.cloudhub.hub import CloudHub, Gate, HubConfig
 from cloudcore.cloudhub.identity import load_identity
 from cloudcore.cloudhub.registry import SessionRegistry
@@ -82,7 +83,11 @@ async def run(settings: CloudCoreSettings, stop: asyncio.Event) -> None:
             sessions,
             Gate(controller.may_be_edge, controller.synced.wait),
             metrics=metrics,
-            config=HubConfig(settings.max_message_bytes, settings.keepalive_s),
+            config=HubConfig(
+                settings.max_message_bytes,
+                settings.keepalive_s,
+                Terms(settings.capabilities, identity.cluster),
+            ),
             door=(sockets.hub, identity.context(ssl.CERT_REQUIRED)),
         )
         telling = background.create_task(_tell_systemd(controller.synced, stop), name="sd_notify")

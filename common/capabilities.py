@@ -5,7 +5,7 @@ the connection, which are the ones that both have. A peer of the first version s
 and has none. Pure.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -39,11 +39,34 @@ NONE: Final[Capabilities] = frozenset()
 ALL: Final[Capabilities] = frozenset(Capability)
 
 
+_NO_WORD: Final = "none"
+
+
 def parse(header: str | None) -> Capabilities:
     """Return what a header names, as far as it is known here; nothing where there is none."""
     words = {word.strip() for word in (header or "").split(",")}
-    found = frozenset(one for one in Capability if one.value in words)
-    return ALL if found == ALL else found  # the same set for nearly all connections: 1.4 KiB each
+    return frozenset(one for one in Capability if one.value in words)
+
+
+def agree(own: Capabilities, headers: Sequence[str]) -> Capabilities:
+    """Return what holds for a connection: what of ``own`` the peer's headers name too."""
+    both = own & parse(",".join(headers))
+    return own if both == own else both  # the same set for nearly all connections: 1.4 KiB each
+
+
+def choose(words: str) -> Capabilities:
+    """Return what an option names: words with commas between, or ``none``.
+
+    Raises:
+        ValueError: a word is not known; the text says which are.
+    """
+    chosen = {word.strip() for word in words.split(",")}
+    if chosen == {_NO_WORD}:
+        return NONE
+    if unknown := sorted(chosen - set(Capability)):
+        known = ", ".join(sorted(Capability))
+        raise ValueError(f"{unknown[0]!r} is none of {known}, nor {_NO_WORD}")
+    return parse(words)
 
 
 def render(capabilities: Iterable[Capability]) -> str:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from common.capabilities import ALL, Capability, choose
 from common.errors import ConfigError
 from common.logs import LogFormat
 
@@ -52,6 +53,16 @@ class DaemonSettings(Settings):
         "",
         description="HOST:PORT of /healthz, /readyz and /metrics over HTTP; empty for none.",
     )
+    capabilities: frozenset[Capability] = Field(
+        ALL,
+        description="Words of the protocol to agree on with the other side, with commas between, or"
+        " none; for troubleshooting, and for tests of different versions.",
+    )
+
+    @field_validator("capabilities", mode="before")
+    @classmethod
+    def _to_capabilities(cls, value: object) -> object:
+        return choose(value) if isinstance(value, str) else value
 
     @field_validator("monitor_address")
     @classmethod
@@ -183,6 +194,8 @@ def _parameter(name: str, field: FieldInfo, env_prefix: str) -> inspect.Paramete
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, frozenset):
+        value = sorted(value)
     return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 

@@ -106,6 +106,10 @@ LINK_RESOURCE: Final = "node/connection"
 PROGRESS_RESOURCE: Final = "node/progress"
 """What ``keepalive`` messages inside edgecore are about: whether the modules do their work."""
 
+CLUSTER_HEADER: Final = "Cloudedge-Cluster"
+"""Header of cloudcore's response to an edge that connects: the UID of the namespace kube-system,
+by which clusters are told apart, whatever their names and addresses are."""
+
 CLUSTER_SCOPE: Final = "null"
 """The literal that stands for the namespace of cluster-scoped objects in a resource."""
 

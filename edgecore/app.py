@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +36,7 @@ from edgecore.edgehub.enrollconfig import EnrollConfig, Task
 from edgecore.edgehub.hubconfig import HubConfig
 from edgecore.edgehub.identity import CarryOut, Identity, in_process_of_its_own
 from edgecore.edgehub.network import Credentials, Network
+from edgecore.edgehub.pin import Pin
 from edgecore.edgestore.store import EdgeStore, StoreThreads
 from edgecore.metamanager.manager import MetaManager
 from edgecore.metrics import EdgeMetrics
@@ -134,6 +135,7 @@ def build_edge(
         clock,
         enroll,
     )
+    pin = Pin(world.network.dial, store, settings.accept_cluster)
     hub = EdgeHub(
         context,
         HubConfig(
@@ -141,11 +143,12 @@ def build_edge(
             settings.cloud,
             settings.websocket_port,
             heartbeat_s=settings.heartbeat_s,
+            capabilities=settings.capabilities,
         ),
         world.credentials or identity,
         clock,
         metrics,
-        world.network,
+        replace(world.network, dial=pin.dial),
     )
     return Edge(settings, context, store, (edged, metamanager, hub))
 

@@ -68,6 +68,11 @@ class EdgeSettings(DaemonSettings):
         description="Seconds between two keepalives: less than half the cloud's patience, and to a"
         " cloud of this project at most 10.",
     )
+    accept_cluster: str = Field(
+        "",
+        description="UID of another cluster that this edge may change over to: that of its"
+        " namespace kube-system. The pods of the one it belongs to then end.",
+    )
     max_pods: int = Field(110, ge=1, le=1000, description="Pods that the node offers to run.")
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from websockets.server import ServerProtocol
 
 from cloudcore.cloudhub import closing
 from cloudcore.cloudhub.closing import Close
+from cloudcore.cloudhub.handshake import Terms
 from common import capabilities
 from common.capabilities import NONE, Capabilities
 from common.names import NodeID, PeerProtocol
@@ -163,17 +164,18 @@ class HubConnection(asyncio.Protocol):
         """What the client has shown; empty for nothing, and once the connection is open."""
         return self._transport.get_extra_info("peercert") or {}
 
-    def accept(self, request: Request) -> Response:
+    def accept(self, request: Request, terms: Terms) -> Response:
         """Return the response that opens the connection, if ``request`` is as it should be.
 
-        Capabilities are agreed on: what both sides have, for peers of our own protocol.
+        With peers of our own protocol, ``terms`` are agreed on.
         """
         response = self._protocol.accept(request)
         self.peer_protocol = PeerProtocol(self._protocol.subprotocol or PeerProtocol.KUBEEDGE)
         if self.peer_protocol is PeerProtocol.CLOUDEDGE_V1:
-            self.capabilities = capabilities.parse(request.headers.get(capabilities.HEADER))
-            if self.capabilities:
-                response.headers[capabilities.HEADER] = capabilities.render(self.capabilities)
+            offered = request.headers.get_all(capabilities.HEADER)
+            self.capabilities = capabilities.agree(terms.capabilities, offered)
+            for name, value in terms.headers(self.capabilities):
+                response.headers[name] = value
         return response
 
     def reject(self, status: HTTPStatus, text: str) -> Response:

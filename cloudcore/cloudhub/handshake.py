@@ -4,12 +4,14 @@ Unlike KubeEdge's, whose refused connections stay open and dead, every refusal i
 that says why and what to do (cloud/pkg/cloudhub/handler/message_handler.go, HandleConnection).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from common.names import EDGE_NODE_LABEL, NodeID, PeerProtocol, node_user
+from common import capabilities
+from common.capabilities import Capabilities
+from common.names import CLUSTER_HEADER, EDGE_NODE_LABEL, NodeID, PeerProtocol, node_user
 
 CONNECTION_USE_HEADER: Final = "ConnectionUse"
 NODE_ID_HEADER: Final = "node_id"
@@ -43,6 +45,24 @@ class Handshake:
 
     is_connected: bool
     """The node has a connection, which this one will replace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What this cloudcore says to edges that speak our own protocol."""
+
+    capabilities: Capabilities = capabilities.ALL
+    """What it is able to do."""
+
+    cluster: str = ""
+    """UID of its cluster, for edges that belong to one; nothing is said of it where empty."""
+
+    def headers(self, agreed: Capabilities) -> Iterator[tuple[str, str]]:
+        """Yield what the response has to say where ``agreed`` holds for the connection."""
+        if agreed:
+            yield capabilities.HEADER, capabilities.render(agreed)
+        if self.cluster:
+            yield CLUSTER_HEADER, self.cluster
 
 
 def judge(handshake: Handshake, *, is_edge: bool, has_room: bool) -> Refusal | None:

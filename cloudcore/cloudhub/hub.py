@@ -10,7 +10,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -20,6 +20,7 @@ from cloudcore.cloudhub.acceptor import AcceptLimits
 from cloudcore.cloudhub.authorize import Locations
 from cloudcore.cloudhub.connection import HubConnection
 from cloudcore.cloudhub.flusher import Flusher
+from cloudcore.cloudhub.handshake import Terms
 from cloudcore.cloudhub.inbox import Inbox
 from cloudcore.cloudhub.parcel import Parcel
 from cloudcore.cloudhub.registry import SessionRegistry
@@ -83,11 +84,14 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class HubConfig:
-    """How much the hub bears."""
+    """How much the hub bears, and what it says of itself."""
 
     max_message_bytes: int = wire.MAX_MESSAGE_BYTES
     keepalive_s: float = 30.0
     """Seconds of silence after which a connection is ended."""
+
+    terms: Terms = field(default_factory=Terms)
+    """With edges that speak our own protocol."""
 
 
 class CloudHub:
@@ -195,6 +199,7 @@ class CloudHub:
                 admission,
                 self._serve_connection,
                 self._metrics,
+                terms=self._config.terms,
                 max_message_bytes=self._config.max_message_bytes,
                 limits=AcceptLimits(connections=_CONNECTIONS_PER_NODE * self._registry.limit),
             )

@@ -1,4 +1,7 @@
-"""What both servers of cloudcore show: a certificate of the hub's authority, renewed in time."""
+"""What both servers of cloudcore show: a certificate of the hub's authority, renewed in time.
+
+And which cluster it is that they serve.
+"""
 
 import asyncio
 import contextlib
@@ -12,9 +15,11 @@ from typing import Final
 
 from cloudcore.cloudhub import credentials
 from cloudcore.kube.client import KubeClient
+from cloudcore.kube.cluster import read_cluster_uid
 from common import pki, tls
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import CertificateError, ConfigError, RemoteError
+from common.names import UID
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +39,11 @@ _API_BACKOFF: Final = BackoffPolicy(first_s=0.5, cap_s=10.0)
 class ServerIdentity:
     """The authority, and the certificate that both servers show; renewed while they run."""
 
-    def __init__(self, authority: pki.Authority, hosts: Sequence[str], folder: Path) -> None:
+    def __init__(
+        self, cluster: UID, authority: pki.Authority, hosts: Sequence[str], folder: Path
+    ) -> None:
         """Show a certificate of ``authority`` for ``hosts``, whose files lie in ``folder``."""
-        self.authority = authority
+        self.cluster, self.authority = cluster, authority
         self._hosts, self._folder = hosts, folder
         self._contexts: list[ssl.SSLContext] = []
         self._files: tuple[Path, Path] = (folder, folder)
@@ -91,8 +98,9 @@ async def load_identity(
     backoff = Backoff(_API_BACKOFF)
     while not stop.is_set():
         try:
+            cluster = await read_cluster_uid(client)
             authority = await credentials.load_authority(client, datetime.now(UTC))
-            identity = ServerIdentity(authority, hosts, folder)
+            identity = ServerIdentity(cluster, authority, hosts, folder)
             await identity.load(client)
         except RemoteError as error:
             if error.status.code not in _WORTH_A_RETRY:

@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 from cloudcore.cloudhub import handshake
 from cloudcore.cloudhub.acceptor import AcceptLimits, Acceptor, Listener
 from cloudcore.cloudhub.connection import HubConnection, Receiver
-from cloudcore.cloudhub.handshake import Handshake, Refusal
+from cloudcore.cloudhub.handshake import Handshake, Refusal, Terms
 from common import wire
 from common.metrics import MessageMetrics
 from common.names import NodeID, PeerProtocol
@@ -60,6 +60,7 @@ class HubServer:
         serve: Callable[[HubConnection], Receiver],
         metrics: MessageMetrics,
         *,
+        terms: Terms | None = None,
         max_message_bytes: int = wire.MAX_MESSAGE_BYTES,
         limits: AcceptLimits | None = None,
     ) -> None:
@@ -71,11 +72,12 @@ class HubServer:
             admission: who may connect.
             serve: called for each accepted connection; returns who gets what comes.
             metrics: where refusals are counted.
+            terms: what is said to edges that speak our own protocol.
             max_message_bytes: of a message; above it the connection is closed.
             limits: what strangers may cost.
         """
         self._admission, self._serve, self._metrics = admission, serve, metrics
-        self._max_message_bytes = max_message_bytes
+        self._terms, self._max_message_bytes = terms or Terms(), max_message_bytes
         # The library's logger tells of every handshake that fails; so do our own lines.
         self._logger = logging.getLogger(f"{__name__}.websockets")
         self._logger.setLevel(logging.CRITICAL)
@@ -128,7 +130,7 @@ class HubServer:
             return self._refuse(connection, refusal)
         assert node is not None
         connection.node = node
-        return connection.accept(request)
+        return connection.accept(request, self._terms)
 
     def opened(self, connection: HubConnection) -> Receiver:
         """Hand over a connection; see ``Door``."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from common import capabilities
+from common.capabilities import ALL, HEADER, Capabilities, render
 
 PROJECT_ID: Final = "e632aba927ea4ac2b575ec1603d56f10"
 """KubeEdge's default; every edge of every installation says it."""
@@ -28,6 +28,9 @@ class HubConfig:
     """How long the answer to that may take, before the link counts as dead. With a beat more it is
     less than two beats."""
     handshake_s: float = 30.0
+    capabilities: Capabilities = ALL
+    """What a cloud of this project is offered; without any, it is spoken to as by the first version
+    of the protocol."""
 
     @property
     def uri(self) -> str:
@@ -38,12 +41,10 @@ class HubConfig:
     @property
     def headers(self) -> dict[str, str]:
         """What a cloud wants to read: a KubeEdge one never listens without ``ConnectionUse``."""
-        return {
-            "node_id": self.node_name,
-            "project_id": PROJECT_ID,
-            "ConnectionUse": "msg",
-            capabilities.HEADER: capabilities.render(capabilities.ALL),
-        }
+        said = {"node_id": self.node_name, "project_id": PROJECT_ID, "ConnectionUse": "msg"}
+        if self.capabilities:
+            said[HEADER] = render(self.capabilities)
+        return said
 
     @property
     def beat_s(self) -> float:

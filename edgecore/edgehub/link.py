@@ -23,7 +23,7 @@ from websockets.typing import Subprotocol
 from common import capabilities
 from common.capabilities import Capabilities
 from common.errors import LinkError
-from common.names import PeerProtocol
+from common.names import CLUSTER_HEADER, PeerProtocol
 from common.wire import MAX_MESSAGE_BYTES
 
 REPLACED: Final = 4409
@@ -34,6 +34,9 @@ NORMAL: Final = 1000
 
 MALFORMED: Final = 1007
 """Close code for a peer that sends what is no message."""
+
+NOT_OURS: Final = 4403
+"""Close code of an edge that belongs to another cluster than the cloud."""
 
 WRITE_S: Final = 60.0
 """A frame that has not left after this long, and what its bytes take, never will."""
@@ -47,6 +50,7 @@ so that on a slow link what is urgent does not stand behind what is long."""
 
 _CLOSE_S: Final = 2.0
 _MAX_REASON_CHARS: Final = 256
+_MAX_UID_CHARS: Final = 64
 _READ_AHEAD: Final = 16
 
 
@@ -90,9 +94,9 @@ class _Connection(ClientConnection):
 class Link:
     """An open connection."""
 
-    def __init__(self, connection: _Connection) -> None:
-        """Wrap ``connection``; ``dial`` makes links."""
-        self._connection = connection
+    def __init__(self, connection: _Connection, offered: Capabilities) -> None:
+        """Wrap ``connection``, where ``offered`` was said; ``dial`` makes links."""
+        self._connection, self._offered = connection, offered
 
     @property
     def protocol(self) -> PeerProtocol:
@@ -102,10 +106,19 @@ class Link:
     @property
     def capabilities(self) -> Capabilities:
         """What both ends can do; nothing where the cloud does not speak ``cloudedge.v1``."""
+        return capabilities.agree(self._offered, self._said(capabilities.HEADER))
+
+    @property
+    def cluster(self) -> str:
+        """UID of the cluster that the cloud says it belongs to; "" where it says none."""
+        return ",".join(self._said(CLUSTER_HEADER))[:_MAX_UID_CHARS]
+
+    def _said(self, header: str) -> list[str]:
+        """Return what a cloud that speaks ``cloudedge.v1`` has said in its response."""
         response = self._connection.response
         if self.protocol is PeerProtocol.KUBEEDGE or response is None:
-            return capabilities.NONE
-        return capabilities.parse(response.headers.get(capabilities.HEADER))
+            return []
+        return response.headers.get_all(header)
 
     def idle_s(self) -> float:
         """Return for how many seconds no byte has come."""
@@ -212,7 +225,7 @@ async def dial(
     plain: socket.socket = connection.transport.get_extra_info("socket")
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, WRITE_AHEAD_BYTES)
     try:
-        yield Link(connection)
+        yield Link(connection, capabilities.parse(headers.get(capabilities.HEADER)))
     finally:
         await _close(connection)
         connection.transport.abort()  # a half-open socket would linger until TCP gives up

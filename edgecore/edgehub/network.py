@@ -26,6 +26,10 @@ class OpenLink(Protocol):
     def capabilities(self) -> Capabilities:
         """What both ends can do."""
 
+    @property
+    def cluster(self) -> str:
+        """UID of the cloud's cluster; "" where the cloud does not say."""
+
     def idle_s(self) -> float:
         """Return for how many seconds no byte has come."""
 

@@ -7,6 +7,7 @@ import pytest
 
 from cloudcore.config import ENV_PREFIX, CloudCoreSettings
 from common import wire
+from common.capabilities import ALL, NONE, Capability
 from common.config import load
 from common.errors import ConfigError
 
@@ -105,3 +106,23 @@ def test_all_faults_are_told_at_once_each_with_where_it_stands(tmp_path: Path) -
     ):
         assert any(fault.startswith(words) for fault in told), words
     assert len(told) == 5
+
+
+def test_what_of_the_protocol_is_spoken_can_be_said(tmp_path: Path) -> None:
+    needed = {"advertise_address": "a"}
+    assert settings(needed).capabilities == ALL
+    assert settings(needed | {"capabilities": "none"}).capabilities == NONE
+    assert settings(needed | {"capabilities": "acks, beats"}).capabilities == {
+        Capability.ACKS,
+        Capability.BEATS,
+    }
+    file = tmp_path / "cloudcore.yaml"
+    file.write_text("capabilities: [digest]\n")
+    assert settings(needed, file=file).capabilities == {Capability.DIGEST}
+
+
+def test_a_word_that_is_none_of_the_protocols_is_refused_with_those_that_are() -> None:
+    (fault,) = faults({"advertise_address": "a", "capabilities": "acks,telepathy"})
+    assert fault == (
+        "--capabilities: 'telepathy' is none of acks, beats, chunks, deflate, digest, nor none"
+    )

@@ -7,7 +7,7 @@ import typer
 from pydantic import Field
 from typer.testing import CliRunner
 
-from common.config import MAX_FILE_BYTES, Settings, as_command, flag_name, load
+from common.config import MAX_FILE_BYTES, DaemonSettings, Settings, as_command, flag_name, load
 from common.errors import ConfigError
 
 
@@ -110,3 +110,10 @@ def test_the_command_line_has_a_flag_for_each_option(file: Path) -> None:
         assert str(field.description) in shown
     assert "SAMPLE_PORT" in shown
     assert "10000" in shown
+
+
+def test_the_help_shows_the_words_of_a_set_in_order() -> None:
+    app = typer.Typer()
+    app.command()(as_command(DaemonSettings, lambda _: None, env_prefix="X_"))
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "400", "NO_COLOR": "1"}).output
+    assert "(default: acks,beats,chunks,deflate,digest)" in shown

@@ -23,7 +23,7 @@ from websockets.typing import Subprotocol
 from common import capabilities, pki
 from common.beehive.message import Message, new, raw
 from common.capabilities import Capabilities
-from common.names import ModuleName, NodeID, Operation, PeerProtocol
+from common.names import CLUSTER_HEADER, ModuleName, NodeID, Operation, PeerProtocol
 from common.tls import server_context
 from common.wire import decode, encode
 
@@ -97,6 +97,8 @@ class TestCloud:
         self.protocol: PeerProtocol | None = None
         self.capabilities: Capabilities = capabilities.NONE
         """Said where there are any; a cloud of the first version says nothing."""
+        self.cluster = ""
+        """UID of its cluster, said where there is one."""
         self.enrolments: list[str] = []
         self.enrolment_status = 200
         self.issue_for: str | None = None
@@ -133,6 +135,8 @@ class TestCloud:
         def answer(_: ServerConnection, __: Request, response: Response) -> None:
             if self.capabilities:
                 response.headers[capabilities.HEADER] = capabilities.render(self.capabilities)
+            if self.cluster:
+                response.headers[CLUSTER_HEADER] = self.cluster
 
         def select(_: object, offered: Sequence[Subprotocol]) -> Subprotocol | None:
             wanted = None if self.protocol is None else Subprotocol(self.protocol)

@@ -154,6 +154,41 @@ def acked(said: Sequence[Message]) -> bool:
     return any("acked" in bytes(message.content).decode() for message in said)
 
 
+async def test_a_cloud_of_another_cluster_hears_nothing_and_takes_nothing_away(
+    cloud: TestCloud, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Promise P11."""
+    cloud.protocol, cloud.cluster = PeerProtocol.CLOUDEDGE_V1, "u1"
+    script = Recording(POD)
+    async with cloud.listening(script), running(edge_of(cloud, tmp_path / "edge")):
+        await until(lambda: "default/podpatch/web" in script.patches)
+
+    heard: list[Message] = []
+
+    async def foreign(peer: Peer) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            await peer.send(down(Operation.DELETE, "default/pod/web", POD, version="9"))
+            while True:
+                heard.append(await peer.receive())
+
+    cloud.cluster = "u2"
+    registry = CollectorRegistry()
+    name, labels = "edgecore_connection_failures_total", {"reason": "another_cluster"}
+    async with cloud.listening(foreign):
+        told = settings(cloud, tmp_path / "edge")
+        edge = build_edge(told, EdgeMetrics(registry), enroll=enroll_in_thread)
+        async with running(edge):
+            await until(lambda: (registry.get_sample_value(name, labels) or 0) >= 2)
+            assert list(edge.store.index.keys("pod")) == ["default/pod/web"]
+    assert heard == []
+    assert "--accept-cluster u2" in str([vars(record) for record in caplog.records])
+
+    cloud.cluster, script.first = "u1", ()
+    async with cloud.listening(script), running(edge_of(cloud, tmp_path / "edge")):
+        await until(lambda: len(script.inventories) == 2)
+    assert script.inventories[1] == {"objects": [["pod", "default", "web", "p1", "5"]]}
+
+
 async def test_stored_pods_start_without_a_cloud(cloud: TestCloud, tmp_path: Path) -> None:
     script = Recording(POD)
     async with cloud.listening(script), running(edge_of(cloud, tmp_path / "edge")) as edge:

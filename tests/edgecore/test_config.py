@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from common.capabilities import Capability
 from common.config import load
 from common.errors import ConfigError
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings, RuntimeName
@@ -128,3 +129,10 @@ def test_hollow_edges_differ_in_name_and_folder(tmp_path: Path) -> None:
     assert [edge.data_dir for edge in edges] == [tmp_path / f"h-{n}" for n in range(3)]
     assert {edge.runtime for edge in edges} == {RuntimeName.HOLLOW}
     assert {edge.cloud for edge in edges} == {"cloud"}
+
+
+def test_hollow_edges_speak_and_belong_as_they_are_told() -> None:
+    flags = {"cloud": "c", "count": "2", "capabilities": "acks", "accept_cluster": "u1"}
+    made = load(HollowSettings, env_prefix=ENV_PREFIX, file=None, environ={}, flags=flags)
+    assert [edge.capabilities for edge in made.edges()] == [{Capability.ACKS}] * 2
+    assert [edge.accept_cluster for edge in made.edges()] == ["u1"] * 2

@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from cloudcore.cloudhub.acceptor import bind
+from cloudcore.cloudhub.handshake import Terms
 from cloudcore.cloudhub.hub import CloudHub, Gate, HubConfig
 from cloudcore.cloudhub.registry import SessionRegistry
 from cloudcore.cloudhub.session import Session
@@ -36,6 +37,7 @@ from common.podrefs import PodRefs
 
 PATIENCE_S = 20.0
 HOST = "127.0.0.1"
+NODE_LIMIT = 4
 
 
 async def until(what: Callable[[], bool]) -> None:
@@ -268,11 +270,11 @@ class Stage:
 async def staged(
     folder: Path,
     *,
-    node_limit: int = 4,
     keepalive_s: float = 30.0,
     max_message_bytes: int = wire.MAX_MESSAGE_BYTES,
     ready: asyncio.Event | None = None,
     capacity: int = 1024,
+    terms: Terms | None = None,
 ) -> AsyncIterator[Stage]:
     """Run a hub until the context ends."""
     bus = MessageContext()
@@ -281,7 +283,7 @@ async def staged(
     registry = CollectorRegistry()
     metrics = CloudMetrics(registry)
     controller = Controller(bus)
-    sessions = SessionRegistry(node_limit, registry)
+    sessions = SessionRegistry(NODE_LIMIT, registry)
     certificates, locations = Certificates(folder), LocationCache()
     sockets = bind([(HOST, 0)])
     foreign: set[str] = set()
@@ -295,7 +297,7 @@ async def staged(
         sessions,
         Gate(lambda node: node not in foreign, ready.wait),
         metrics=metrics,
-        config=HubConfig(max_message_bytes, keepalive_s),
+        config=HubConfig(max_message_bytes, keepalive_s, terms or Terms()),
         door=(sockets, certificates.server()),
     )
     port: int = sockets[0].getsockname()[1]

@@ -4,8 +4,9 @@ from http import HTTPStatus
 
 import pytest
 
-from cloudcore.cloudhub.handshake import Handshake, judge, select_protocol
-from common.names import NodeID, PeerProtocol
+from cloudcore.cloudhub.handshake import Handshake, Terms, judge, select_protocol
+from common.capabilities import ALL, HEADER, NONE
+from common.names import CLUSTER_HEADER, NodeID, PeerProtocol
 
 NODE = NodeID("n1")
 
@@ -66,3 +67,13 @@ def test_our_own_protocol_is_spoken_where_it_is_offered() -> None:
     assert select_protocol([]) is PeerProtocol.KUBEEDGE
     assert select_protocol(["chat", "cloudedge.v9"]) is PeerProtocol.KUBEEDGE
     assert select_protocol(["chat", "cloudedge.v1"]) is PeerProtocol.CLOUDEDGE_V1
+
+
+def test_the_response_says_what_holds_and_which_cluster_this_is() -> None:
+    said = dict(Terms(ALL, "u1").headers(ALL))
+    assert said == {HEADER: "acks, beats, chunks, deflate, digest", CLUSTER_HEADER: "u1"}
+    assert dict(Terms(ALL, "u1").headers(NONE)) == {CLUSTER_HEADER: "u1"}
+
+
+def test_where_nothing_holds_and_the_cluster_is_unknown_nothing_is_said() -> None:
+    assert dict(Terms(ALL).headers(NONE)) == {}

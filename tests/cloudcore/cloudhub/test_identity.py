@@ -13,6 +13,7 @@ from cloudcore.cloudhub import credentials
 from cloudcore.cloudhub.identity import ServerIdentity, load_identity
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
+from cloudcore.kube.cluster import read_cluster_uid
 from common import pki, tls
 from common.errors import ConfigError, RemoteError
 from common.status import failure
@@ -74,6 +75,11 @@ async def test_a_renewed_certificate_is_shown_to_whoever_connects_next(
     after = await shown(identity, context)
     assert after != before
     pki.load_certificate(after).verify_directly_issued_by(identity.authority.certificate)
+
+
+async def test_it_knows_which_cluster_it_serves(client: KubeClient, tmp_path: Path) -> None:
+    identity = await identity_of(client, tmp_path)
+    assert identity.cluster == await read_cluster_uid(client)
 
 
 async def test_a_token_that_could_not_be_renewed_is_renewed_later(

@@ -12,9 +12,10 @@ import pytest
 from websockets.exceptions import InvalidMessage, InvalidStatus
 from websockets.typing import Subprotocol
 
+from cloudcore.cloudhub.handshake import Terms
 from common import pki, tls
-from common.capabilities import HEADER
-from common.names import Operation, PeerProtocol
+from common.capabilities import HEADER, NONE
+from common.names import CLUSTER_HEADER, Operation, PeerProtocol
 from tests.cloudcore.cloudhub.stage import HOST, Stage, staged, until
 
 pytestmark = pytest.mark.both_loops
@@ -57,6 +58,37 @@ async def test_an_edge_of_kubeedge_has_no_capabilities_whatever_it_says(stage: S
     async with stage.connect("n1", headers=given) as socket:
         assert socket.response is not None
         assert HEADER not in socket.response.headers
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_only_our_own_edges_are_told_which_cluster_this_is(
+    tmp_path: Path, *, own: bool
+) -> None:
+    offered = [Subprotocol(PeerProtocol.CLOUDEDGE_V1)] if own else None
+    async with (
+        staged(tmp_path, terms=Terms(NONE, "u1")) as stage,
+        stage.connect("n1", subprotocols=offered) as socket,
+    ):
+        assert socket.response is not None
+        assert socket.response.headers.get(CLUSTER_HEADER) == ("u1" if own else None)
+        assert HEADER not in socket.response.headers
+
+
+async def test_a_header_in_parts_is_read_as_one(stage: Stage) -> None:
+    reader, writer = await asyncio.open_connection(
+        HOST, stage.port, ssl=stage.certificates.client("n1")
+    )
+    upgrade = (
+        "GET /p/n1/events HTTP/1.1\r\nHost: x\r\nnode_id: n1\r\nConnectionUse: msg\r\n"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        f"Sec-WebSocket-Protocol: {PeerProtocol.CLOUDEDGE_V1}\r\n"
+        f"{HEADER}: acks\r\n{HEADER}: beats\r\n\r\n"
+    )
+    writer.write(upgrade.encode())
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    assert f"{HEADER}: acks, beats\r\n" in head
+    writer.close()
 
 
 @pytest.mark.parametrize(

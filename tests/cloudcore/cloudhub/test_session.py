@@ -5,7 +5,10 @@ Whatever one node sends, the other one, which is connected as well, notices noth
 """
 
 import asyncio
-from contextlib import suppress
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from cloudcore.cloudhub.credit import MAX_OUTSTANDING
+from cloudcore.cloudhub.handshake import Terms
 from cloudcore.cloudhub.session import STALLED_AFTER_S, WINDOWS
-from common import wire
+from common import capabilities, frames, wire
 from common.beehive.message import NULL, OK, Message, new, raw
+from common.capabilities import ALL, Capabilities, Capability, render
 from common.names import Operation, PeerProtocol
 from tests.cloudcore.cloudhub.stage import PATIENCE_S, Edge, Stage, staged, until
 
@@ -424,3 +429,71 @@ async def test_fragments_as_go_sends_them_are_one_message(stage: Stage) -> None:
         async with asyncio.timeout(PATIENCE_S):
             request = await stage.controller.next_of(Operation.QUERY)
         assert len(bytes(request.content)) == 10_002
+
+
+# --- peers of other versions: each set of capabilities that two sides can agree on ----------------
+
+SUBSETS = [
+    frozenset(words) for number in range(len(ALL) + 1) for words in combinations(Capability, number)
+]
+
+
+@asynccontextmanager
+async def agreed(
+    folder: Path, able: Capabilities, lacking: str
+) -> AsyncIterator[tuple[Stage, Edge]]:
+    """A connection for which ``able`` holds, since the side that is ``lacking`` can do no more."""
+    terms = Terms(able) if lacking == "cloudcore" else Terms()
+    async with staged(folder, terms=terms) as stage:
+        offered = able if lacking == "edge" else ALL
+        own = [Subprotocol(PeerProtocol.CLOUDEDGE_V1)]
+        async with stage.edge("n1", own, able=offered) as edge:
+            assert edge.socket.response is not None
+            said = edge.socket.response.headers.get(capabilities.HEADER)
+            assert said == (render(able) or None)
+            yield stage, edge
+
+
+async def acknowledge(stage: Stage, edge: Edge, able: Capabilities, message: Message) -> None:
+    before = stage.counted("messages_acknowledged_total")
+    if Capability.ACKS in able:
+        content = raw({"acked": [message.msg_id]})
+        await edge.send(Operation.RESPONSE, "", content, group="resource")
+    else:
+        await edge.acknowledge(message)
+    await until(lambda: stage.counted("messages_acknowledged_total") == before + 1)
+
+
+@pytest.mark.parametrize("lacking", ["edge", "cloudcore"])
+@pytest.mark.parametrize("able", SUBSETS, ids=lambda able: "+".join(sorted(able)) or "none")
+async def test_an_edge_is_spoken_to_in_what_both_sides_can_do_and_in_nothing_else(
+    tmp_path: Path, able: Capabilities, lacking: str
+) -> None:
+    async with agreed(tmp_path, able, lacking) as (stage, edge):
+        if Capability.BEATS in able:
+            await edge.say(frames.Beat(1, progresses=True))
+            assert isinstance(await edge.hear(), frames.BeatAnswer)
+        else:
+            await edge.send(Operation.KEEPALIVE, "node", raw("ping"), group="resource")
+
+        await stage.controller.tell("n1", 1, name="small", uid="u1")
+        await acknowledge(stage, edge, able, await edge.receive())
+
+        told = await stage.controller.tell("n1", 1, name="medium", uid="u2", text="x" * 4096)
+        if Capability.DEFLATE in able:
+            heard = await edge.hear()
+            assert isinstance(heard, frames.Deflated)
+            message = wire.decode(frames.inflate(heard.data, max_bytes=MIB))
+        else:
+            message = await edge.receive()
+        assert message.content == told.content
+        await acknowledge(stage, edge, able, message)
+
+        noise = random.Random(1).randbytes(32 * 1024).hex()
+        await stage.controller.tell("n1", 1, name="large", uid="u3", text=noise)
+        if Capability.CHUNKS in able:
+            assert isinstance(await edge.hear(), frames.Begin)
+        elif Capability.DEFLATE in able:
+            assert isinstance(await edge.hear(), frames.Deflated)
+        else:
+            assert noise.encode() in bytes((await edge.receive()).content)

@@ -23,6 +23,7 @@ class MadeUpLink:
         protocol: PeerProtocol = PeerProtocol.CLOUDEDGE_V1,
     ) -> None:
         self.protocol, self.capabilities = protocol, agreed
+        self.cluster = ""
         self.silent_s = 0.0
         self.closed: tuple[int, str] | None = None
         self.may_write = asyncio.Event()
@@ -48,6 +49,10 @@ class MadeUpLink:
     async def heard(self) -> Message | Frame:
         """Return what the edge says next."""
         return await self._up.get()
+
+    def nothing_was_said(self) -> bool:
+        """Whether the edge has said nothing that was not taken."""
+        return self._up.empty()
 
     # --- for the edge ---
 

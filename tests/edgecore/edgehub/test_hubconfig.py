@@ -17,6 +17,11 @@ def test_the_edge_says_who_it_is_and_all_that_it_can_do() -> None:
     }
 
 
+def test_an_edge_that_can_do_nothing_more_says_nothing_of_it() -> None:
+    headers = HubConfig("n1", "cloud", 10000, capabilities=capabilities.NONE).headers
+    assert capabilities.HEADER not in headers
+
+
 def test_a_silent_link_is_seen_in_less_than_two_beats() -> None:
     config = HubConfig("n1", "cloud", 10000)
     assert config.beat_s + config.answer_s < 2 * config.beat_s

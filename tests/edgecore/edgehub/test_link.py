@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from common import capabilities, pki
+from common.capabilities import ALL, HEADER, Capability, render
 from common.names import NodeID, PeerProtocol
 from common.tls import client_context
 from edgecore.edgehub import link as under_test
@@ -26,7 +27,7 @@ from edgecore.edgehub.link import (
 )
 from tests.edgecore.cloud import HOST, Peer, TestCloud, until
 
-HEADERS = {"node_id": "n1", "ConnectionUse": "msg"}
+HEADERS = {"node_id": "n1", "ConnectionUse": "msg", HEADER: render(ALL)}
 
 
 @pytest.fixture
@@ -47,8 +48,10 @@ def uri(cloud: TestCloud) -> str:
 
 
 @asynccontextmanager
-async def linked(cloud: TestCloud, tls: ssl.SSLContext) -> AsyncIterator[Link]:
-    async with dial(uri(cloud), HEADERS, tls, handshake_s=5) as link:
+async def linked(
+    cloud: TestCloud, tls: ssl.SSLContext, headers: Mapping[str, str] = HEADERS
+) -> AsyncIterator[Link]:
+    async with dial(uri(cloud), headers, tls, handshake_s=5) as link:
         yield link
 
 
@@ -89,6 +92,30 @@ async def test_capabilities_are_what_our_cloud_says(cloud: TestCloud, tls: ssl.S
         cloud.capabilities = capabilities.NONE
         async with linked(cloud, tls) as link:
             assert link.capabilities == capabilities.NONE
+
+
+async def test_what_the_edge_has_not_offered_does_not_hold_whatever_the_cloud_says(
+    cloud: TestCloud, tls: ssl.SSLContext
+) -> None:
+    cloud.protocol, cloud.capabilities = PeerProtocol.CLOUDEDGE_V1, capabilities.ALL
+    async with cloud.listening(echo):
+        async with linked(cloud, tls, {"node_id": "n1", HEADER: "acks"}) as link:
+            assert link.capabilities == {Capability.ACKS}
+        async with linked(cloud, tls, {"node_id": "n1"}) as link:
+            assert link.capabilities == capabilities.NONE
+
+
+async def test_the_cluster_is_what_our_cloud_says(cloud: TestCloud, tls: ssl.SSLContext) -> None:
+    cloud.cluster = "u" * 100
+    async with cloud.listening(echo):
+        async with linked(cloud, tls) as link:
+            assert link.cluster == ""  # it does not speak our protocol
+        cloud.protocol = PeerProtocol.CLOUDEDGE_V1
+        async with linked(cloud, tls) as link:
+            assert link.cluster == "u" * 64
+        cloud.cluster = ""
+        async with linked(cloud, tls) as link:
+            assert link.cluster == ""
 
 
 async def test_text_that_is_none_ends_the_connection(cloud: TestCloud, tls: ssl.SSLContext) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import combinations
 
 import msgspec
 import pytest
@@ -352,3 +353,52 @@ async def test_draining_returns_when_all_is_written_and_when_the_link_is_gone() 
             tasks.create_task(one.session.drain())
             await asyncio.sleep(0)
             one.session.end()
+
+
+# --- clouds of other versions: each set of capabilities that two sides can agree on ---
+
+SUBSETS = [
+    frozenset(words)
+    for number in range(len(Capability) + 1)
+    for words in combinations(Capability, number)
+]
+every_subset = pytest.mark.parametrize(
+    "agreed", SUBSETS, ids=lambda agreed: "+".join(sorted(agreed)) or "none"
+)
+
+
+@every_subset
+async def test_the_edge_says_that_it_lives_in_the_way_that_both_sides_know(
+    agreed: Capabilities,
+) -> None:
+    async with connected(MadeUpLink(agreed)) as one:
+        if Capability.BEATS in agreed:
+            one.sign(await one.asked())
+            assert await one.beat() == Beat(1, progresses=True)
+        else:
+            item = await one.link.heard()
+            assert isinstance(item, Message)
+            assert (item.operation, item.resource) == (Operation.KEEPALIVE, "node")
+
+
+@every_subset
+async def test_large_contents_are_understood_in_the_ways_that_were_agreed_on_and_no_other(
+    agreed: Capabilities,
+) -> None:
+    sent = down(Operation.UPDATE, CONFIGMAP, {"a": "b" * 100})
+    begin, _ = chunked(sent, 1)
+    ways: dict[Capability, Frame] = {
+        Capability.DEFLATE: Deflated(deflate(encode(sent))),
+        Capability.CHUNKS: begin,
+        Capability.BEATS: BeatAnswer(1, 0),
+    }
+    for capability, frame in ways.items():
+        async with connected(MadeUpLink(agreed)) as one:
+            one.link.says(frame)
+            if capability not in agreed:
+                await until(lambda: bool(one.lost))
+                assert one.link.closed == (1007, "not a message")
+                continue
+            one.link.says(sent)  # in plain text, which is understood in any case
+            assert (await received(one)).resource == CONFIGMAP
+            assert not one.lost
