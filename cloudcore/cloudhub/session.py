@@ -20,6 +20,7 @@ import msgspec
 
 from cloudcore.cloudhub import closing, intake
 from cloudcore.cloudhub.authorize import Locations
+from cloudcore.cloudhub.beats import Beats
 from cloudcore.cloudhub.closing import Close
 from cloudcore.cloudhub.credit import Credit
 from cloudcore.cloudhub.flusher import Flusher
@@ -33,7 +34,6 @@ from common.beehive.message import Message, new, raw
 from common.capabilities import Capabilities, Capability
 from common.delivery.outbox import LARGE, Outbox
 from common.errors import MessageTooLargeError, UnknownOperationError, WireError
-from common.inventory import to_hex
 from common.names import UID, GroupName, ModuleName, NodeID, Operation, PeerProtocol
 from common.resource import to_node
 
@@ -57,6 +57,8 @@ MAX_MESSAGES_PER_S: Final = 1000
 """Messages of one node in a second; then it is not read until the next one."""
 
 _FLUSH_BYTES: Final = 64 * 1024
+_UNTOLD: Final = (closing.REPLACED, closing.NODE_LIMIT)
+"""Ends that the controller does not hear of: it has the newer connection, or never had this one."""
 
 
 class Wire(Protocol):
@@ -113,7 +115,7 @@ class Session:
     """The connection of one node, from its registration to its end."""
 
     __slots__ = (  # there is one for each node
-        "_beat",
+        "_beats",
         "_close",
         "_close_deadline_s",
         "_credit",
@@ -129,8 +131,8 @@ class Session:
         "_traffic",
         "_transfer",
         "_transfers",
-        "_wants_digest",
         "_wire",
+        "_written",
         "connection_id",
         "node",
         "protocol",
@@ -152,8 +154,7 @@ class Session:
         )
         self._credit = Credit()
         self._requests: list[Message] = []  # for the controller
-        self._beat: frames.Beat | None = None  # that the controller has not been told of
-        self._wants_digest = False
+        self._beats = Beats()
         self._transfer: Transfer | None = None
         self._transfers = 0
         self._taken_in = 0  # messages in this second
@@ -163,7 +164,8 @@ class Session:
         self._is_over = False
         self._close: Close | None = None
         self._close_deadline_s = 0.0
-        self._stall = (0, services.clock())  # unsent bytes, and since when so many
+        self._written = 0  # bytes, ever
+        self._stall = (0, services.clock())  # bytes that the connection has taken, and since when
         hello = self._about_itself(
             Operation.CONNECTED,
             {"protocol": self.protocol, "capabilities": sorted(capabilities)},
@@ -210,7 +212,7 @@ class Session:
 
     def want_digest(self) -> None:
         """Have the edge say a digest of what it holds with its next beat."""
-        self._wants_digest = True
+        self._beats.want_digest()
 
     def end(self, close: Close) -> None:
         """Close the connection; the first reason counts. It does not wait."""
@@ -224,7 +226,11 @@ class Session:
         self._wire.close(close.code, close.frame_text())
 
     def drain(self) -> None:
-        """Take in no more, write what is there, then close: cloudcore stops."""
+        """Take in no more, write what is there, then close: cloudcore stops.
+
+        A content that goes in chunks is not waited for: the edge keeps the part that it has, and
+        whoever serves it next goes on from there.
+        """
         self._is_draining = True
         self._services.flusher.want(self)
 
@@ -242,12 +248,13 @@ class Session:
                 self.abort()
             return
         if not self._is_reading:
-            self._wire.last_received_s = now_s  # it cannot be heard: that is our doing
+            self._remind(now_s)
         self._taken_in = 0
         self._read_or_not()
         silence_s = self._silence_s()
         if now_s - self._wire.last_received_s > silence_s:
             self.end(closing.silent(silence_s))
+            self._close_deadline_s = now_s  # hardly anybody is there to answer
         elif self._is_stalled(now_s):
             self.end(closing.STALLED)
             self.abort()  # a close frame would wait behind the rest
@@ -277,16 +284,16 @@ class Session:
                 self._wire.flush()
                 unwritten = 0
         self._wire.flush()
-        if self._is_draining and self._wire.is_writable and self._transfer is None:
+        if self._is_draining and self._wire.is_writable:
             self.end(closing.GOING_AWAY)
 
     def take_request(self) -> Message | None:
         """Return the next message for the controller; see ``Inbox``."""
         if self._requests and self._requests[0].operation is Operation.CONNECTED:
             return self._requests.pop(0)  # before its first beat
-        beat, self._beat = self._beat, None
-        if beat is not None:
-            return self._said_by(beat)
+        said = self._beats.take(self.connection_id)
+        if said is not None:
+            return self._about_itself(Operation.KEEPALIVE, said)
         return self._requests.pop(0) if self._requests else None
 
     # --- for the connection ----------------------------------------------------------------------
@@ -325,9 +332,9 @@ class Session:
         metrics = self._services.metrics
         if objects := self._outbox.objects:
             metrics.dropped.labels("disconnected").inc(objects)
-        if answers := len(self._outbox) - objects:
+        if answers := len(self._outbox) - objects + self._is_answering_in_parts():
             metrics.dropped.labels("unsent_answer").inc(answers)
-        if self._close is not closing.REPLACED:
+        if self._close not in _UNTOLD:
             about = {"connection": self.connection_id}
             self._requests.append(self._about_itself(Operation.DISCONNECTED, about))
             self._services.inbox.add(self)
@@ -349,12 +356,8 @@ class Session:
         match frame:
             case frames.Beat():
                 self._services.metrics.received.labels(Operation.KEEPALIVE).inc()
-                self._beat = frame
+                self._beats.heard(frame, is_quiet=not self._outbox.objects)
                 self._services.inbox.add(self)
-                now_ms = time.time_ns() // 1_000_000
-                answer = frames.BeatAnswer(frame.number, now_ms, self._wants_digest)
-                self._wants_digest = False
-                self._send(frames.encode(answer), is_text=False)
                 self._services.flusher.want(self)
             case frames.Credit():
                 self._go_on(frame)
@@ -413,17 +416,6 @@ class Session:
             self._transfer = None
         self._services.flusher.want(self)
 
-    def _said_by(self, beat: frames.Beat) -> Message:
-        return self._about_itself(
-            Operation.KEEPALIVE,
-            {
-                "connection": self.connection_id,
-                "progresses": beat.progresses,
-                "digest": None if beat.digest is None else to_hex(beat.digest),
-                "is_quiet": not self._outbox.objects,
-            },
-        )
-
     def _about_itself(self, operation: Operation, content: object) -> Message:
         resource = f"node/{self.node}"
         return new(ModuleName.CLOUD_HUB, GroupName.RESOURCE, operation, resource, raw(content))
@@ -437,6 +429,9 @@ class Session:
 
     def _write_next(self, now_s: float) -> int:
         """Prepare the next frame; return its size, 0 where there is none."""
+        answer = self._beats.answer(time.time_ns() // 1_000_000)
+        if answer is not None:
+            return self._send(answer, is_text=False)
         taken = self._outbox.take(now_s, may_be_large=self._transfer is None)
         if taken is None:
             return self._write_chunk(now_s)
@@ -467,6 +462,7 @@ class Session:
         self._wire.send(payload, is_text=is_text)
         self._services.metrics.sent_bytes.inc(len(payload))
         self._traffic += len(payload)
+        self._written += len(payload)
         return len(payload)
 
     def _give_up_transfer(self, now_s: float) -> None:
@@ -474,11 +470,17 @@ class Session:
         transfer = self._transfer
         if transfer is None or now_s - transfer.moved_s < STALLED_AFTER_S:
             return
+        if self._is_answering_in_parts():
+            self._drop("transfer_stalled", transfer.parcel.message, logging.WARNING)
         transfer.forget(self._outbox.pace)
         self._transfer = None
-        if transfer.parcel.operation is Operation.RESPONSE:
-            self._drop("transfer_stalled", transfer.parcel.message, logging.WARNING)
+        # Others that are large come first.
+        self._outbox.postpone(transfer.parcel.msg_id, now_s)
         self._services.flusher.want(self)
+
+    def _is_answering_in_parts(self) -> bool:
+        transfer = self._transfer
+        return transfer is not None and transfer.parcel.operation is Operation.RESPONSE
 
     # --- what is noted ---------------------------------------------------------------------------
 
@@ -495,6 +497,13 @@ class Session:
         else:
             self._wire.pause_reading()
 
+    def _remind(self, now_s: float) -> None:
+        """Bear with an edge that is not read, and have it bear with us: that is our doing."""
+        self._wire.last_received_s = now_s
+        if Capability.BEATS in self._wire.capabilities:
+            self._beats.remind()
+            self._services.flusher.want(self)
+
     def _silence_s(self) -> float:
         """Return for how long nothing may come, not even a part of a large message."""
         if Capability.BEATS in self._wire.capabilities:
@@ -503,8 +512,9 @@ class Session:
 
     def _is_stalled(self, now_s: float) -> bool:
         unsent = self._wire.unsent_bytes()
-        if unsent == 0 or unsent != self._stall[0]:
-            self._stall = (unsent, now_s)
+        taken = self._written - unsent
+        if unsent == 0 or taken > self._stall[0]:
+            self._stall = (taken, now_s)
         return now_s - self._stall[1] > STALLED_AFTER_S
 
     def _count(self, close: Close) -> None:
