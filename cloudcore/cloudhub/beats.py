@@ -1,0 +1,74 @@
+"""What an edge says with its beats, and what it is answered. Pure.
+
+The newest beat alone counts: however far the controller or the link is behind, one waits to be
+passed on and one to be answered. An answer stands for those to earlier beats.
+"""
+
+from common import frames
+from common.frames import Beat, BeatAnswer
+from common.inventory import to_hex
+
+
+class Beats:
+    """The beats of one connection."""
+
+    __slots__ = ("_beat", "_is_answered", "_is_quiet", "_number", "_wants_digest")
+
+    def __init__(self) -> None:
+        self._beat: Beat | None = None  # that the controller has not been told of
+        self._is_quiet = False
+        self._number = 0  # of the last one; an edge counts from 1
+        self._is_answered = True
+        self._wants_digest = False
+
+    def heard(self, beat: Beat, *, is_quiet: bool) -> None:
+        """Take in a beat.
+
+        Args:
+            beat: from the edge.
+            is_quiet: nothing waits for, or awaits an acknowledgement by, the edge. It is judged
+                now: later, an object may have come and gone that the digest knows nothing of.
+        """
+        self._number, self._is_answered = beat.number, False
+        before = self._beat
+        if beat.digest is None and before is not None and before.digest is not None:
+            # It was asked for, and is not said again.
+            self._beat = Beat(beat.number, beat.progresses, before.digest)
+        else:
+            self._beat, self._is_quiet = beat, is_quiet
+
+    def want_digest(self) -> None:
+        """Have the edge say a digest of what it holds with its next beat."""
+        self._wants_digest = True
+
+    def remind(self) -> None:
+        """Have the last answer written again: a sign of life to an edge that is not read now."""
+        self._is_answered = False
+
+    def answer(self, now_ms: int) -> bytes | None:
+        """Return the frame to be written, once; None where no answer is owed.
+
+        Args:
+            now_ms: milliseconds since the epoch.
+        """
+        if self._is_answered:
+            return None
+        answer = BeatAnswer(self._number, now_ms, self._wants_digest)
+        self._is_answered, self._wants_digest = True, False
+        return frames.encode(answer)
+
+    def take(self, connection: str) -> dict[str, object] | None:
+        """Return what the controller has not been told yet; None where there is nothing.
+
+        Args:
+            connection: whose beats these are.
+        """
+        beat, self._beat = self._beat, None
+        if beat is None:
+            return None
+        return {
+            "connection": connection,
+            "progresses": beat.progresses,
+            "digest": None if beat.digest is None else to_hex(beat.digest),
+            "is_quiet": self._is_quiet,
+        }
