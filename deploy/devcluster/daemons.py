@@ -210,17 +210,24 @@ class EdgeCore(Daemon):
 
     def stored(self, kind: str) -> dict[str, str]:
         """Return what the edge-store holds of ``kind``: ``namespace/name`` to resource version."""
+        rows = self._read(
+            "SELECT namespace || '/' || name, resource_version FROM objects WHERE type = ?", kind
+        )
+        return {str(key): str(version) for key, version in rows}
+
+    def state(self, key: str) -> str | None:
+        """Return what the edge-store remembers under ``key`` besides objects."""
+        rows = self._read("SELECT value FROM state WHERE key = ?", key)
+        return str(rows[0][0]) if rows else None
+
+    def _read(self, query: str, argument: str) -> list[Sequence[object]]:
         path = self.data_dir / "edge-store.db"
         if not path.exists():
-            return {}
+            return []
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
             if not store.execute("SELECT 1 FROM sqlite_master WHERE name = 'objects'").fetchone():
-                return {}  # it is being made
-            rows = store.execute(
-                "SELECT namespace || '/' || name, resource_version FROM objects WHERE type = ?",
-                (kind,),
-            )
-            return {key: str(version) for key, version in rows}
+                return []  # it is being made
+            return store.execute(query, (argument,)).fetchall()
 
     def processes(self) -> list[int]:
         """Return the processes that edgecore started and that outlive it: keepers of containers."""

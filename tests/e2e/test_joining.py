@@ -4,6 +4,8 @@ Real: control plane, cloudcore and edgecore as processes, TLS, enrolment. Nothin
 """
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from deploy.devcluster.api import Api
@@ -34,6 +36,41 @@ async def test_a_machine_that_lost_its_disk_needs_a_token_that_is_bound_to_its_n
         await until(lambda: bool(again.daemon.stored("pod")), "the pod is stored again")
         await until(lambda: bool(again.daemon.processes()), "and runs again")
         assert bound.rpartition(".")[2] not in again.daemon.log.read_text()
+
+
+async def test_an_edge_of_another_cluster_keeps_its_pods_until_it_is_told_to_change_over(
+    api: Api, cloud: CloudCore, join: Join, namespace: str
+) -> None:
+    """Promise P11; what the edge remembers makes the cluster another one."""
+    edge = await join()
+    node, pods = edge.daemon.node, f"/api/v1/namespaces/{namespace}/pods"
+    await api.create(pods, pod("web", node, script=FOREVER))
+    await api.wait(f"{pods}/web", lambda p: p is not None and is_ready(p), "the pod is Ready")
+    running = edge.daemon.processes()
+    await edge.daemon.stop()
+    with closing(sqlite3.connect(edge.daemon.data_dir / "edge-store.db")) as store:
+        store.execute("UPDATE state SET value = 'another' WHERE key = 'cluster'")
+        store.commit()
+    await api.delete(f"{pods}/web", grace_s=0)
+
+    await edge.daemon.start()
+    kube_system = await api.get("/api/v1/namespaces/kube-system")
+    assert kube_system is not None
+    accept = f"--accept-cluster {kube_system['metadata']['uid']}"
+    await until(lambda: accept in edge.daemon.log.read_text(), "the log tells what to do")
+    assert edge.daemon.stored("pod")
+    assert edge.daemon.processes() == running
+    await edge.daemon.stop()
+
+    async with running_edge(
+        node,
+        cloud,
+        edge.daemon.data_dir,
+        token="",
+        options=("--runtime=process", accept.replace(" ", "=")),
+    ) as again:
+        await until(lambda: not again.daemon.stored("pod"), "the edge has the cluster's pods: none")
+        assert again.daemon.state("cluster") == kube_system["metadata"]["uid"]
 
 
 async def test_a_token_of_another_name_is_refused(
