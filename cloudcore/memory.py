@@ -8,6 +8,7 @@ LARGE_BYTES: Final = 128 * 1024
 """Blocks from this size on get pages of their own."""
 
 _M_MMAP_THRESHOLD: Final = -3
+_M_TRIM_THRESHOLD: Final = -1
 
 
 def give_large_blocks_own_pages() -> bool:
@@ -20,7 +21,7 @@ def give_large_blocks_own_pages() -> bool:
     Returns:
         Whether the C library has taken it; another one than glibc has no such setting.
 
-    Source: mallopt(3), M_MMAP_THRESHOLD, whose dynamic adjustment this ends.
+    Source: mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, whose dynamic adjustment this ends.
     """
     if sys.platform != "linux":
         return False
@@ -28,4 +29,6 @@ def give_large_blocks_own_pages() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:  # musl
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES))
+    # The free end of the heap is given back before it is as large as such a block. What was freed
+    # so far may have changed that, and the blocks would come from there.
+    return bool(mallopt(_M_TRIM_THRESHOLD, LARGE_BYTES) and mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES))

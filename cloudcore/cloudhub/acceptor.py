@@ -47,7 +47,7 @@ class Listener:
     """In logs and counters."""
 
     context: ssl.SSLContext
-    factory: Callable[[], asyncio.Protocol]
+    factory: Callable[[], asyncio.BaseProtocol]
     open_connections: Callable[[], int]
 
 

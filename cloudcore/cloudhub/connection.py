@@ -24,6 +24,10 @@ from common import capabilities
 from common.capabilities import NONE, Capabilities
 from common.names import NodeID, PeerProtocol
 
+READ_BYTES: Final = 64 * 1024
+"""What is read at a time, of a buffer's size. Without a buffer, uvloop makes one of 256 KiB for
+whatever it reads."""
+
 WRITE_LIMIT_BYTES: Final = 16 * 1024
 """Unsent bytes above which nothing more is written: what waits elsewhere can still be overtaken."""
 
@@ -67,13 +71,14 @@ class Door(Protocol):
         """Take note that the connection is gone, whether or not it was ever open."""
 
 
-class HubConnection(asyncio.Protocol):
+class HubConnection(asyncio.BufferedProtocol):
     """``node``, ``peer_protocol`` and ``capabilities`` are set when the handshake is accepted."""
 
     # An attribute that is new to an object which uvloop has looked at makes CPython give it a
     # dictionary with names of its own, 1.5 KiB: so these are slots.
     __slots__ = (
         "_backlog",
+        "_buffer",
         "_door",
         "_is_paused",
         "_loop",
@@ -95,9 +100,19 @@ class HubConnection(asyncio.Protocol):
     peer_protocol: PeerProtocol
     _transport: asyncio.Transport
 
-    def __init__(self, protocol: ServerProtocol, door: Door, *, open_timeout_s: float) -> None:
-        """Make a connection that waits ``open_timeout_s`` seconds for its request."""
+    def __init__(
+        self, protocol: ServerProtocol, door: Door, buffer: memoryview, *, open_timeout_s: float
+    ) -> None:
+        """Make a connection.
+
+        Args:
+            protocol: takes frames apart.
+            door: decides.
+            buffer: what is read goes here first; connections of one event loop share it.
+            open_timeout_s: seconds that the request may take to come.
+        """
         self._protocol, self._door, self._open_timeout_s = protocol, door, open_timeout_s
+        self._buffer = buffer
         self._loop = asyncio.get_running_loop()
         self._receiver: Receiver | None = None
         self._timer: asyncio.TimerHandle | None = None  # while there was no request
@@ -192,8 +207,13 @@ class HubConnection(asyncio.Protocol):
         self._timer = self._loop.call_later(self._open_timeout_s, self._give_up)
         self._door.begun(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - more is read next
+        """Return where what comes is to be put."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Take bytes apart."""
+        data = bytes(self._buffer[:nbytes])
         self.last_received_s = self._loop.time()
         self._protocol.receive_data(data)
         self._settle()

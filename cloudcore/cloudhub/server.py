@@ -17,7 +17,7 @@ from websockets.typing import Subprotocol
 
 from cloudcore.cloudhub import handshake
 from cloudcore.cloudhub.acceptor import AcceptLimits, Acceptor, Listener
-from cloudcore.cloudhub.connection import HubConnection, Receiver
+from cloudcore.cloudhub.connection import READ_BYTES, HubConnection, Receiver
 from cloudcore.cloudhub.handshake import Handshake, Refusal, Terms
 from common import wire
 from common.metrics import MessageMetrics
@@ -81,6 +81,7 @@ class HubServer:
         # The library's logger tells of every handshake that fails; so do our own lines.
         self._logger = logging.getLogger(f"{__name__}.websockets")
         self._logger.setLevel(logging.CRITICAL)
+        self._buffer = memoryview(bytearray(READ_BYTES))
         self._connections: set[HubConnection] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -158,7 +159,7 @@ class HubServer:
         protocol = _Protocol(
             subprotocols=_SUBPROTOCOLS, max_size=self._max_message_bytes, logger=self._logger
         )
-        return HubConnection(protocol, self, open_timeout_s=OPEN_TIMEOUT_S)
+        return HubConnection(protocol, self, self._buffer, open_timeout_s=OPEN_TIMEOUT_S)
 
     def _refuse(self, connection: HubConnection, refusal: Refusal) -> Response:
         self.failed(connection, refusal.reason, refusal.text)
