@@ -204,7 +204,9 @@ class Outbox(Generic[P]):
             # The newest version, not the one that got lost.
             parcel = self._waiting.get(entry.uid, entry.parcel)
             size = self._measure(parcel)
-            if size == LARGE and not may_be_large:
+            # Nor what takes the place of one that goes in parts: it may be the one that is being
+            # written, and would arrive after its successor.
+            if LARGE in (size, entry.size) and not may_be_large:
                 continue
             if self._waiting.pop(entry.uid, None) is not None:
                 self._superseded()

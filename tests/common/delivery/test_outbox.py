@@ -286,6 +286,15 @@ def test_what_is_large_and_overdue_waits_as_well(bench: Bench) -> None:
     assert bench.take(RESEND_S + 1) is large
 
 
+def test_a_small_one_does_not_overtake_the_large_one_that_it_replaces(bench: Bench) -> None:
+    large = bench.offer(A, Parcel(1, size=LARGE))
+    assert bench.take() is large
+    small = bench.offer(A, Parcel(2))
+    # While parts of it are written, the older one would come last.
+    assert bench.take(RESEND_S + 1, may_be_large=False) is None
+    assert bench.take(RESEND_S + 1) is small
+
+
 def test_a_large_one_says_nothing_about_how_long_the_way_is(bench: Bench) -> None:
     def deliver(parcel: Parcel, now_s: float, delay_s: float) -> None:
         bench.offer(A, parcel)
