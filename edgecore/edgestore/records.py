@@ -146,6 +146,11 @@ class Index:
         """Return the highest version that is known to have ended under ``key``; 0 for none."""
         return self._graves.get(key, 0)
 
+    @property
+    def graves(self) -> Mapping[str, int]:
+        """The highest version that is known to have ended, by key."""
+        return self._graves
+
     def add(self, identity: Identity) -> None:
         """Learn of an object that is in the file."""
         self._entries[identity.key] = identity.entry

@@ -58,10 +58,17 @@ def plain(index: Index) -> dict[str, Any]:
 
 
 def _newest(index: Index) -> dict[str, str]:
-    """Return the highest version of each type: a cloud that has not seen it yet is behind."""
+    """Return the highest version of each type: a cloud that has not seen it yet is behind.
+
+    What has ended counts as well: a cloud that does not know of that yet would bring it back.
+    """
     newest: dict[str, int] = {}
     for kind in TYPES:
         versions = [index.entries[key].version for key in index.keys(kind)]
         if versions:
             newest[kind.value] = max(versions)
+    for key, version in index.graves.items():
+        resource_type = key.split("/", 2)[1]
+        if version and resource_type in TYPES:
+            newest[resource_type] = max(version, newest.get(resource_type, 0))
     return {kind: str(version) for kind, version in newest.items()}

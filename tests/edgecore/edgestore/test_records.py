@@ -56,6 +56,7 @@ def test_a_grave_tells_the_highest_version_that_ended_under_a_key() -> None:
     index.note(Bury(Tombstone("u2", KEY, 9, final=False)))
     index.note(Bury(Tombstone("u1", KEY, 5, final=True)))
     assert index.grave(KEY) == 9
+    assert index.graves == {KEY: 9}
     assert index.tombstone("u1") == Tombstone("u1", KEY, 5, final=True)
     index.note(Exhume(KEY))
     assert index.grave(KEY) == 0

@@ -2,7 +2,7 @@
 
 from common.inventory import Row, content_hash, to_hex
 from common.inventory import digest as digest_of
-from edgecore.edgestore.records import Index, Put
+from edgecore.edgestore.records import Bury, Index, Put, Tombstone
 from edgecore.metamanager import inventory
 from tests.edgecore.edgestore.objects import stored
 
@@ -53,6 +53,20 @@ def test_the_plain_one_is_what_the_first_version_of_the_protocol_has() -> None:
     plain = inventory.plain(held())
     assert plain.keys() == {"objects"}
     assert plain["objects"][-1] == ["node", "null", "n1", "n", "4"]
+
+
+def test_what_has_ended_is_among_the_newest_or_a_cloud_that_is_behind_would_bring_it_back() -> None:
+    index = held()
+    for uid, key, version in (
+        ("old", POD, 2),
+        ("ended", "default/pod/ended", 8),
+        ("s", "default/service/s", 7),
+        ("u", "default/secret/when-is-not-known", 0),
+        ("v", "null/persistentvolume/v", 100),
+    ):
+        index.note(Bury(Tombstone(uid, key, version, final=False)))
+    newest = {"pod": "8", "configmap": "12", "node": "4", "service": "7"}
+    assert inventory.brief(index)["newest"] == inventory.full(index)["newest"] == newest
 
 
 def test_nothing_is_an_inventory_too() -> None:
