@@ -286,6 +286,7 @@ class Session:
         self._wire.flush()
         if self._is_draining and self._wire.is_writable:
             self.end(closing.GOING_AWAY)
+        self._read_or_not()  # what was written has made room
 
     def take_request(self) -> Message | None:
         """Return the next message for the controller; see ``Inbox``."""

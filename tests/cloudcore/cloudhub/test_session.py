@@ -1,27 +1,42 @@
 """A connection at work. Real: TLS, WebSocket, sockets on loopback; the edge and the controller are
-test doubles.
+test doubles. Where a session is ``bare``, its connection and its clock are doubles as well.
 
 Whatever one node sends, the other one, which is connected as well, notices nothing.
 """
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import combinations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from cloudcore.cloudhub import closing
+from cloudcore.cloudhub.closing import Close
 from cloudcore.cloudhub.credit import MAX_OUTSTANDING
 from cloudcore.cloudhub.handshake import Terms
-from cloudcore.cloudhub.session import STALLED_AFTER_S, WINDOWS
+from cloudcore.cloudhub.parcel import Parcel
+from cloudcore.cloudhub.session import (
+    CLOSE_TIMEOUT_S,
+    MAX_MESSAGES_PER_S,
+    RESEND_AFTER_S,
+    STALLED_AFTER_S,
+    WINDOWS,
+)
 from common import capabilities, frames, wire
-from common.beehive.message import NULL, OK, Message, new, raw
+from common.beehive.message import NULL, OK, Message, new, raw, reply
 from common.capabilities import ALL, Capabilities, Capability, render
-from common.names import Operation, PeerProtocol
+from common.frames import Beat, BeatAnswer, Begin, Chunk, Credit, Deflated, Encoding
+from common.names import UID, Operation, PeerProtocol
+from tests.cloudcore.cloudhub.bare import Bare, as_message, kubeedge
 from tests.cloudcore.cloudhub.stage import PATIENCE_S, Edge, Stage, staged, until
 
 pytestmark = pytest.mark.both_loops
@@ -497,3 +512,778 @@ async def test_an_edge_is_spoken_to_in_what_both_sides_can_do_and_in_nothing_els
             assert isinstance(await edge.hear(), frames.Deflated)
         else:
             assert noise.encode() in bytes((await edge.receive()).content)
+
+
+# --- on a connection that is none, with a clock that is moved by hand -----------------------------
+
+NOISE = random.Random(7).randbytes(32 * 1024).hex()
+"""Goes in chunks: hex digits are half as long when compressed."""
+
+
+@pytest.fixture
+def bare() -> Bare:
+    return Bare()
+
+
+def said(message: Message) -> dict[str, object]:
+    return wire.loads_as(message.content, dict[str, object])
+
+
+# --- acknowledgements -----------------------------------------------------------------------------
+
+
+def test_one_message_acknowledges_many(bare: Bare) -> None:
+    told = [bare.offer(f"c{number}") for number in range(9)]
+    assert [m.msg_id for m in bare.hear_messages()] == [m.msg_id for m in told]
+    bare.acknowledge([*told[:5], "never-sent", told[0], ""])
+    assert bare.counted("messages_acknowledged") == 5
+    assert bare.session.backlog == 4
+    bare.acknowledge([])
+    bare.acknowledge(told[5:])
+    assert bare.session.backlog == 0
+    bare.assert_nothing_is_lost()
+
+
+def test_an_edge_that_can_acknowledge_many_may_acknowledge_one(bare: Bare) -> None:
+    told = bare.offer()
+    bare.hear()
+    bare.say(reply(told))
+    assert bare.session.backlog == 0
+
+
+def test_an_edge_that_cannot_acknowledges_one_at_a_time() -> None:
+    bare = kubeedge()
+    told = [bare.offer(f"c{number}") for number in range(2)]
+    bare.hear()
+    bare.acknowledge(told)
+    assert bare.session.backlog == 2
+    bare.say(reply(told[1]))
+    assert bare.session.backlog == 1
+
+
+def test_acknowledgements_that_are_none_close_the_connection(bare: Bare) -> None:
+    bare.say(new("metamanager", "resource", Operation.RESPONSE, "", raw({"acked": [1]})))
+    assert bare.wire.closed is not None
+    assert bare.wire.closed[0] == 1007
+
+
+def test_an_acknowledgement_makes_room_for_what_waits(bare: Bare) -> None:
+    told = [bare.offer(f"c{number}", text="x" * 700) for number in range(300)]
+    received: list[Message] = []
+    while heard := bare.hear_messages():
+        received += heard
+        bare.acknowledge(heard)
+    assert [m.msg_id for m in received] == [m.msg_id for m in told]
+    bare.assert_nothing_is_lost()
+
+
+# --- beats ----------------------------------------------------------------------------------------
+
+
+def test_a_beat_is_answered_at_once_with_the_clouds_clock_and_told_to_the_controller(
+    bare: Bare,
+) -> None:
+    (hello,) = bare.told()
+    before_ms = time.time_ns() // 1_000_000
+    bare.say(Beat(7, progresses=True, digest=0xABC))
+    (answer,) = bare.hear()
+    assert isinstance(answer, BeatAnswer)
+    assert before_ms <= answer.time_ms <= time.time_ns() // 1_000_000
+    assert (answer.number, answer.wants_digest) == (7, False)
+    (told,) = bare.told()
+    assert (told.operation, told.resource) == (Operation.KEEPALIVE, "node/n1")
+    assert said(told) == {
+        "connection": hello.msg_id,
+        "progresses": True,
+        "digest": "0000000000000abc",
+        "is_quiet": True,
+    }
+
+
+def test_the_controller_hears_of_the_connection_first_and_of_the_newest_beat_before_requests(
+    bare: Bare,
+) -> None:
+    request = bare.ask()
+    for number in range(5):
+        bare.say(Beat(number, progresses=number < 4))
+    told = bare.told()
+    operations = [Operation.CONNECTED, Operation.KEEPALIVE, Operation.QUERY]
+    assert [message.operation for message in told] == operations
+    assert said(told[1])["progresses"] is False
+    assert told[2].msg_id == request.msg_id
+
+
+def test_an_edge_is_quiet_when_nothing_is_under_way_to_it_as_its_beat_comes(bare: Bare) -> None:
+    bare.told()
+    message = bare.offer()
+    bare.say(Beat(1, progresses=True, digest=1))
+    bare.hear()
+    bare.acknowledge([message])  # after the digest was made, which knows nothing of it
+    assert said(bare.told()[0])["is_quiet"] is False
+    bare.say(Beat(2, progresses=True, digest=2))
+    assert said(bare.told()[0])["is_quiet"] is True
+
+
+def test_a_digest_is_asked_for_with_the_next_answer(bare: Bare) -> None:
+    bare.session.want_digest()
+    for number in (1, 2):
+        bare.say(Beat(number, progresses=True))
+        assert isinstance(answer := bare.hear()[0], BeatAnswer)
+        assert answer.wants_digest is (number == 1)
+
+
+def test_answers_to_beats_do_not_pile_up_before_an_edge_that_takes_nothing(bare: Bare) -> None:
+    bare.wire.is_writable = False
+    for number in range(1000):
+        bare.say(Beat(number, progresses=True))
+        assert bare.hear() == []
+    bare.wire.is_writable = True
+    bare.session.writable()
+    assert [heard.number for heard in bare.hear() if isinstance(heard, BeatAnswer)] == [999]
+
+
+def test_the_answer_to_a_beat_passes_what_waits_for_the_link(bare: Bare) -> None:
+    bare.wire.takes = 1
+    for number in range(9):
+        bare.offer(f"c{number}")
+    bare.hear()
+    bare.say(Beat(1, progresses=True))
+    bare.wire.takes, bare.wire.is_writable = 1, True
+    bare.session.writable()
+    assert isinstance(bare.hear()[0], BeatAnswer)
+
+
+def test_the_silence_of_an_edge_with_beats_is_seen_before_two_are_missing(bare: Bare) -> None:
+    beat_s = 10.0
+    bare.wire.last_received_s = 0.0
+    while bare.wire.closed is None:
+        bare.wait(1.0)
+    assert bare.wire.closed[0] == 4408
+    assert beat_s < bare.now_s < 2 * beat_s
+    assert bare.refused("silent") == 1
+    bare.wait(1.0)
+    assert bare.wire.is_aborted, "nobody answers the close frame"
+
+
+def test_a_byte_now_and_then_is_life_enough(bare: Bare) -> None:
+    for _ in range(20):
+        bare.wait(17.0)
+        bare.wire.last_received_s = bare.now_s
+    assert bare.wire.closed is None
+
+
+def test_an_edge_without_beats_has_its_own_time() -> None:
+    bare = kubeedge()
+    bare.wait(29.0)
+    assert bare.wire.closed is None
+    bare.wait(2.0)
+    assert bare.wire.closed is not None
+    assert bare.wire.closed[0] == 4408
+
+
+def test_an_edge_that_is_not_read_is_not_silent_and_hears_that_the_cloud_lives(
+    bare: Bare,
+) -> None:
+    bare.say(Beat(3, progresses=True))
+    requests = [bare.ask() for _ in range(MAX_OUTSTANDING)]
+    bare.hear()
+    assert bare.wire.is_paused
+    for _ in range(90):
+        bare.wait(1.0)
+        assert [type(heard) for heard in bare.hear()] == [BeatAnswer]
+    assert bare.wire.closed is None
+    assert bare.answer(requests[0])
+    bare.hear()
+    assert not bare.wire.is_paused
+    bare.wait(1.0)
+    assert bare.hear() == []
+
+
+def test_an_edge_without_beats_hears_no_beats() -> None:
+    bare = kubeedge()
+    for _ in range(MAX_OUTSTANDING):
+        bare.ask()
+    bare.wait(20.0)
+    bare.wait(20.0)
+    assert (bare.hear(), bare.wire.closed) == ([], None)
+
+
+# --- binary frames --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        BeatAnswer(1, 0),
+        Begin(1, Encoding.RAW, 1, 1, b"h" * 16, b"{}"),
+        Chunk(1, 0, b"x"),
+        Deflated(b"x"),
+    ],
+    ids=lambda frame: type(frame).__name__,
+)
+def test_an_edge_may_not_say_what_only_the_cloud_says(bare: Bare, frame: frames.Frame) -> None:
+    bare.say(frame)
+    assert bare.wire.closed is not None
+    assert bare.wire.closed[0] == 1007
+    assert bare.refused("malformed") == 1
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x00", b"\x02", b"\x02\x01", b"\x06abc", b"\x40abcd"])
+def test_what_is_no_frame_closes_the_connection(bare: Bare, payload: bytes) -> None:
+    bare.session.received(payload, is_text=False)
+    assert bare.wire.closed is not None
+    assert bare.wire.closed[0] == 1007
+
+
+def test_binary_frames_are_nothing_to_an_edge_that_has_agreed_on_none() -> None:
+    bare = kubeedge()
+    bare.say(Beat(1, progresses=True))
+    assert bare.wire.closed is not None
+    assert bare.wire.closed[0] == 1003
+    assert bare.hear() == []
+
+
+@given(st.lists(st.tuples(st.binary(max_size=40), st.booleans()), max_size=8))
+def test_whatever_bytes_come_the_session_bears_them(said: list[tuple[bytes, bool]]) -> None:
+    bare = Bare()
+    bare.offer("large", text=NOISE)
+    bare.hear()
+    for payload, is_text in said:
+        if bare.wire.closed is None:
+            bare.session.received(payload, is_text=is_text)
+    bare.hear()
+    bare.session.lost(None)
+    bare.assert_nothing_is_lost()
+
+
+# --- compressed -----------------------------------------------------------------------------------
+
+
+def test_what_is_long_is_compressed_and_what_is_short_is_not(bare: Bare) -> None:
+    short, long = bare.offer("short"), bare.offer("long", text="x" * 5000)
+    request = bare.ask()
+    bare.answer(request, "y" * 5000)
+    kinds = [type(heard) for heard in bare.hear()]
+    assert kinds == [Deflated, Message, Deflated]
+    bare.acknowledge([short, long])
+    assert bare.session.backlog == 0
+
+
+def test_what_is_written_for_many_is_compressed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compressed = []
+    really = frames.deflate
+
+    def deflate(data: bytes) -> bytes:
+        compressed.append(data)
+        return really(data)
+
+    monkeypatch.setattr(frames, "deflate", deflate)
+    content = raw({"data": "x" * 5000})
+    parcel = Parcel(new("edgecontroller", "resource", Operation.UPDATE, "a/b/c", content))
+    for _ in range(20):
+        bare = Bare()
+        bare.session.offer(UID("u1"), parcel)
+        assert [type(heard) for heard in bare.hear()] == [Deflated]
+    assert len(compressed) == 1
+
+
+# --- in chunks ------------------------------------------------------------------------------------
+
+
+def test_a_large_object_comes_in_chunks_and_is_acknowledged_as_any(bare: Bare) -> None:
+    told = bare.offer("large", 7, NOISE)
+    message, between = bare.finish(bare.begun())
+    assert (message.header, bytes(message.content)) == (told.header, bytes(told.content))
+    assert (message.resource, between) == ("shop/configmap/large", [])
+    assert bare.session.backlog == 1, "to be there is not to be durable"
+    bare.acknowledge([message])
+    assert bare.session.backlog == 0
+    assert bare.session._outbox.pace.in_flight == 0
+    bare.assert_nothing_is_lost()
+
+
+def test_answers_and_what_is_small_pass_between_chunks(bare: Bare) -> None:
+    bare.offer("large", 1, NOISE)
+    begin = bare.begun()
+    bare.say(Credit(begin.transfer, 0))
+    rest = bare.take_in(bare.hear(), begin)
+    small = bare.offer("small")
+    request = bare.ask()
+    bare.answer(request)
+    rest += bare.take_in(bare.hear(), begin)
+    assert len(bare.has) < begin.size
+    assert [m.parent_id for m in rest] == [request.msg_id, ""]
+    assert rest[1].msg_id == small.msg_id
+
+
+def test_what_is_large_comes_one_at_a_time(bare: Bare) -> None:
+    told = [bare.offer(f"large-{number}", 1, NOISE + str(number)) for number in range(3)]
+    begin = bare.begun()
+    for number, expected in enumerate(told, 1):
+        assert begin.transfer == number
+        message, rest = bare.finish(begin)
+        assert (message.msg_id, rest) == (expected.msg_id, [])
+        if number < len(told):
+            begin = bare.begun()
+    bare.acknowledge(told)
+    bare.assert_nothing_is_lost()
+
+
+def test_a_large_answer_comes_in_chunks_before_objects_that_are_large(bare: Bare) -> None:
+    bare.offer("large", 1, NOISE)
+    request = bare.ask()
+    bare.answer(request, NOISE)
+    answer, _ = bare.finish(bare.begun())
+    assert answer.parent_id == request.msg_id
+    assert NOISE.encode() in bytes(answer.content)
+    assert bare.begun().transfer == 2
+
+
+def test_a_content_goes_on_where_an_earlier_connection_stopped(bare: Bare) -> None:
+    bare.offer("large", 1, NOISE)
+    begin = bare.begun()
+    bare.say(Credit(begin.transfer, 0))
+    bare.take_in(bare.hear(), begin)
+    part = bare.has
+    assert 0 < len(part) < begin.size
+    bare.session.lost(None)
+
+    again = Bare()
+    told = again.offer("large", 1, NOISE)  # with another id, but of the same content
+    message, _ = again.finish(again.begun(), has=part)
+    assert message.msg_id == told.msg_id
+    assert again.counted("sent_bytes") < bare.counted("sent_bytes") + begin.size - len(part)
+
+
+def test_a_content_that_is_there_already_takes_no_chunk(bare: Bare) -> None:
+    bare.offer("large", 1, NOISE)
+    begin = bare.begun()
+    bare.say(Credit(begin.transfer, begin.size))
+    assert bare.hear() == []
+    bare.offer("other", 1, NOISE + "x")
+    assert bare.begun().transfer == 2
+
+
+def test_a_content_that_came_out_wrong_is_sent_anew(bare: Bare) -> None:
+    bare.offer("large", 1, NOISE)
+    begin = bare.begun()
+    bare.say(Credit(begin.transfer, 0))
+    while len(bare.has) < begin.size - frames.CHUNK_BYTES:
+        bare.take_in(bare.hear(), begin)
+    message, _ = bare.finish(begin)  # says that it has nothing
+    assert NOISE.encode() in bytes(message.content)
+    assert bare.session._outbox.pace.in_flight == 0
+
+
+@pytest.mark.parametrize("offset", [1, 2**32 - 1])
+def test_a_credit_for_what_was_not_sent_closes_the_connection(bare: Bare, offset: int) -> None:
+    bare.offer("large", 1, NOISE)
+    begin = bare.begun()
+    bare.say(Credit(begin.transfer, 0))
+    bare.say(Credit(begin.transfer, offset))
+    assert bare.wire.closed is not None
+    assert bare.wire.closed[0] == 1007
+
+
+def test_a_credit_that_belongs_to_nothing_is_passed_over(bare: Bare) -> None:
+    bare.say(Credit(1, 5))
+    bare.offer("large", 1, NOISE)
+    begin = bare.begun()
+    bare.say(Credit(begin.transfer + 1, 2**32 - 1))
+    assert (bare.hear(), bare.wire.closed) == ([], None)
+
+
+def test_an_edge_that_takes_long_is_not_sent_the_object_again_meanwhile(bare: Bare) -> None:
+    bare.offer("large", 1, NOISE)
+    begin = bare.begun()
+    bare.say(Credit(begin.transfer, 0))
+    while len(bare.has) < begin.size:
+        bare.take_in(bare.hear(), begin)
+        bare.wire.last_received_s = bare.now_s
+        bare.wait(4.0)
+    assert bare.now_s > 2 * RESEND_AFTER_S
+    assert bare.hear() == [], "the edge has had no time to acknowledge"
+    bare.wire.last_received_s = bare.now_s
+    bare.wait(2 * RESEND_AFTER_S)
+    assert bare.begun().transfer == 2
+
+
+def test_a_transfer_that_does_not_get_on_is_given_up_and_tried_again_after_others(
+    bare: Bare,
+) -> None:
+    told = [bare.offer(f"large-{number}", 1, NOISE + str(number)) for number in range(2)]
+
+    def stall(begin: Begin) -> None:
+        bare.say(Credit(begin.transfer, 0))
+        for _ in range(int(STALLED_AFTER_S)):
+            bare.hear()
+            bare.wire.last_received_s = bare.now_s
+            bare.say(Credit(begin.transfer, 0))  # to say the same again is not to get on
+            bare.wait(1.0)
+
+    stall(bare.begun())
+    second = bare.begun()
+    message, _ = bare.finish(second)
+    assert message.msg_id == told[1].msg_id, "one that cannot be taken holds up no other"
+    bare.acknowledge([message])
+    bare.say(Credit(1, frames.CHUNK_BYTES))  # of the one that was given up
+    bare.wire.last_received_s = bare.now_s
+    bare.wait(2 * RESEND_AFTER_S)
+    message, _ = bare.finish(bare.begun())
+    assert message.msg_id == told[0].msg_id
+    bare.acknowledge([message])
+    assert bare.session._outbox.pace.in_flight == 0
+    bare.assert_nothing_is_lost()
+
+
+def test_an_answer_that_does_not_get_on_is_dropped_and_counted(bare: Bare) -> None:
+    bare.answer(bare.ask(), NOISE)
+    begin = bare.begun()
+    bare.wire.last_received_s = STALLED_AFTER_S
+    bare.wait(STALLED_AFTER_S)
+    assert bare.dropped("transfer_stalled") == 1
+    bare.say(Credit(begin.transfer, 0))
+    assert bare.hear() == []
+    bare.answer(bare.ask(), NOISE)
+    assert bare.begun().transfer == 2
+
+
+def test_a_newer_version_comes_after_the_one_that_is_being_sent(bare: Bare) -> None:
+    old = bare.offer("large", 1, NOISE)
+    begin = bare.begun()
+    newer = bare.offer("large", 2, NOISE + "x")
+    assert bare.hear() == []
+    message, _ = bare.finish(begin)
+    assert message.msg_id == old.msg_id
+    assert bare.hear() == []
+    bare.acknowledge([message])
+    message, _ = bare.finish(bare.begun())
+    assert message.msg_id == newer.msg_id
+    bare.acknowledge([message])
+    bare.assert_nothing_is_lost()
+
+
+def test_an_edge_without_chunks_gets_a_large_content_in_one_frame() -> None:
+    bare = kubeedge()
+    told = bare.offer("large", 1, "x" * 5 * MIB)
+    small = bare.offer("small")
+    request = bare.ask()
+    bare.answer(request)
+    first, second = bare.hear_messages()
+    assert (first.parent_id, second.msg_id) == (request.msg_id, told.msg_id)
+    bare.say(reply(told))
+    assert [m.msg_id for m in bare.hear_messages()] == [small.msg_id]
+
+
+# --- flow -----------------------------------------------------------------------------------------
+
+
+def test_a_node_that_floods_is_read_again_in_the_next_second(bare: Bare) -> None:
+    ping = new("websocket", "resource", Operation.KEEPALIVE, "node", raw("ping"))
+    for _ in range(MAX_MESSAGES_PER_S):
+        assert not bare.wire.is_paused
+        bare.say(ping)
+    assert bare.wire.is_paused
+    bare.wait(1.0)
+    assert not bare.wire.is_paused
+    bare.say(ping)
+    assert not bare.wire.is_paused
+
+
+def test_whatever_has_come_already_is_taken_in_as_room_is_made_in_order_and_not_beyond(
+    bare: Bare,
+) -> None:
+    requests = [bare.ask() for _ in range(MAX_OUTSTANDING)]
+    assert bare.wire.is_paused
+    more = [new("edged", "meta", Operation.QUERY, OWN) for _ in range(100)]
+    bare.wire.backlog = [wire.encode(message) for message in more]
+    for request in requests:
+        bare.told()
+        assert bare.answer(request)
+        bare.hear()  # resumes, takes in, pauses: all as the answer is written
+        assert len(bare.session._credit._requests) <= MAX_OUTSTANDING
+    assert [wire.decode(text).msg_id for text in bare.wire.backlog] == [
+        message.msg_id for message in more[MAX_OUTSTANDING:]
+    ]
+    assert bare.wire.is_paused
+    bare.wait(1.0)
+    assert bare.wire.is_paused, "time makes no room"
+
+
+def test_an_answer_takes_room_until_it_is_written(bare: Bare) -> None:
+    bare.wire.is_writable = False
+    requests = [bare.ask() for _ in range(MAX_OUTSTANDING)]
+    for request in requests:
+        bare.answer(request)
+    assert bare.wire.is_paused
+    bare.wire.is_writable = True
+    bare.session.writable()
+    assert len(bare.hear()) == MAX_OUTSTANDING
+    assert not bare.wire.is_paused, "at once, not in the next second"
+
+
+def test_no_more_is_written_than_the_link_takes_and_the_rest_can_be_overtaken(bare: Bare) -> None:
+    bare.session._outbox.pace._window = 16 * MIB
+    bare.wire.takes = 100_000
+    for number in range(200):
+        bare.offer(f"c{number}", text=random.Random(number).randbytes(2000).hex())
+    first = len(bare.hear())
+    assert first < 100
+    newest = bare.offer("c150", 2)
+    bare.wire.takes, bare.wire.is_writable = None, True
+    bare.session.writable()
+    rest = bare.hear_messages()
+    assert first + len(rest) == 200
+    assert newest.msg_id in {message.msg_id for message in rest}
+
+
+def test_much_is_written_in_pieces(bare: Bare) -> None:
+    bare.session._outbox.pace._window = 16 * MIB
+    for number in range(200):
+        bare.offer(f"c{number}", text=random.Random(number).randbytes(2000).hex())
+    bare.hear()
+    assert 2 < bare.wire.flushes < 20
+
+
+# --- its end --------------------------------------------------------------------------------------
+
+
+def test_the_first_reason_to_close_counts(bare: Bare) -> None:
+    bare.session.end(closing.NODE_DELETED)
+    bare.session.end(closing.STALLED)
+    assert bare.wire.closed == (closing.NODE_DELETED.code, closing.NODE_DELETED.text)
+    assert bare.refused("stalled") == 0
+
+
+def test_nothing_is_written_or_taken_in_while_the_connection_closes(bare: Bare) -> None:
+    bare.told()
+    request = bare.ask()
+    bare.session.end(closing.NODE_DELETED)
+    bare.offer()
+    bare.answer(request)
+    bare.ask()
+    bare.say(Beat(1, progresses=True))
+    bare.session.received(b"nonsense", is_text=True)
+    bare.session.ask(Parcel(request))
+    bare.session.writable()
+    bare.session.drain()
+    assert bare.hear() == []
+    assert [m.msg_id for m in bare.told()] == [request.msg_id]
+
+
+def test_an_edge_that_was_not_read_is_read_when_it_is_closed(bare: Bare) -> None:
+    for _ in range(MAX_OUTSTANDING):
+        bare.ask()
+    bare.wire.backlog = [b"what was under way"]
+    bare.told()
+    assert bare.wire.is_paused
+    bare.session.end(closing.NODE_DELETED)
+    assert not bare.wire.is_paused, "its answer to the close frame has to be seen"
+    assert (bare.wire.backlog, bare.told()) == ([], [])
+
+
+def test_an_edge_that_does_not_answer_the_close_frame_is_cut(bare: Bare) -> None:
+    bare.session.end(closing.NODE_DELETED)
+    bare.wait(CLOSE_TIMEOUT_S - 1)
+    assert not bare.wire.is_aborted
+    bare.wait(2.0)
+    assert bare.wire.is_aborted
+
+
+@pytest.mark.parametrize("grows", [0, 127])
+def test_an_edge_that_takes_nothing_is_cut_though_what_waits_for_it_grows(
+    bare: Bare, grows: int
+) -> None:
+    bare.offer(text="x" * 500)
+    bare.hear()
+    bare.wire.unsent = 50_000
+    while bare.wire.closed is None:
+        bare.wire.last_received_s = bare.now_s
+        bare.wire.unsent += grows  # answers to its pings, say
+        bare.wait(1.0)
+    assert bare.wire.closed[0] == 4413
+    assert bare.wire.is_aborted, "the close frame stands behind all the rest"
+    assert STALLED_AFTER_S < bare.now_s < STALLED_AFTER_S + 5
+
+
+def test_an_edge_that_takes_a_little_all_the_time_is_not_stuck() -> None:
+    bare = kubeedge()
+    bare.offer(text=NOISE)
+    bare.hear()
+    bare.wire.unsent = 30_000
+    for number in range(300):
+        bare.wire.last_received_s = bare.now_s
+        if number % 2:
+            bare.wire.unsent -= 64
+        bare.wait(1.0)
+    assert bare.wire.closed is None
+
+
+def test_a_stop_takes_in_no_more_and_writes_what_is_there(bare: Bare) -> None:
+    bare.told()
+    bare.wire.is_writable = False
+    told = bare.offer()
+    bare.session.drain()
+    bare.ask()
+    assert (bare.hear(), bare.wire.closed) == ([], None)
+    bare.wire.is_writable = True
+    bare.session.writable()
+    assert [m.msg_id for m in bare.hear_messages()] == [told.msg_id]
+    assert bare.wire.closed == (1001, closing.GOING_AWAY.text)
+    assert bare.told() == []
+
+
+def test_a_stop_does_not_wait_for_a_content_in_chunks(bare: Bare) -> None:
+    bare.offer("large", 1, NOISE)
+    bare.say(Credit(bare.begun().transfer, 0))
+    bare.session.drain()
+    bare.hear()
+    assert bare.wire.closed is not None
+    assert bare.wire.closed[0] == 1001
+
+
+def test_the_end_names_the_connection_and_comes_after_what_was_said_before(bare: Bare) -> None:
+    request = bare.ask()
+    bare.say(Beat(1, progresses=True))
+    bare.session.lost(None)
+    hello, beat, asked, end = bare.told()
+    assert (hello.operation, end.operation) == (Operation.CONNECTED, Operation.DISCONNECTED)
+    assert asked.msg_id == request.msg_id
+    assert said(end) == {"connection": hello.msg_id}
+    assert said(beat)["connection"] == hello.msg_id == bare.session.connection_id
+    assert Bare().session.connection_id != bare.session.connection_id
+    assert bare.ended == 1
+
+
+@pytest.mark.parametrize("close", [closing.REPLACED, closing.NODE_LIMIT])
+def test_the_controller_hears_nothing_of_ends_that_do_not_concern_it(
+    bare: Bare, close: Close
+) -> None:
+    bare.told()
+    bare.session.end(close)
+    bare.session.lost(None)
+    assert bare.told() == []
+    assert (bare.ended, bare.refused(close.counted_as)) == (1, 1)
+
+
+def test_what_the_library_has_refused_is_counted_once(bare: Bare) -> None:
+    bare.session.lost(closing.too_large("33 MiB"))
+    assert bare.refused("too_large") == 1
+    other = Bare()
+    other.session.end(closing.NODE_DELETED)
+    other.session.lost(closing.malformed("its answer"))
+    assert other.refused("malformed") == 0
+
+
+def test_what_was_not_delivered_when_it_ends_is_counted(bare: Bare) -> None:
+    request, large = bare.ask(), bare.ask()
+    for number in range(5):
+        bare.offer(f"c{number}")
+    bare.hear()
+    bare.answer(large, NOISE)
+    begin = bare.begun()
+    bare.say(Credit(begin.transfer, 0))
+    bare.wire.is_writable = False
+    bare.offer("c0", 2)
+    bare.answer(request)
+    bare.session.lost(None)
+    assert bare.dropped("disconnected") == 6
+    assert bare.dropped("unsent_answer") == 2
+    bare.assert_nothing_is_lost()
+
+
+NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
+TEXTS = st.sampled_from(["", "x" * 2000, NOISE[:20_000], NOISE[:25_000]])
+
+
+class SessionMachine(RuleBasedStateMachine):
+    """Whatever happens in whatever order: nothing that was offered is lost unseen (P8)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bare = Bare()
+        self.received: list[str] = []
+        self.begin: Begin | None = None
+
+    def hear(self) -> None:
+        for heard in self.bare.hear():
+            if isinstance(heard, Begin):
+                self.begin, self.bare.has = heard, b""
+                self.bare.say(Credit(heard.transfer, 0))
+            elif isinstance(heard, Chunk):
+                assert self.begin is not None
+                assert heard.transfer == self.begin.transfer
+                self.bare.has += heard.data
+                self.bare.say(Credit(heard.transfer, len(self.bare.has)))
+                if len(self.bare.has) == self.begin.size:
+                    self.received.append(wire.decode(self.begin.envelope).msg_id)
+            elif isinstance(heard, Message | Deflated):
+                self.received.append(as_message(heard).msg_id)
+
+    @rule(name=NAMES, version=st.integers(1, 9), text=TEXTS)
+    def offer(self, name: str, version: int, text: str) -> None:
+        self.bare.offer(name, version, text)
+
+    @rule(name=NAMES)
+    def delete(self, name: str) -> None:
+        self.bare.offer(name, gone=True)
+
+    @rule(text=TEXTS)
+    def ask(self, text: str) -> None:
+        if not self.bare.wire.is_paused:
+            self.bare.answer(self.bare.ask(), text)
+
+    @rule()
+    def listen(self) -> None:
+        self.hear()
+
+    @rule(number=st.integers(0, 2**32 - 1))
+    def beat(self, number: int) -> None:
+        self.bare.say(Beat(number, progresses=True))
+
+    @rule(count=st.integers(0, 5))
+    def acknowledge(self, count: int) -> None:
+        acked, self.received = self.received[:count], self.received[count:]
+        self.bare.acknowledge(acked)
+
+    @rule()
+    def acknowledgements_get_lost(self) -> None:
+        self.received.clear()
+
+    @rule(is_writable=st.booleans())
+    def link(self, *, is_writable: bool) -> None:
+        self.bare.wire.is_writable = is_writable
+        if is_writable:
+            self.bare.session.writable()
+
+    @rule(seconds=st.floats(0, 90))
+    def wait(self, seconds: float) -> None:
+        self.bare.wire.last_received_s = self.bare.now_s + seconds
+        self.bare.wait(seconds)
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        self.bare.assert_nothing_is_lost()
+        assert self.bare.session._outbox.pace.in_flight >= 0
+        assert self.bare.wire.closed is None
+
+    def teardown(self) -> None:
+        """Over a link that works all of it comes, or the connection ends and that is counted."""
+        bare = self.bare
+        bare.wire.is_writable = True
+        for _ in range(60):
+            self.wait(30)
+            while bare.flusher.wanted:
+                self.hear()
+            bare.acknowledge(self.received)
+            self.received.clear()
+        assert bare.session.backlog == 0
+        assert bare.session._outbox.pace.in_flight == 0
+        bare.offer("last")
+        bare.session.lost(None)
+        assert bare.dropped("disconnected") == 1
+        bare.assert_nothing_is_lost()
+
+
+TestSessionMachine = SessionMachine.TestCase
+TestSessionMachine.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
