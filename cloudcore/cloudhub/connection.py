@@ -81,10 +81,12 @@ class HubConnection(asyncio.BufferedProtocol):
         "_buffer",
         "_door",
         "_is_paused",
+        "_is_text",
         "_loop",
         "_open_timeout_s",
         "_out",
         "_parts",
+        "_pong",
         "_protocol",
         "_receiver",
         "_timer",
@@ -117,7 +119,9 @@ class HubConnection(asyncio.BufferedProtocol):
         self._receiver: Receiver | None = None
         self._timer: asyncio.TimerHandle | None = None  # while there was no request
         self._out: list[bytes] = []
-        self._parts: list[bytes] = []  # of a message that comes in fragments
+        self._parts = bytearray()  # of a message that comes in fragments, however many
+        self._is_text = False  # whether that is text
+        self._pong = b""  # that waits for a peer which takes nothing
         self._backlog: list[Event] = []  # that came while reading was paused
         self._is_paused = False
         self.capabilities: Capabilities = NONE
@@ -230,6 +234,9 @@ class HubConnection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Go on writing."""
         self.is_writable = True
+        pong, self._pong = self._pong, b""
+        if pong and self._protocol.state is OPEN:
+            self._transport.write(pong)
         if self._receiver is not None:
             self._receiver.writable()
 
@@ -248,10 +255,14 @@ class HubConnection(asyncio.BufferedProtocol):
     def _settle(self) -> None:
         """Write what the protocol wants to say, and pass on what it has understood."""
         for data in self._protocol.data_to_send():
-            if data:
-                self._transport.write(data)
-            else:  # its sign for the end
+            if not data:  # its sign for the end
                 self._transport.close()
+            elif self.is_writable or self._protocol.state is not OPEN:
+                self._transport.write(data)
+            else:
+                # While it is open, it writes pongs only, of which the newest stands for the others
+                # (RFC 6455, section 5.5.3): a peer that takes none cannot make them pile up.
+                self._pong = data
         if self._timer is not None and self._protocol.handshake_exc is not None:
             self._fail()
         events = self._protocol.events_received()
@@ -278,13 +289,12 @@ class HubConnection(asyncio.BufferedProtocol):
             self._receiver.received(data, is_text=frame.opcode is Opcode.TEXT)
             return
         if frame.opcode is not Opcode.CONT:
-            # Remembered as the kind of the whole; the protocol has seen to the order.
-            self._parts = [b"t" if frame.opcode is Opcode.TEXT else b"b"]
-        self._parts.append(data)
+            self._is_text = frame.opcode is Opcode.TEXT  # the protocol has seen to the order
+        self._parts += data
         if frame.fin:
-            kind, *parts = self._parts
-            self._parts = []
-            self._receiver.received(b"".join(parts), is_text=kind == b"t")
+            whole = bytes(self._parts)
+            self._parts = bytearray()
+            self._receiver.received(whole, is_text=self._is_text)
 
     def _shake_hands(self, request: Request) -> None:
         self._protocol.send_response(self._door.answer(self, request))

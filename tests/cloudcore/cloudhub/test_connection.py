@@ -1,13 +1,118 @@
-"""What a connection remembers. Real TLS and WebSockets; edge and controller are doubles."""
+"""What a connection remembers. Real TLS and WebSockets; edge and controller are doubles.
 
+Where a peer's every byte matters, the transport and the session are doubles too.
+"""
+
+import asyncio
+from typing import Any
 
 import pytest
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from cloudcore.cloudhub.closing import Close
+from cloudcore.cloudhub.connection import HubConnection
 from common.names import PeerProtocol
 from tests.cloudcore.cloudhub.stage import Stage
 
 pytestmark = pytest.mark.both_loops
+
+
+class Peer(asyncio.Transport):
+    """The transport, door and session of a connection whose handshake is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.received_: list[tuple[bytes, bool]] = []
+        protocol = ServerProtocol()
+        self.connection = HubConnection(protocol, self, memoryview(bytearray(64)), open_timeout_s=1)
+        self.connection.connection_made(self)
+        request = (
+            "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        self._bring(request.encode())
+        self.written.clear()
+
+    def say(self, opcode: Opcode, data: bytes, *, fin: bool = True) -> None:
+        self._bring(Frame(opcode, data, fin).serialize(mask=True))
+
+    def _bring(self, data: bytes) -> None:
+        for start in range(0, len(data), 64):
+            part = data[start : start + 64]
+            self.connection.get_buffer(-1)[: len(part)] = part
+            self.connection.buffer_updated(len(part))
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def begun(self, connection: HubConnection) -> None:
+        pass
+
+    def answer(self, connection: HubConnection, request: Request) -> Response:
+        return connection._protocol.accept(request)
+
+    def opened(self, connection: HubConnection) -> "Peer":
+        assert connection is self.connection
+        return self
+
+    def failed(self, connection: HubConnection, reason: str, detail: str) -> None:
+        raise AssertionError(connection, reason, detail)
+
+    def closed(self, connection: HubConnection) -> None:
+        pass
+
+    def received(self, payload: bytes, *, is_text: bool) -> None:
+        self.received_.append((payload, is_text))
+
+    def writable(self) -> None:
+        pass
+
+    def lost(self, close: Close | None) -> None:
+        pass
+
+
+async def test_pings_of_a_peer_that_takes_no_pongs_do_not_pile_up() -> None:
+    peer = Peer()
+    peer.connection.pause_writing()
+    for number in range(1000):
+        peer.say(Opcode.PING, b"%d" % number)
+    assert peer.written == b""
+    peer.connection.resume_writing()
+    assert peer.written == Frame(Opcode.PONG, b"999").serialize(mask=False)
+    peer.connection.resume_writing()
+    peer.say(Opcode.PING, b"x")
+    assert peer.written.endswith(Frame(Opcode.PONG, b"x").serialize(mask=False))
+
+
+async def test_nothing_is_written_behind_a_close_frame() -> None:
+    peer = Peer()
+    peer.connection.pause_writing()
+    peer.say(Opcode.PING, b"1")
+    peer.connection.close(1001, "")
+    peer.connection.resume_writing()
+    assert peer.written == Frame(Opcode.CLOSE, b"\x03\xe9").serialize(mask=False)
+
+
+async def test_a_message_takes_no_more_than_its_bytes_in_however_many_fragments() -> None:
+    peer = Peer()
+    peer.say(Opcode.BINARY, b"", fin=False)
+    for _ in range(2000):
+        peer.say(Opcode.CONT, b"", fin=False)
+    assert peer.connection._parts.__sizeof__() < 100
+    for _ in range(2000):
+        peer.say(Opcode.CONT, b"ab", fin=False)
+    assert peer.connection._parts.__sizeof__() < 2 * 4000
+    peer.say(Opcode.CONT, b"c")
+    peer.say(Opcode.TEXT, b"d", fin=False)
+    peer.say(Opcode.CONT, b"e")
+    assert peer.received_ == [(b"ab" * 2000 + b"c", False), (b"de", True)]
 
 
 async def test_whatever_comes_counts_as_life(stage: Stage) -> None:
@@ -29,6 +134,7 @@ async def test_it_knows_what_was_agreed_on(stage: Stage, *, own: bool) -> None:
 async def test_it_serves_on_without_what_only_the_handshake_needed(stage: Stage) -> None:
     async with stage.edge("n1") as edge:
         connection = stage.session("n1")._wire
+        assert isinstance(connection, HubConnection)
         assert connection.node == "n1"
         assert connection.certificate == {}
         assert await edge.is_served()
