@@ -22,7 +22,7 @@ from cloudcore.cloudhub.connection import HubConnection
 from cloudcore.cloudhub.flusher import Flusher
 from cloudcore.cloudhub.handshake import Terms
 from cloudcore.cloudhub.inbox import Inbox
-from cloudcore.cloudhub.parcel import Parcel
+from cloudcore.cloudhub.parcel import Bulks, Parcel
 from cloudcore.cloudhub.registry import SessionRegistry
 from cloudcore.cloudhub.server import Admission, HubServer
 from cloudcore.cloudhub.session import Session, SessionServices, Wire
@@ -127,7 +127,7 @@ class CloudHub:
         self._bus, self._send_module, self._locations = bus, send_module, locations
         self._registry, self._gate, self._metrics = registry, gate, metrics
         self._config, self._door = config or HubConfig(), door
-        self._inbox = Inbox()
+        self._inbox, self._bulks = Inbox(), Bulks()
         self._services: SessionServices | None = None
         self._server: HubServer | None = None
         # Messages of one object to many nodes come one after the other, with the same header.
@@ -235,10 +235,10 @@ class CloudHub:
             # What the node lacks is found out when it connects.
             self._drop("not_connected", message, logging.DEBUG)
         elif message.operation is Operation.RESPONSE:
-            if not session.answer(Parcel(message.about(site_form))):
+            if not session.answer(Parcel(message.about(site_form), self._bulks)):
                 self._drop("late_reply", message, logging.DEBUG)
         elif message.operation is Operation.QUERY:
-            session.ask(Parcel(message.about(site_form)))
+            session.ask(Parcel(message.about(site_form), self._bulks))
         elif _is_end_of(session, message.operation, site_form):
             session.end(closing.NODE_DELETED)
         else:
@@ -247,7 +247,7 @@ class CloudHub:
     def _offer(self, session: Session, message: Message, site_form: str) -> None:
         if message.header is not self._last_header:
             self._last_header = message.header
-            self._last_parcel = Parcel(message.about(site_form))
+            self._last_parcel = Parcel(message.about(site_form), self._bulks)
             self._last_uid = _uid_of(message, site_form)
         session.offer(self._last_uid, self._last_parcel)
 

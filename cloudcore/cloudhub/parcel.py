@@ -1,11 +1,13 @@
 """A message as it is written: encoded and compressed once, for however many nodes get it. Pure.
 
 What is written of a message is the same for all nodes that speak alike: the resource loses its
-node, and an id has to be unique within a connection only.
+node, and an id has to be unique within a connection only. And what nodes are told one by one, as
+those that join are, often is the same large content.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -31,7 +33,7 @@ class Payload:
     is_text: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Bulk:
     """A content that goes in chunks."""
 
@@ -42,13 +44,36 @@ class Bulk:
     hash: bytes
 
 
+class Bulks:
+    """Large contents, each compressed and in memory once, for as long as any message has it."""
+
+    def __init__(self) -> None:
+        self._made: WeakValueDictionary[tuple[bytes, bool], Bulk] = WeakValueDictionary()
+
+    def cut(self, message: Message, *, may_deflate: bool) -> Bulk:
+        """Return the content of ``message`` by itself."""
+        content = bytes(message.content)
+        envelope = wire.encode(msgspec.structs.replace(message, content=NULL))
+        known = frames.hash_of(content), may_deflate
+        alike = self._made.get(known)
+        # The newest stands for the others: it is the last to be written.
+        bulk = self._made[known] = (
+            _cut(envelope, content, may_deflate=may_deflate)
+            if alike is None
+            else replace(alike, envelope=envelope)
+        )
+        return bulk
+
+
 class Parcel:
     """One message, in the site form of its resource, on its way to any number of nodes."""
 
-    __slots__ = ("_bulk", "_deflated", "_text", "is_restated", "message", "version")
+    __slots__ = ("_bulk", "_bulks", "_deflated", "_text", "is_restated", "message", "version")
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message, bulks: Bulks | None = None) -> None:
+        """Wrap ``message``; ``bulks`` knows the large contents of others, where there are any."""
         self.message = message
+        self._bulks = bulks or Bulks()
         version = message.header.resourceversion
         # Source: versions of one type may be compared as numbers (KEP-5504, Kubernetes 1.35).
         self.version = int(version) if version.isdecimal() else 0
@@ -98,18 +123,14 @@ class Parcel:
         may_deflate = Capability.DEFLATE in capabilities
         bulk = self._bulk.get(may_deflate)
         if bulk is None:
-            bulk = self._bulk[may_deflate] = self._cut(may_deflate=may_deflate)
+            bulk = self._bulks.cut(self.message, may_deflate=may_deflate)
+            self._bulk[may_deflate] = bulk
         return bulk
 
-    def _cut(self, *, may_deflate: bool) -> Bulk:
-        content = bytes(self.message.content)
-        deflated = frames.deflate(content) if may_deflate else content
-        is_smaller = len(deflated) < len(content)
-        data = deflated if is_smaller else content
-        return Bulk(
-            wire.encode(msgspec.structs.replace(self.message, content=NULL)),
-            Encoding.DEFLATE if is_smaller else Encoding.RAW,
-            data,
-            len(content),
-            frames.hash_of(data),
-        )
+
+def _cut(envelope: bytes, content: bytes, *, may_deflate: bool) -> Bulk:
+    deflated = frames.deflate(content) if may_deflate else content
+    is_smaller = len(deflated) < len(content)
+    data = deflated if is_smaller else content
+    encoding = Encoding.DEFLATE if is_smaller else Encoding.RAW
+    return Bulk(envelope, encoding, data, len(content), frames.hash_of(data))

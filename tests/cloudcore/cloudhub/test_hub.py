@@ -3,6 +3,7 @@ the controller are test doubles.
 """
 
 import asyncio
+import random
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from cloudcore.cloudhub.hub import CloudHub, Gate
 from cloudcore.cloudhub.registry import SessionRegistry
 from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.metrics import CloudMetrics
-from common import wire
+from common import frames, wire
 from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw
 from common.beehive.module import run_modules
+from common.capabilities import ALL
 from common.errors import MailboxClosedError
 from common.names import GroupName, ModuleName, Operation, PeerProtocol
 from tests.cloudcore.cloudhub.stage import HOST, Certificates, Edge, Stage, staged, until
@@ -189,6 +191,25 @@ async def test_what_is_told_to_many_nodes_is_parsed_once(
                 await stage.controller.send(message.about(f"node/{node}/shop/configmap/web"))
             assert await first.receive() == await second.receive()
     assert parsed.count(content) == 1
+
+
+async def test_a_large_content_that_nodes_are_told_one_by_one_is_compressed_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compressed = []
+    really = frames.deflate
+
+    def deflate(data: bytes) -> bytes:
+        compressed.append(data)
+        return really(data)
+
+    monkeypatch.setattr(frames, "deflate", deflate)
+    text = random.Random(7).randbytes(32 * 1024).hex()
+    async with stage.edge("n1", able=ALL) as first, stage.edge("n2", able=ALL) as second:
+        for node, edge in (("n1", first), ("n2", second)):
+            await stage.controller.tell(node, 1, text=text)
+            assert isinstance(await edge.hear(), frames.Begin)
+    assert len(compressed) == 1
 
 
 async def test_what_is_refused_is_logged_without_what_it_said(

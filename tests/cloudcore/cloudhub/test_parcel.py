@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudcore.cloudhub.parcel import ENVELOPE_BYTES, LARGE_FROM_BYTES, Parcel
+from cloudcore.cloudhub.parcel import ENVELOPE_BYTES, LARGE_FROM_BYTES, Bulks, Parcel
 from common import frames, wire
 from common.beehive.message import NULL, Message, new, raw
 from common.capabilities import ALL, NONE, Capabilities, Capability
@@ -150,3 +150,29 @@ def test_whoever_reads_it_reads_the_message(
         assert len(one.bulk(capabilities).data) > LARGE_FROM_BYTES
     elif Capability.CHUNKS in capabilities:
         assert one.measure(capabilities) <= LARGE_FROM_BYTES + ENVELOPE_BYTES
+
+
+def test_a_content_of_many_messages_is_compressed_and_kept_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compressed = []
+    really = frames.deflate
+
+    def deflate(data: bytes) -> bytes:
+        compressed.append(data)
+        return really(data)
+
+    monkeypatch.setattr(frames, "deflate", deflate)
+    bulks = Bulks()
+    parcels = [Parcel(parcel(noise(60_000)).message, bulks) for _ in range(9)]
+    assert len({one.msg_id for one in parcels}) == 9
+    assert all(one.is_large(ALL) for one in parcels)
+    assert len(compressed) == 1
+    assert len({id(one.bulk(ALL).data) for one in parcels}) == 1
+    for one in parcels:
+        assert read(one, ALL).header == one.message.header
+        assert bytes(read(one, ALL).content) == bytes(one.message.content)
+    assert parcels[0].bulk(CHUNKS_ONLY).encoding is Encoding.RAW, "for who cannot inflate it"
+    parcels.clear()
+    del one
+    assert len(bulks._made) == 0, "nobody has it any more"
