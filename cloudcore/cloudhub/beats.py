@@ -4,32 +4,45 @@ The newest beat alone counts: however far the controller or the link is behind, 
 passed on and one to be answered. An answer stands for those to earlier beats.
 """
 
+from typing import Final
+
 from common import frames
 from common.frames import Beat, BeatAnswer
 from common.inventory import to_hex
 
+LEAST_DIGEST_S: Final = 0.5
+"""Between two digests that are passed on: to compare one takes a thousand times what a beat takes,
+and an edge says one every five minutes."""
+
 
 class Beats:
-    """The beats of one connection."""
+    """The beats of one connection. Times are monotonic seconds."""
 
-    __slots__ = ("_beat", "_is_answered", "_is_quiet", "_number", "_wants_digest")
+    __slots__ = ("_beat", "_digest_s", "_is_answered", "_is_quiet", "_number", "_wants_digest")
 
     def __init__(self) -> None:
         self._beat: Beat | None = None  # that the controller has not been told of
         self._is_quiet = False
+        self._digest_s = float("-inf")  # when the last one came that was passed on
         self._number = 0  # of the last one; an edge counts from 1
         self._is_answered = True
         self._wants_digest = False
 
-    def heard(self, beat: Beat, *, is_quiet: bool) -> None:
+    def heard(self, beat: Beat, now_s: float, *, is_quiet: bool) -> None:
         """Take in a beat.
 
         Args:
             beat: from the edge.
+            now_s: the present.
             is_quiet: nothing waits for, or awaits an acknowledgement by, the edge. It is judged
                 now: later, an object may have come and gone that the digest knows nothing of.
         """
         self._number, self._is_answered = beat.number, False
+        if beat.digest is not None:
+            if now_s - self._digest_s < LEAST_DIGEST_S:
+                beat = Beat(beat.number, beat.progresses)
+            else:
+                self._digest_s = now_s
         before = self._beat
         if beat.digest is None and before is not None and before.digest is not None:
             # It was asked for, and is not said again.

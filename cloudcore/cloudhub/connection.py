@@ -31,6 +31,9 @@ whatever it reads."""
 WRITE_LIMIT_BYTES: Final = 16 * 1024
 """Unsent bytes above which nothing more is written: what waits elsewhere can still be overtaken."""
 
+_SMALL_BYTES: Final = 1024
+"""Fragments have 4 KiB where Go's libraries make them."""
+
 _FINAL: Final = 0x80
 _MAX_SHORT: Final = 125
 _MAX_MEDIUM: Final = 0xFFFF
@@ -44,6 +47,9 @@ class Receiver(Protocol):
 
     def received(self, payload: bytes, *, is_text: bool) -> None:
         """Take a whole message."""
+
+    def disturbed(self) -> None:
+        """Take note of a frame that is no message and brings little: a ping, a small fragment."""
 
     def writable(self) -> None:
         """Take note that the connection takes bytes again."""
@@ -282,7 +288,10 @@ class HubConnection(asyncio.BufferedProtocol):
         del self._backlog[:taken]
 
     def _take(self, frame: Frame) -> None:
-        if frame.opcode not in _DATA or self._receiver is None:
+        if self._receiver is None:
+            return
+        if frame.opcode not in _DATA:
+            self._receiver.disturbed()
             return
         data = bytes(frame.data)
         if frame.opcode is not Opcode.CONT and frame.fin:
@@ -295,6 +304,8 @@ class HubConnection(asyncio.BufferedProtocol):
             whole = bytes(self._parts)
             self._parts = bytearray()
             self._receiver.received(whole, is_text=self._is_text)
+        elif len(data) < _SMALL_BYTES:
+            self._receiver.disturbed()
 
     def _shake_hands(self, request: Request) -> None:
         self._protocol.send_response(self._door.answer(self, request))

@@ -4,15 +4,21 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+import msgspec
+
 from cloudcore.cloudhub.authorize import Locations, authorize
 from common import wire
 from common.beehive.message import NULL, Header, Message, Route, raw, refusal, reply
+from common.capabilities import Capabilities, Capability
 from common.errors import UnknownOperationError, WireError
 from common.names import GroupName, ModuleName, NodeID, Operation, ResourceType
 from common.status import Status, StatusError, failure
 
 MAX_ID_CHARS: Final = 128
 MAX_RESOURCE_CHARS: Final = 1024
+
+MAX_ACK_BYTES: Final = 64 * 1024
+"""Of the list of what one message acknowledges: a window's worth of ids is a fifth of that."""
 
 MEMBERSHIP_RESOURCE: Final = "membership/detail"
 
@@ -44,6 +50,10 @@ _WRAPPED: Final = frozenset(
         (Operation.UPDATE, ResourceType.LEASE),
     }
 )
+
+
+class _Acked(msgspec.Struct):
+    acked: list[str]
 
 
 class Intake(Enum):
@@ -100,6 +110,20 @@ def judge(node: NodeID, message: Message, locations: Locations) -> Verdict:
         return Verdict(Intake.UNSERVED)
     status = authorize(node, message, locations)
     return Verdict(Intake.FORWARD) if status is None else Verdict(Intake.REFUSE, status)
+
+
+def acknowledged(message: Message, capabilities: Capabilities) -> list[str]:
+    """Return the ids that ``message``, a response of an edge of ``capabilities``, acknowledges.
+
+    Raises:
+        WireError: it is a list of something else, or of more than an edge could have.
+    """
+    if message.parent_id or Capability.ACKS not in capabilities:
+        return [message.parent_id]
+    size = len(memoryview(message.content))
+    if size > MAX_ACK_BYTES:
+        raise WireError(f"acknowledgements of {size} bytes, allowed are {MAX_ACK_BYTES}")
+    return wire.loads_as(message.content, _Acked).acked
 
 
 def is_answered(message: Message) -> bool:

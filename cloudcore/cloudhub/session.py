@@ -16,8 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import msgspec
-
 from cloudcore.cloudhub import closing, intake
 from cloudcore.cloudhub.authorize import Locations
 from cloudcore.cloudhub.beats import Beats
@@ -54,7 +52,7 @@ BEATS_SILENCE_S: Final = 18.0
 """An edge with beats sends one every ten seconds: it is missed before the second is due."""
 
 MAX_MESSAGES_PER_S: Final = 1000
-"""Messages of one node in a second; then it is not read until the next one."""
+"""Messages of one node in a second, pings and the like too; then it is not read until the next."""
 
 _FLUSH_BYTES: Final = 64 * 1024
 _UNTOLD: Final = (closing.REPLACED, closing.NODE_LIMIT)
@@ -105,10 +103,6 @@ class SessionServices:
 
     max_message_bytes: int = wire.MAX_MESSAGE_BYTES
     keepalive_s: float = 30.0
-
-
-class _Acked(msgspec.Struct):
-    acked: list[str]
 
 
 class Session:
@@ -321,6 +315,11 @@ class Session:
             self.end(closing.malformed(str(error)))
         self._read_or_not()
 
+    def disturbed(self) -> None:
+        """Count a frame that is no message among those of this second."""
+        self._taken_in += 1
+        self._read_or_not()
+
     def writable(self) -> None:
         """Go on writing."""
         self._services.flusher.want(self)
@@ -357,7 +356,8 @@ class Session:
         match frame:
             case frames.Beat():
                 self._services.metrics.received.labels(Operation.KEEPALIVE).inc()
-                self._beats.heard(frame, is_quiet=not self._outbox.objects)
+                now_s = self._services.clock()
+                self._beats.heard(frame, now_s, is_quiet=not self._outbox.objects)
                 self._services.inbox.add(self)
                 self._services.flusher.want(self)
             case frames.Credit():
@@ -395,9 +395,7 @@ class Session:
         self._services.inbox.add(self)
 
     def _acknowledge(self, message: Message) -> None:
-        ids = [message.parent_id]
-        if not message.parent_id and Capability.ACKS in self._wire.capabilities:
-            ids = wire.loads_as(message.content, _Acked).acked
+        ids = intake.acknowledged(message, self._wire.capabilities)
         now_s = self._services.clock()
         landed = sum(self._outbox.acknowledge(msg_id, now_s) for msg_id in ids)
         if landed:

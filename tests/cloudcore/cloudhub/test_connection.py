@@ -27,6 +27,7 @@ class Peer(asyncio.Transport):
         super().__init__()
         self.written = bytearray()
         self.received_: list[tuple[bytes, bool]] = []
+        self.disturbances = 0
         protocol = ServerProtocol()
         self.connection = HubConnection(protocol, self, memoryview(bytearray(64)), open_timeout_s=1)
         self.connection.connection_made(self)
@@ -71,6 +72,9 @@ class Peer(asyncio.Transport):
     def received(self, payload: bytes, *, is_text: bool) -> None:
         self.received_.append((payload, is_text))
 
+    def disturbed(self) -> None:
+        self.disturbances += 1
+
     def writable(self) -> None:
         pass
 
@@ -113,6 +117,20 @@ async def test_a_message_takes_no_more_than_its_bytes_in_however_many_fragments(
     peer.say(Opcode.TEXT, b"d", fin=False)
     peer.say(Opcode.CONT, b"e")
     assert peer.received_ == [(b"ab" * 2000 + b"c", False), (b"de", True)]
+
+
+async def test_what_is_no_message_and_brings_little_is_told_of() -> None:
+    peer = Peer()
+    peer.say(Opcode.TEXT, b"a")
+    peer.say(Opcode.TEXT, b"a" * 4096, fin=False)
+    peer.say(Opcode.CONT, b"a" * 4096, fin=False)
+    assert peer.disturbances == 0
+    peer.say(Opcode.PING, b"")
+    peer.say(Opcode.PONG, b"")
+    peer.say(Opcode.CONT, b"", fin=False)
+    assert peer.disturbances == 3
+    peer.say(Opcode.CONT, b"")
+    assert (len(peer.received_), peer.disturbances) == (2, 3)
 
 
 async def test_whatever_comes_counts_as_life(stage: Stage) -> None:

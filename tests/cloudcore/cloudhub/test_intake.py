@@ -1,5 +1,6 @@
 """What a session does with a message. Pure; the LocationCache is the real one, and empty."""
 
+import msgspec
 import pytest
 
 from cloudcore.cloudhub import intake
@@ -7,6 +8,7 @@ from cloudcore.cloudhub.intake import Intake, judge
 from cloudcore.edgecontroller.location import LocationCache
 from common import wire
 from common.beehive.message import NULL, Message, new, raw
+from common.capabilities import ALL, NONE
 from common.errors import UnknownOperationError, WireError
 from common.names import NodeID, Operation
 from common.status import failure
@@ -133,3 +135,23 @@ def test_a_pod_that_is_gone_already_counts_as_deleted() -> None:
     answer = intake.refuse(deletion, verdict.status)
     assert (bytes(answer.content), answer.parent_id) == (b'"OK"', deletion.msg_id)
     assert wire.status_of(intake.refuse(deletion, FORBIDDEN).content) == FORBIDDEN
+
+
+def acks(content: object, parent: str = "") -> Message:
+    one = new("metamanager", "resource", Operation.RESPONSE, "", raw(content))
+    header = msgspec.structs.replace(one.header, parent_msg_id=parent)
+    return msgspec.structs.replace(one, header=header)
+
+
+def test_a_response_acknowledges_its_parent_or_what_it_lists() -> None:
+    assert intake.acknowledged(acks("OK", "p"), ALL) == ["p"]
+    assert intake.acknowledged(acks({"acked": ["p", "q"]}), ALL) == ["p", "q"]
+    assert intake.acknowledged(acks({"acked": ["p", "q"]}), NONE) == [""]
+
+
+def test_a_window_of_ids_can_be_acknowledged_at_once_and_no_more_is_looked_at() -> None:
+    window = ["0f0e6a9c-8f6c-4a52-9d49-0b1c8d7e6f5a"] * 256
+    assert intake.acknowledged(acks({"acked": window}), ALL) == window
+    for content in ({"acked": [""] * intake.MAX_ACK_BYTES}, {"acked": [1]}, "OK"):
+        with pytest.raises(WireError):
+            intake.acknowledged(acks(content), ALL)

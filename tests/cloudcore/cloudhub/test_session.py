@@ -990,6 +990,15 @@ def test_a_node_that_floods_is_read_again_in_the_next_second(bare: Bare) -> None
     assert not bare.wire.is_paused
 
 
+def test_a_node_that_pings_all_the_time_floods_as_well(bare: Bare) -> None:
+    for _ in range(MAX_MESSAGES_PER_S):
+        assert not bare.wire.is_paused
+        bare.session.disturbed()
+    assert bare.wire.is_paused
+    bare.wait(1.0)
+    assert not bare.wire.is_paused
+
+
 def test_whatever_has_come_already_is_taken_in_as_room_is_made_in_order_and_not_beyond(
     bare: Bare,
 ) -> None:
