@@ -1,16 +1,30 @@
-"""Measure everything, or the parts named: ``python -m benchmarks [codec store containers …]``."""
+"""Measure everything, or the parts named: ``python -m benchmarks [codec store containers …]``.
+
+``storm-pods`` and ``storm-busy`` take several minutes each and are measured only when named.
+"""
 
 import asyncio
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
-from benchmarks import codec, containers, delivery, edge, hollow, links, store
+from benchmarks import (
+    codec,
+    containers,
+    delivery,
+    edge,
+    hollow,
+    links,
+    neighbours,
+    scale,
+    store,
+    storm,
+)
 from benchmarks.figures import Figure, table
 from deploy.devcluster.api import Api
 from deploy.devcluster.controlplane import ControlPlane
@@ -49,25 +63,79 @@ async def _links(folder: Path) -> list[Figure]:
         return await links.measure(api, cloud, folder)
 
 
+async def _scale(folder: Path) -> list[Figure]:
+    async with (
+        ControlPlane(folder / "control-plane") as control_plane,
+        Api(control_plane) as api,
+        _running(control_plane, folder, _MANY_NODES) as cloud,
+    ):
+        return await scale.measure(control_plane, api, cloud)
+
+
+async def _neighbours(folder: Path) -> list[Figure]:
+    async with _cluster(folder, _MANY_NODES) as (api, cloud):
+        return await neighbours.measure(api, cloud)
+
+
+async def _storm(folder: Path) -> list[Figure]:
+    async with _cluster(folder, _MANY_NODES) as (api, cloud):
+        return await storm.measure(api, cloud)
+
+
+async def _storm_of_pods(folder: Path) -> list[Figure]:
+    async with _cluster(folder, _MANY_NODES) as (api, cloud):
+        return await storm.measure(api, cloud, pods=10)
+
+
+async def _storm_of_busy_api(folder: Path) -> list[Figure]:
+    async with (
+        ControlPlane(folder / "control-plane", extra_args=storm.BUSY) as control_plane,
+        Api(control_plane) as api,
+    ):
+        kubeconfig = await storm.unprivileged(api, control_plane, folder)
+        options = (_MANY_NODES, f"--kubeconfig={kubeconfig}")
+        async with _running(control_plane, folder, *options) as cloud:
+            return await storm.measure(api, cloud, wanted_s=None)
+
+
 @asynccontextmanager
 async def _cluster(folder: Path, *options: str) -> AsyncIterator[tuple[Api, CloudCore]]:
     """A control plane with a cloudcore, which has further arguments."""
-    async with ControlPlane(folder / "control-plane") as control_plane, Api(control_plane) as api:
-        cloud = CloudCore(control_plane, folder / "cloudcore", options=options)
-        await cloud.start()
-        try:
-            yield api, cloud
-        finally:
-            await cloud.stop()
+    async with (
+        ControlPlane(folder / "control-plane") as control_plane,
+        Api(control_plane) as api,
+        _running(control_plane, folder, *options) as cloud,
+    ):
+        yield api, cloud
 
 
-PARTS: Final[dict[str, Callable[[Path], Coroutine[Any, Any, list[Figure]]]]] = {
+@asynccontextmanager
+async def _running(
+    control_plane: ControlPlane, folder: Path, *options: str
+) -> AsyncIterator[CloudCore]:
+    cloud = CloudCore(control_plane, folder / "cloudcore", options=options)
+    await cloud.start()
+    try:
+        yield cloud
+    finally:
+        await cloud.stop()
+
+
+_MANY_NODES: Final = "--node-limit=10000"
+
+PARTS: Final[Mapping[str, Callable[[Path], Coroutine[Any, Any, list[Figure]]]]] = {
     "codec": _codec,
     "store": store.measure,
     "delivery": _delivery,
     "containers": _containers,
     "links": _links,
+    "neighbours": _neighbours,
+    "scale": _scale,
+    "storm": _storm,
+    "storm-pods": _storm_of_pods,
+    "storm-busy": _storm_of_busy_api,
 }
+_ONLY_NAMED: Final = frozenset({"storm-pods", "storm-busy"})
 
 
 def main() -> None:
@@ -76,7 +144,7 @@ def main() -> None:
     if unknown:
         sys.exit(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     figures: list[Figure] = []
-    for name in sys.argv[1:] or PARTS:
+    for name in sys.argv[1:] or [one for one in PARTS if one not in _ONLY_NAMED]:
         sys.stderr.write(f"measuring: {name}\n")
         with (
             tempfile.TemporaryDirectory(prefix="cloudedge-bench-") as folder,

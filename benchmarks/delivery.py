@@ -11,7 +11,7 @@ from typing import Final
 
 from benchmarks import objects
 from benchmarks.figures import MIB, Figure, cpu_s, resident_bytes
-from benchmarks.fleet import Fleet
+from benchmarks.fleet import Fleet, delete_nodes, registered
 from deploy.devcluster.api import Api
 from deploy.devcluster.daemons import CloudCore
 
@@ -34,7 +34,7 @@ async def measure(api: Api, cloud: CloudCore) -> list[Figure]:
     await asyncio.sleep(_SETTLE_S)
     empty = resident_bytes(cloud.pid)
     figures = [Figure("cloudcore resident, empty", empty / MIB, "MiB", 100, "106 MiB")]
-    async with Fleet(api, cloud, NODES) as fleet:
+    async with await registered(api, cloud, NODES) as fleet:
         await asyncio.sleep(_SETTLE_S)
         each = (resident_bytes(cloud.pid) - empty) / NODES / 1024
         figures.append(Figure("cloudcore resident, a connection", each, "KiB", 50, "175 KiB"))
@@ -51,7 +51,7 @@ async def measure(api: Api, cloud: CloudCore) -> list[Figure]:
                 for name in _names_of(index)
             ),
         )
-        await fleet.delete_nodes()
+        await delete_nodes(api, fleet)
     return figures
 
 

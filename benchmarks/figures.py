@@ -1,8 +1,9 @@
 """A measured figure beside its target and what KubeEdge needs for the same."""
 
+import math
 import os
 import resource
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -53,6 +54,23 @@ def cpu_s(pid: int) -> float:
 def resident_bytes(pid: int) -> int:
     """Return the resident memory of process ``pid``."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+
+
+def peak_bytes(pid: int) -> int:
+    """Return the most resident memory of process ``pid``, ever or since ``forget_peak``."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def forget_peak(pid: int) -> None:
+    """Have ``peak_bytes`` begin anew. Source: proc_pid_clear_refs(5)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def quantile(values: Sequence[float], part: float) -> float:
+    """Return the value that ``part`` of ``values`` do not exceed."""
+    assert values, "nothing was measured"
+    return sorted(values)[math.ceil(len(values) * part) - 1]
 
 
 def _rounded(value: float) -> str:

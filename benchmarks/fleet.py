@@ -1,4 +1,4 @@
-"""Many peers with Nodes, certificates, connections and beats of their own."""
+"""Many peers with certificates, connections and beats of their own."""
 
 import asyncio
 import base64
@@ -7,7 +7,7 @@ import random
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from benchmarks.peers import Listeners, Peer
 from common import capabilities, pki, tls
 from common.clock import rfc3339
 from common.delivery.backoff import Backoff, BackoffPolicy
-from common.names import EDGE_NODE_LABEL, NodeID, PeerProtocol
+from common.names import EDGE_NODE_LABEL, NodeID, Operation, PeerProtocol
 from deploy.devcluster.api import Api, Object
 from deploy.devcluster.daemons import CloudCore
 from deploy.devcluster.ports import LOOPBACK
@@ -49,20 +49,41 @@ class Timing:
     """Attempts to connect that came to nothing."""
 
 
+def ignore(_: object) -> None:
+    """Take no note."""
+
+
+Admit = Callable[[NodeID], Awaitable[ssl.SSLContext]]
+"""Makes a node known, and returns TLS with its certificate."""
+
+
 class Fleet:
-    """``count`` peers. An async context manager, which registers their Nodes and connects them.
+    """Peers for some nodes. An async context manager, which admits and connects them all.
 
     While it lasts they beat, each at its own phase, and connect again when they are cut off, as
-    edges do. At its end all are disconnected; their Nodes stay unless ``delete_nodes`` is called.
+    edges do. At its end all are disconnected; what is in the API stays.
     """
 
-    def __init__(self, api: Api, cloud: CloudCore, count: int, *, prefix: str = "bench") -> None:
-        """Prepare the fleet; nothing is connected yet."""
-        self._api, self._cloud = api, cloud
-        self.nodes = [NodeID(f"{prefix}-{number}") for number in range(count)]
+    def __init__(
+        self,
+        websocket_port: int,
+        nodes: Sequence[NodeID],
+        admit: Admit,
+        greet: Callable[[Peer], None] = ignore,
+    ) -> None:
+        """Prepare the fleet; nothing is connected yet.
+
+        Args:
+            websocket_port: of cloudcore, on loopback.
+            nodes: the peers' names.
+            admit: called once for each node, before it connects.
+            greet: called whenever a node is in step: what it then says.
+        """
+        self._websocket_port, self.nodes = websocket_port, list(nodes)
+        self._admit, self._greet = admit, greet
         listeners = Listeners(self._arrived, self._in_step, self._beats, self._beat_answered)
         self.peers = {node: Peer(node, listeners) for node in self.nodes}
-        self.on_beat: Callable[[NodeID], None] = _nothing
+        self.on_beat: Callable[[NodeID], None] = ignore
         """Called when a node beats."""
         self.timing = Timing([], {})
         self._tls: dict[NodeID, ssl.SSLContext] = {}
@@ -70,30 +91,18 @@ class Fleet:
         self._stack = AsyncExitStack()
         self._expected: set[tuple[NodeID, str]] = set()
         self._all_arrived = asyncio.Event()
-        self._in_step_wanted = 0
         self._all_in_step = asyncio.Event()
         self._last_arrival_s = 0.0
         self._due: list[tuple[float, NodeID, picows.WSTransport]] = []  # beats
 
     async def __aenter__(self) -> Self:
-        """Register and connect all peers, and wait until all are in step."""
+        """Admit and connect all peers, and wait until all are in step."""
         try:
             await self._begin()
         except BaseException:
             await self._stack.aclose()
             raise
         return self
-
-    async def _begin(self) -> None:
-        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="cloudedge-")))
-        authority = await load_authority(self._api)
-        for node in self.nodes:
-            self._tls[node] = client_context(authority, node, folder)
-        self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
-        self.note_anew()
-        self._start(self._beat_all())
-        await for_each(self.nodes, self._join)
-        await self.all_in_step(_HANDSHAKE_S + len(self.nodes) / 10)
 
     async def __aexit__(
         self,
@@ -106,9 +115,17 @@ class Fleet:
         for peer in self.peers.values():
             peer.cut()
 
-    async def delete_nodes(self) -> None:
-        """Delete the Nodes; a cloudcore that goes on then forgets them."""
-        await for_each(self.nodes, lambda node: self._api.delete(f"/api/v1/nodes/{node}"))
+    async def _begin(self) -> None:
+        self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self.note_anew()
+        self._start(self._beat_all())
+        await for_each(self.nodes, self._join)
+        await self.all_in_step(_HANDSHAKE_S + len(self.nodes) / 10)
+
+    def cut(self) -> None:
+        """Cut all connections at the same moment."""
+        for peer in self.peers.values():
+            peer.cut()
 
     # --- what is waited for ----------------------------------------------------------------------
 
@@ -150,6 +167,7 @@ class Fleet:
             self._all_arrived.set()
 
     def _in_step(self, node: NodeID) -> None:
+        self._greet(self.peers[node])
         self.timing.in_step_s[node] = time.monotonic()
         if len(self.timing.in_step_s) == len(self.nodes):
             self._all_in_step.set()
@@ -166,7 +184,7 @@ class Fleet:
         self._stack.callback(self._tasks.create_task(work, name="fleet").cancel)
 
     async def _join(self, node: NodeID) -> None:
-        await self._api.create("/api/v1/nodes", node_object(node))
+        self._tls[node] = await self._admit(node)
         connected = asyncio.Event()
         self._start(self._stay_connected(self.peers[node], connected))
         await connected.wait()
@@ -193,7 +211,7 @@ class Fleet:
         node = peer.node
         transport, _ = await picows.ws_connect(
             lambda: peer,
-            f"wss://{LOOPBACK}:{self._cloud.websocket_port}/{PROJECT_ID}/{node}/events",
+            f"wss://{LOOPBACK}:{self._websocket_port}/{PROJECT_ID}/{node}/events",
             ssl_context=self._tls[node],
             extra_headers={
                 "node_id": node,
@@ -217,25 +235,34 @@ class Fleet:
             await asyncio.sleep(_TICK_S)
 
 
-async def load_authority(api: Api) -> pki.Authority:
-    """Return the hub's own authority, which signs the certificates of nodes."""
+async def registered(api: Api, cloud: CloudCore, count: int, *, prefix: str = "bench") -> Fleet:
+    """Return a fleet whose Nodes and certificates are made here, without cloudcore."""
     secret = await api.get("/api/v1/namespaces/kubeedge/secrets/casecret")
     assert secret is not None
-    return pki.load_authority(
+    authority = pki.load_authority(
         *(base64.b64decode(secret["data"][key]) for key in ("cadata", "cakeydata"))
     )
 
+    async def admit(node: NodeID) -> ssl.SSLContext:
+        await api.create("/api/v1/nodes", node_object(node))
+        return _client_context(authority, node)
 
-def client_context(authority: pki.Authority, node: NodeID, folder: Path) -> ssl.SSLContext:
-    """Return TLS with a new certificate of ``node``."""
+    nodes = [NodeID(f"{prefix}-{number}") for number in range(count)]
+    return Fleet(cloud.websocket_port, nodes, admit, say_status)
+
+
+def say_status(peer: Peer) -> None:
+    """Say the Node's status as an edge does when it has connected: nothing of it has changed."""
+    peer.ask(Operation.PATCH, f"null/nodepatch/{peer.node}", "{}")
+
+
+def _client_context(authority: pki.Authority, node: NodeID) -> ssl.SSLContext:
     key = pki.new_key()
     issued = pki.issue_node(authority, pki.new_csr(key, node), node, datetime.now(UTC))
-    (file := folder / f"{node}.pem").write_text(
-        f"{pki.cert_to_pem(issued.der)}\n{pki.key_to_pem(key).decode()}"
-    )
-    context = tls.client_context(authority.pem, file)
-    file.unlink()
-    return context
+    with tempfile.NamedTemporaryFile(prefix="cloudedge-bench-") as file:
+        file.write(pki.cert_to_pem(issued.der).encode() + b"\n" + pki.key_to_pem(key))
+        file.flush()
+        return tls.client_context(authority.pem, Path(file.name))
 
 
 def node_object(node: NodeID) -> Object:
@@ -253,6 +280,11 @@ def node_object(node: NodeID) -> Object:
     return {"metadata": {"name": node, "labels": labels}, "status": {"conditions": [ready]}}
 
 
+async def delete_nodes(api: Api, fleet: Fleet) -> None:
+    """Delete the Nodes of a fleet; a cloudcore that goes on then forgets them."""
+    await for_each(fleet.nodes, lambda node: api.delete(f"/api/v1/nodes/{node}"))
+
+
 async def for_each(
     nodes: Sequence[NodeID], action: Callable[[NodeID], Coroutine[Any, Any, None]]
 ) -> None:
@@ -266,7 +298,3 @@ async def for_each(
     async with asyncio.TaskGroup() as group:
         for node in nodes:
             group.create_task(one(node))
-
-
-def _nothing(_: NodeID) -> None:
-    """Take no note."""

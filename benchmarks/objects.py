@@ -72,3 +72,18 @@ async def delete(api: Api, paths: Iterable[str]) -> None:
     async with asyncio.TaskGroup() as group:
         for one in paths:
             group.create_task(remove(one))
+
+
+async def make_ready(api: Api, namespace: str, pods: Iterable[str]) -> None:
+    """Say that pods run and are Ready, some at a time."""
+    places = asyncio.Semaphore(_AT_A_TIME)
+    condition = {"type": "Ready", "status": "True", "lastTransitionTime": None}
+    status = {"phase": "Running", "conditions": [condition]}
+
+    async def say(name: str) -> None:
+        async with places:
+            await api.patch(path(namespace, f"pods/{name}/status"), {"status": status})
+
+    async with asyncio.TaskGroup() as group:
+        for name in pods:
+            group.create_task(say(name))

@@ -139,9 +139,12 @@ class Peer(picows.WSListener):
             self.transport = None
             self._unacknowledged.clear()
 
-    def on_ws_frame(self, _: picows.WSTransport, frame: picows.WSFrame) -> None:
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         """Take in a frame; acknowledge after the last one that came with it."""
-        if frame.msg_type is picows.WSMsgType.TEXT:
+        if frame.msg_type is picows.WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
+        elif frame.msg_type is picows.WSMsgType.TEXT:
             self._take(_read(frame.get_payload_as_bytes()))
         elif frame.msg_type is picows.WSMsgType.BINARY:
             self._take_frame(frame.get_payload_as_bytes())
@@ -157,14 +160,19 @@ class Peer(picows.WSListener):
         match frames.decode(payload):
             case frames.BeatAnswer(number, _, wants_digest):
                 self._wants_digest = self._wants_digest or wants_digest
-                sent_s = self._sent_s.pop(number, None)
-                if sent_s is not None:
-                    self._listeners.beat_answered(self.node, time.monotonic() - sent_s)
+                self._beat_answered(number)
             case frames.Begin() as begin:
                 self._transfer = _Transfer(begin)
                 self._send_frame(frames.Credit(begin.transfer, 0))
             case frames.Chunk() as chunk:
                 self._take_chunk(chunk)
+
+    def _beat_answered(self, number: int) -> None:
+        """Take in an answer, which stands for those to earlier beats too."""
+        sent_s = self._sent_s.get(number)
+        if sent_s is not None:
+            self._listeners.beat_answered(self.node, time.monotonic() - sent_s)
+            self._sent_s = {n: at for n, at in self._sent_s.items() if n > number}
 
     def _take_chunk(self, chunk: frames.Chunk) -> None:
         transfer = self._transfer

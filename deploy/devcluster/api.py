@@ -101,6 +101,11 @@ class Api:
                     connection.transport.abort()
                     await asyncio.sleep(0)
 
+    async def metrics(self) -> str:
+        """Return the API server's own metrics, in Prometheus' text format."""
+        async with self._session.get("/metrics") as response:
+            return await response.text()
+
     async def create(self, path: str, body: Object) -> Object:
         """Create ``body`` in the collection at ``path``."""
         return await self._call("POST", path, body)
