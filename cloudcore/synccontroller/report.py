@@ -15,6 +15,13 @@ from common.errors import RemoteError
 from common.names import CLUSTER_SCOPE, UID, ResourceType
 from common.status import failure
 
+MAX_ROWS: Final = 20_000
+"""Objects of one node, of all types."""
+
+MAX_PODS: Final = 2_000
+"""Each that is not known costs a request to the API server."""
+
+_MAX_VERSION_DIGITS: Final = 19  # etcd's revision is a signed 64-bit number
 _HEX: Final = 16
 _FIRST_ROW: Final = 5
 _ROW: Final = 6
@@ -44,10 +51,11 @@ def parse_report(content: object) -> Report:
     """Return what ``content``, as decoded JSON, says.
 
     Raises:
-        RemoteError: 422, it is no inventory.
+        RemoteError: 422, it is no inventory, or that of no node there could be.
     """
     try:
         said = msgspec.convert(content, _Content)
+        _check_versions(said.newest)
         if said.objects is None:
             return Report(parse_hash(said.digest), (), said.newest)
         return Report(None, tuple(_items(said.objects)), said.newest)
@@ -66,9 +74,18 @@ def parse_hash(text: str) -> int:
     return int(text, 16)
 
 
+def _check_versions(newest: dict[str, str]) -> None:
+    if any(len(version) > _MAX_VERSION_DIGITS for version in newest.values()):
+        raise ValueError("not a resource version")
+
+
 def _items(rows: list[tuple[str, ...]]) -> list[Item]:
     if any(len(row) not in (_FIRST_ROW, _ROW) for row in rows):
         raise ValueError("a row has 5 or 6 fields")
+    if not all(row[2] for row in rows):
+        raise ValueError("an object has a name")  # without one, a path leads to all of its kind
+    if len(rows) > MAX_ROWS or sum(row[0] == ResourceType.POD for row in rows) > MAX_PODS:
+        raise ValueError(f"more than {MAX_ROWS} objects, or {MAX_PODS} pods")
     return [
         Item(
             ResourceType(row[0]),

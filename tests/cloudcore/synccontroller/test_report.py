@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cloudcore.kube.views import ObjectKey
 from cloudcore.synccontroller.diff import Item
-from cloudcore.synccontroller.report import parse_hash, parse_report
+from cloudcore.synccontroller.report import MAX_PODS, MAX_ROWS, parse_hash, parse_report
 from common.errors import RemoteError
 from common.inventory import to_hex
 from common.names import UID, ResourceType
@@ -40,6 +40,13 @@ def test_rows_come_with_and_without_a_hash(rest: list[str], content: int | None)
     )
 
 
+def test_as_many_come_as_a_node_could_have() -> None:
+    pods = [["pod", "a", str(number), "u", "1"] for number in range(MAX_PODS)]
+    others = [["service", "a", str(number), "u", "1"] for number in range(MAX_ROWS - MAX_PODS)]
+    report = parse_report({"objects": pods + others, "newest": {"pod": str(2**63 - 1)}})
+    assert len(report.held) == MAX_ROWS
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -55,8 +62,13 @@ def test_rows_come_with_and_without_a_hash(rest: list[str], content: int | None)
         {"objects": [["pod", "a", "b", "u", "1", "ff"]]},
         {"objects": [["pod", "a", "b", "u", "1", "00000000000000ff", "more"]]},
         {"objects": [[1, 2, 3, 4, 5]]},
+        {"objects": [["pod", "a", "", "u", "1"]]},
         {"objects": [], "newest": {"pod": 7}},
+        {"objects": [], "newest": {"pod": "1" * 5000}},
+        {"objects": [["pod", "a", str(number), "u", "1"] for number in range(MAX_PODS + 1)]},
+        {"objects": [["service", "a", str(number), "u", "1"] for number in range(MAX_ROWS + 1)]},
     ],
+    ids=lambda content: str(content)[:60],
 )
 def test_anything_else_is_refused(content: Any) -> None:
     with pytest.raises(RemoteError) as refused:
