@@ -60,7 +60,7 @@ class Companions:
         locations, cache = self._state.locations, self._state.services.cache
         for key in sorted({*locations.services_in(namespace), API_SERVICE}):
             one = cache.get(key)
-            is_needed = node in locations.nodes_of_service(key)
+            is_needed = locations.needs_service(node, key)
             if one is not None and is_needed is (operation is Operation.UPDATE):
                 delivery = Delivery(node, operation, ResourceType.SERVICE, *key, is_restated=True)
                 await self._sender.send_object(delivery, *content_of(one))

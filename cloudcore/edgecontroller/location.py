@@ -195,6 +195,12 @@ class LocationCache:
             return set(self._node_pods)
         return set(self._namespace_nodes.get(key.namespace, ()))
 
+    def needs_service(self, node: NodeID, key: ObjectKey) -> bool:
+        """Whether ``node`` is one of ``nodes_of_service``, at no cost of how many there are."""
+        return (
+            node in self._node_pods if key == API_SERVICE else self.has_pod_in(node, key.namespace)
+        )
+
     def endpoints_of_service(self, key: ObjectKey) -> frozenset[str]:
         """Return the addresses of a service, from all its slices."""
         return frozenset().union(*(one.addresses for one in self._slices_of(key)))

@@ -108,7 +108,7 @@ class Comparison:
     def _is_needed(self, node: NodeID, item: Item) -> bool:
         locations = self._state.locations
         if item.resource_type is ResourceType.SERVICE:
-            return node in locations.nodes_of_service(item.key)
+            return locations.needs_service(node, item.key)
         return locations.names(node, item.resource_type, *item.key)
 
     def _plan(self, node: NodeID, held: Sequence[Item], gone: Sequence[Item]) -> Plan:

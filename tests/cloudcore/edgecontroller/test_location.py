@@ -200,6 +200,7 @@ class Incremental(RuleBasedStateMachine):
                 }
                 assert self.cache.nodes_of_service(key) == nodes
                 for node in NODES:
+                    assert self.cache.needs_service(node, key) is (node in nodes)
                     needs = key in self.cluster.services and node in nodes
                     assert (key in self.cache.services_of(node)) is needs
 
@@ -232,6 +233,7 @@ def test_the_service_of_the_api_server_is_needed_wherever_a_pod_runs() -> None:
     pod = ObjectKey("a", "web")
     cache.set_pod(pod, PodLocation(UID("u"), node, PodRefs()))
     assert cache.nodes_of_service(API_SERVICE) == {node}
+    assert [cache.needs_service(n, API_SERVICE) for n in (node, idle)] == [True, False]
     assert cache.services_of(node) == {API_SERVICE}
     assert cache.services_of(idle) == set()
     cache.remove_pod(pod)
