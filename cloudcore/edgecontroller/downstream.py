@@ -84,6 +84,9 @@ class DownstreamController:
         self.epochs = Epochs()
         self.doubts = Doubts()
         """Nodes that are to be compared."""
+        self._ahead = reader.ahead
+        self._strayed: set[NodeID] = set()
+        """Nodes that are no edge nodes at present, and may hold what ended meanwhile."""
         self._companions = Companions(state, reader, sender)
         self._turns = {one.kind: asyncio.Lock() for one in self._kinds()}
         self._tasks: asyncio.TaskGroup
@@ -133,7 +136,10 @@ class DownstreamController:
                 self.progress.note(followed, event)
                 for change in changes:
                     await self._take(followed, change)
-                if isinstance(event, ListCompleted):
+                is_listed = isinstance(event, ListCompleted)
+                if followed.resource_type is not None:
+                    self.doubts.add(self._ahead.caught_up(followed, by_list=is_listed))
+                if is_listed:
                     listed.set()
                     if cache.absent():
                         self.absences.wake()
@@ -197,6 +203,8 @@ class DownstreamController:
         view = change.now.view
         assert isinstance(view, PodView)
         if not locations.is_edge_node(view.node):
+            # An API server that was restored takes bindings back; then all nodes are compared.
+            self._state.drop(locations.remove_pod(change.key))
             return
         is_first = not locations.has_pod_in(view.node, change.key.namespace)
         named: list[Ref] = []
@@ -231,12 +239,24 @@ class DownstreamController:
                 await asyncio.sleep(backoff.next_s())
                 continue
             for one in bodies:
-                key = one.view.metadata.key
                 async with self._turns[pods.kind]:
-                    if self._state.locations.is_edge_node(node) and pods.cache.keep(one):
-                        change = Change(ChangeType.ADDED, key, one.view.metadata.uid, one, None)
-                        await self._take_pod(pods, change)
+                    await self._adopt(pods, one)
+            if node in self._strayed:
+                self._strayed.discard(node)
+                self.doubts.add([node])
             return
+
+    async def _adopt(self, pods: Followed, one: RawObject) -> None:
+        """Bring in a pod that was listed for its node, unless it is known or is another by now."""
+        pods.cache.keep(one)
+        metadata = one.view.metadata
+        # A list of all pods, made at the same time, may have kept it already, which is no change.
+        kept, locations = pods.cache.get(metadata.key), self._state.locations
+        if kept is None or locations.pod_uid(*metadata.key) == kept.view.metadata.uid:
+            return
+        # Where the node is no edge node any more, this does nothing.
+        change = Change(ChangeType.ADDED, metadata.key, kept.view.metadata.uid, kept, None)
+        await self._take_pod(pods, change)
 
     async def _pods_bound_to(self, node: NodeID) -> list[RawObject]:
         """List consistently what is bound to ``node``, as ``ListWatch`` would."""
@@ -263,7 +283,12 @@ class DownstreamController:
         if isinstance(view, NodeView) and view.is_edge:
             is_new = locations.set_node(node, NodeLocation(uid, view.ready))
             # Before the pods are listed for the first time, that list brings them.
-            return is_new and len(self._state.pods.cache) > 0
+            pods = self._state.pods.cache
+            return is_new and (len(pods) > 0 or pods.version > 0)
+        if locations.is_edge_node(node) or (view and self._state.peers.get(node) is None):
+            self._strayed.add(node)
+        elif view is None:
+            self._strayed.discard(node)
         for key in locations.pods_of(node):
             self._state.pods.cache.drop(key)
         self._state.drop(locations.remove_node(node))

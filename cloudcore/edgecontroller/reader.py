@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from cloudcore.edgecontroller.ahead import Ahead
 from cloudcore.edgecontroller.state import ClusterState, Followed
 from cloudcore.kube.client import KubeClient
 from cloudcore.kube.listwatch import RawObject
@@ -30,6 +31,8 @@ class ObjectReader:
         """Read by ``client`` what the caches of ``state`` do not keep."""
         self._client, self._state = client, state
         self._turns: dict[tuple[ResourceType, ObjectKey], _Turn] = {}
+        self.ahead = Ahead(state.locations)
+        """What was fetched and is not known to the caches yet."""
 
     async def read(self, resource_type: ResourceType, key: ObjectKey) -> RawObject:
         """Return the object; it is kept from then on if an edge pod names it.
@@ -76,6 +79,7 @@ class ObjectReader:
             followed.resource_type, key
         ):
             followed.cache.keep(one)
+        self.ahead.note(followed, one)
         return one
 
     def newest(self, followed: Followed, one: RawObject) -> RawObject | None:

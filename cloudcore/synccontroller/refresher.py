@@ -1,6 +1,7 @@
 """Has nodes compared that are connected and in doubt, a few at a time.
 
-Our own edges are asked for their inventory. Whoever has none is sent everything.
+Our own edges are asked for their inventory; one of the first version, which cannot be asked, has to
+connect again. Whoever has none is sent everything.
 """
 
 import asyncio
@@ -13,9 +14,9 @@ from cloudcore.edgecontroller.progress import Progress
 from cloudcore.edgecontroller.sender import Sender
 from cloudcore.edgecontroller.state import Peers
 from cloudcore.synccontroller.doubts import Doubts
-from cloudcore.synccontroller.requests import ask_inventory
+from cloudcore.synccontroller.requests import ask_inventory, ask_to_return
 from common.capabilities import Capability
-from common.names import NodeID
+from common.names import NodeID, PeerProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +72,15 @@ class Refresher:
 
     async def _refresh(self, nodes: Iterator[NodeID]) -> None:
         for node in nodes:
-            if self._peers.can(node, Capability.DIGEST):
+            peer = self._peers.get(node)
+            if peer is None:
+                continue
+            if Capability.DIGEST in peer.capabilities:
                 await self._ask(node)
-            elif self._peers.get(node) is not None:
+            elif peer.protocol is PeerProtocol.CLOUDEDGE_V1:
+                self._peers.disconnected(node)  # the hub tells of no end that it was asked for
+                await ask_to_return(self._sender, node, peer)
+            else:
                 await self._send_everything(node)
 
     async def _ask(self, node: NodeID) -> None:

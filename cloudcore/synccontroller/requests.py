@@ -1,7 +1,8 @@
-"""What the cloud asks of an edge by way of the hub: an inventory, or a digest."""
+"""What the cloud asks of an edge by way of the hub: an inventory, a digest, or to come again."""
 
 from cloudcore.edgecontroller.sender import Sender
-from common.beehive.message import new
+from cloudcore.edgecontroller.state import Peer
+from common.beehive.message import new, raw
 from common.names import (
     CLUSTER_SCOPE,
     GroupName,
@@ -28,4 +29,17 @@ async def ask_digest(sender: Sender, node: NodeID) -> None:
     resource = f"node/{node}"
     await sender.send_answer(
         new(ModuleName.EDGE_CONTROLLER, GroupName.RESOURCE, Operation.KEEPALIVE, resource)
+    )
+
+
+async def ask_to_return(sender: Sender, node: NodeID, peer: Peer) -> None:
+    """Have the hub end a connection; the edge makes a new one, and begins with an inventory."""
+    await sender.send_answer(
+        new(
+            ModuleName.EDGE_CONTROLLER,
+            GroupName.RESOURCE,
+            Operation.DISCONNECTED,
+            f"node/{node}",
+            raw({"connection": peer.connection}),
+        )
     )

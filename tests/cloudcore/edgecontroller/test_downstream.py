@@ -14,6 +14,7 @@ from cloudcore.edgecontroller.downstream import SYNCED_CONDITION
 from cloudcore.kube import kinds
 from cloudcore.kube.client import MERGE_PATCH, KubeClient
 from cloudcore.kube.views import ObjectKey
+from common.capabilities import ALL
 from common.errors import RemoteError
 from common.names import EDGE_NODE_LABEL, NodeID, Operation, PeerProtocol
 from common.status import failure
@@ -23,7 +24,9 @@ from tests.cloudcore.cluster import (
     controlled,
     eventually,
     load,
+    make_edge_node,
     make_node,
+    make_pod,
     pod_object,
     unique,
 )
@@ -161,6 +164,27 @@ async def test_a_node_that_becomes_an_edge_node_gets_the_pods_it_had(
         await cloud.hub.object(Operation.UPDATE, f"node/{node}/null/node/{node}", since=mark)
         assert not cloud.locations.is_edge_node(node)
         assert not cloud.locations.names(node, "configmap", namespace, "conf")
+
+
+async def test_a_node_that_becomes_an_edge_node_again_is_asked_what_it_holds(
+    client: KubeClient, namespace: str
+) -> None:
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        await make_pod(cloud, pod_object(namespace, "web", node))
+        await cloud.hub.connect(node, PeerProtocol.CLOUDEDGE_V1, ALL)
+
+        async def label(value: str | None) -> None:
+            mark, labels = len(cloud.hub.seen), {EDGE_NODE_LABEL: value}
+            change = body({"metadata": {"labels": labels}})
+            await client.patch(kinds.NODES.path(name=node), change, content_type=MERGE_PATCH)
+            await cloud.hub.object(Operation.UPDATE, f"node/{node}/null/node/{node}", since=mark)
+
+        await label(None)
+        ended = body({"gracePeriodSeconds": 0})
+        await client.delete(kinds.PODS.path(namespace, "web"), ended)
+        await label("")
+        await cloud.hub.object(Operation.QUERY, f"node/{node}/null/inventory/{node}")
 
 
 async def test_a_node_that_is_deleted_is_forgotten_with_its_pods(

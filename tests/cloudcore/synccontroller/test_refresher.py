@@ -15,6 +15,7 @@ from cloudcore.synccontroller.refresher import AT_A_TIME, Refresher
 from common.beehive.message import Message
 from common.capabilities import NONE
 from common.names import ModuleName, NodeID, Operation, PeerProtocol
+from common.wire import loads
 from tests.cloudcore.synccontroller.stage import Stage
 
 PATIENCE_S = 10.0
@@ -91,13 +92,23 @@ async def test_who_does_not_answer_keeps_nobody_waiting_for_long(
 
 async def test_who_has_no_inventory_is_sent_everything_and_who_is_away_waits(scene: Scene) -> None:
     away, kubeedge, own = NodeID("n1"), NodeID("n2"), NodeID("n3")
-    older = NodeID("n4")
     scene.stage.connect(kubeedge, NONE, protocol=PeerProtocol.KUBEEDGE)
-    scene.stage.connect(older, NONE)
     scene.stage.connect(own)
-    scene.doubts.add([away, kubeedge, own, older])
+    scene.doubts.add([away, kubeedge, own])
     assert (await scene.next()).resource == f"node/{own}/null/inventory/{own}"
-    assert scene.everything == [kubeedge, older]
+    assert scene.everything == [kubeedge]
+
+
+async def test_who_cannot_be_asked_has_to_connect_again(scene: Scene) -> None:
+    node, peers = NodeID("n1"), scene.stage.state.peers
+    scene.stage.connect(node, NONE)
+    connected = peers.get(node)
+    assert connected is not None
+    scene.doubts.add([node])
+    command = await scene.next()
+    assert (command.operation, command.resource) == (Operation.DISCONNECTED, f"node/{node}")
+    assert loads(command.content) == {"connection": connected.connection}
+    assert peers.get(node) is None
 
 
 async def test_nobody_is_asked_before_the_caches_are_in_step(scene: Scene) -> None:

@@ -1,8 +1,10 @@
 """What the cloud asks of an edge. Real: the bus; the test is the hub."""
 
 from cloudcore.edgecontroller.context import ControllerContext
-from cloudcore.synccontroller.requests import ask_digest, ask_inventory
-from common.names import Operation
+from cloudcore.edgecontroller.state import Peer
+from cloudcore.synccontroller.requests import ask_digest, ask_inventory, ask_to_return
+from common.names import Operation, PeerProtocol
+from common.wire import loads
 from tests.cloudcore.synccontroller.stage import NODE, Stage
 
 
@@ -22,3 +24,11 @@ async def test_at_an_edgesite_the_resource_has_no_node() -> None:
     await ask_inventory(stage.sender, NODE)
     (query,) = await stage.sent()
     assert query.resource == "null/inventory/n1"
+
+
+async def test_the_hub_is_told_which_connection_to_end() -> None:
+    stage = Stage()
+    await ask_to_return(stage.sender, NODE, Peer(PeerProtocol.CLOUDEDGE_V1, "c7"))
+    (command,) = await stage.sent()
+    assert (command.operation, command.resource) == (Operation.DISCONNECTED, "node/n1")
+    assert loads(command.content) == {"connection": "c7"}
