@@ -1,0 +1,46 @@
+"""Run schedules: ``python -m tests.simulation``, or ``make chaos``.
+
+``SEED``
+    of the first schedule. Alone it is one schedule, whose history is told. Without it the first
+    seed is drawn, and printed.
+``SCHEDULES``
+    how many there are, with seeds that follow each other.
+``STEPS``
+    deeds of each; less of them are the beginning of the same schedule.
+``BREAK``
+    a fault of ``tests.simulation.sabotage`` that is put into the product.
+``VERBOSE``
+    tells each message of a single schedule too.
+
+The exit code is 1 where a promise was broken. A seed gives the same run wherever the sources are
+the same: the order in which Python walks through sets of strings is fixed as well.
+"""
+
+import os
+import secrets
+import sys
+
+from tests.simulation import runner
+
+
+def main() -> int:
+    """Do as the environment says."""
+    environment = os.environ
+    if environment.get("PYTHONHASHSEED") != "0":
+        arguments = [sys.executable, "-m", "tests.simulation"]
+        os.execve(sys.executable, arguments, {**environment, "PYTHONHASHSEED": "0"})  # noqa: S606 - this very program
+    seed = int(environment.get("SEED") or secrets.randbelow(10**9))
+    steps = int(environment.get("STEPS") or runner.STEPS)
+    is_single = "SEED" in environment and "SCHEDULES" not in environment
+    wanted = runner.Wanted(
+        range(seed, seed + (1 if is_single else int(environment.get("SCHEDULES") or 200))),
+        steps,
+        sabotage=environment.get("BREAK", ""),
+        is_verbose=bool(environment.get("VERBOSE")),
+        tells_history=is_single,
+    )
+    return runner.run(wanted)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
