@@ -16,7 +16,7 @@ from cloudcore.synccontroller.diff import Item, diff
 from cloudcore.synccontroller.everything import delivery_of
 from cloudcore.synccontroller.guard import Plan
 from cloudcore.synccontroller.holds import Holds
-from cloudcore.synccontroller.wanted import wanted
+from cloudcore.synccontroller.wanted import is_wanted, wanted
 from common.errors import RemoteError
 from common.names import NodeID, Operation, ResourceType
 
@@ -129,6 +129,8 @@ class Comparison:
             if error.status.is_not_found:
                 return 0  # deleted meanwhile, which is told by itself
             raise
+        if not is_wanted(self._state, node, item, one):
+            return 0  # another one, or another node's by now, which is told by itself
         await self._send(node, operation, item, one)
         return 1
 
@@ -136,7 +138,7 @@ class Comparison:
         followed = self._state.followed(item.resource_type)
         assert followed is not None
         newest = self._reader.newest(followed, one)
-        if newest is None:
+        if newest is None or newest.view.metadata.uid != item.uid:
             return 0  # deleted meanwhile, which is told by itself
         await self._send(node, Operation.UPDATE, item, newest)
         return 1

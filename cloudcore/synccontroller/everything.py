@@ -14,7 +14,7 @@ from cloudcore.edgecontroller.routing import Delivery
 from cloudcore.edgecontroller.sender import Sender, content_of
 from cloudcore.edgecontroller.state import ClusterState
 from cloudcore.synccontroller.diff import SEND_ORDER, Item
-from cloudcore.synccontroller.wanted import wanted
+from cloudcore.synccontroller.wanted import is_wanted, wanted
 from common.errors import RemoteError
 from common.names import CLUSTER_SCOPE, NodeID, Operation
 
@@ -98,6 +98,8 @@ class Everything:
                 extra={"node": node, "key": "/".join(item.key), "code": error.status.code},
             )
             return
+        if not is_wanted(self._state, node, item, one):
+            return  # as a slice may wait long: another one by now, or another node's
         delivery = delivery_of(node, Operation.UPDATE, item)
         await self._sender.send_object(delivery, *content_of(one))
 

@@ -150,6 +150,13 @@ class Stage:
         self.put(self.state.pods, key, f"uid-{name}", node=node)
         return key
 
+    def move_pod(self, key: ObjectKey, node: NodeID) -> None:
+        """Have another pod of that name, on another node."""
+        self.add_node(node)
+        uid = UID("uid-of-another")
+        self.state.locations.set_pod(key, PodLocation(uid, node, PodRefs()))
+        self.put(self.state.pods, key, uid, version="20", node=node)
+
     def add_configmap(self, name: str, *, version: str = "10", data: str = "") -> ObjectKey:
         key = ObjectKey("ns", name)
         self.put(self.state.configmaps, key, f"uid-{name}", version=version, data=data)

@@ -5,13 +5,14 @@ Real: caches, holds, the bus. The API server is in memory; on the real one: ``te
 
 import pytest
 
+from cloudcore.kube.listwatch import RawObject
 from cloudcore.kube.views import ObjectKey
 from cloudcore.synccontroller.comparison import Comparison
 from cloudcore.synccontroller.diff import Item
 from cloudcore.synccontroller.holds import Holds
 from cloudcore.synccontroller.wanted import wanted
 from common.errors import RemoteError
-from common.names import UID, Operation, ResourceType
+from common.names import UID, NodeID, Operation, ResourceType
 from tests.cloudcore.synccontroller.stage import NODE, Stage, released_node
 
 POD, CONFIGMAP = ResourceType.POD, ResourceType.CONFIGMAP
@@ -92,6 +93,22 @@ async def test_what_the_caches_lack_and_the_api_server_has_is_sent_with_nothing_
     answer, sent = await scene.compare()
     assert answer == {"updated": 1, "deleted": 0}
     assert sent == [(Operation.UPDATE, "ns/pod/p0")]
+
+
+async def test_what_becomes_another_nodes_while_it_is_compared_is_not_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene()
+    scene.held = []
+
+    async def judge(*_: object) -> tuple[list[Item], list[tuple[Item, RawObject]]]:
+        scene.stage.move_pod(scene.pods[0], NodeID("n2"))
+        return [], []
+
+    monkeypatch.setattr(scene.comparison, "_judge", judge)
+    answer, sent = await scene.compare()
+    assert answer == {"updated": 1, "deleted": 0}
+    assert sent == [(Operation.UPDATE, "null/node/n1")], "nor what that pod has named"
 
 
 async def test_where_the_api_server_cannot_be_asked_nothing_is_deleted() -> None:

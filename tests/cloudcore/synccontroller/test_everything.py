@@ -95,6 +95,21 @@ async def test_a_node_that_goes_is_sent_no_more_and_one_that_comes_again_all_ane
     assert await scene.stage.sent() == []
 
 
+async def test_what_becomes_another_nodes_while_it_waits_is_not_sent(scene: Scene) -> None:
+    keys = [scene.stage.add_pod(f"p{number:03}") for number in range(SLICE + 1)]
+    scene.waiting = SLICE
+    scene.everything.send(NODE)
+    await scene.take(SLICE)
+    sending = scene.everything._sending[NODE]
+    scene.stage.move_pod(keys[-1], NodeID("n2"))
+    scene.waiting = 0
+    (last,) = await scene.take(1)
+    assert last.resource == f"node/n1/ns/pod/{keys[-2].name}"
+    async with asyncio.timeout(PATIENCE_S):
+        await sending
+    assert await scene.stage.sent() == []
+
+
 async def test_what_cannot_be_read_is_counted_and_left_to_the_edge_to_ask_for(
     scene: Scene,
 ) -> None:
