@@ -2,7 +2,7 @@
 
 Messages stay JSON in text frames; what is binary is what text is too large or too slow for. The
 first byte says what a frame is; numbers are big-endian. Which frames a peer understands it says
-when it connects (``common.names.Capability``).
+when it connects (``common.capabilities``).
 
 ====  ===============  ====  ======================================================================
 byte  frame            sent  then

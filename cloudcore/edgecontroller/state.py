@@ -1,6 +1,7 @@
 """What the controller knows of the cluster: a cache for each kind, and who needs what. Pure.
 
-Written by the downstream controller alone; everybody else reads.
+What happens to objects the downstream controller alone writes, who is connected ``presence``.
+Everybody else reads, but for bodies that were fetched and versions that we wrote ourselves.
 """
 
 from dataclasses import dataclass
