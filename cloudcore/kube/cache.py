@@ -49,9 +49,6 @@ class Change:
     before: RawObject | None
     """Its former state; None where there was none, or it was not kept."""
 
-    by_absence: bool = False
-    """Deleted, as far as lists did not have it: nobody saw it being deleted."""
-
     is_restored: bool = False
     """Its version counts anew, after an etcd was restored from a backup: whoever has higher ones
     has to take it none the less."""
@@ -198,7 +195,7 @@ class ObjectCache:
 
     def end_absent(self, key: ObjectKey, uid: UID) -> list[Change]:
         """Take an absent object for deleted, as is known now; return the change that this is."""
-        return [self._remove(key, None, by_absence=True)] if self.is_absent(key, uid) else []
+        return [self._remove(key, None)] if self.is_absent(key, uid) else []
 
     # --- versions that count anew ----------------------------------------------------------------
 
@@ -248,14 +245,12 @@ class ObjectCache:
         is_restored = self._is_restored(one)
         return Change(ChangeType.ADDED, meta.key, meta.uid, one, None, is_restored=is_restored)
 
-    def _remove(
-        self, key: ObjectKey, last: RawObject | None, *, by_absence: bool = False
-    ) -> Change:
+    def _remove(self, key: ObjectKey, last: RawObject | None) -> Change:
         entry = self._entries.pop(key)
         self._absent.pop(key, None)
         last = last or entry.kept
         is_restored = last is not None and self._is_restored(last)
-        return Change(ChangeType.DELETED, key, entry.uid, last, entry.kept, by_absence, is_restored)
+        return Change(ChangeType.DELETED, key, entry.uid, last, entry.kept, is_restored)
 
     def _is_restored(self, one: RawObject) -> bool:
         return number_of(one.view.metadata.resourceVersion) <= self._overtaken
