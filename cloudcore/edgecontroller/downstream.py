@@ -271,6 +271,8 @@ class DownstreamController:
         view, node = _view(change), NodeID(change.key.name)
         is_new = self._note_node(node, change.uid, view)
         await self._deliver(followed, change)
+        if view is None:
+            self.holds.forget(node)
         if isinstance(view, NodeView) and self.holds.note(view):
             self.absences.wake()
             self.doubts.add([node])

@@ -81,6 +81,12 @@ class Holds:
             self._guard.settled(node)  # another cloudcore has brought it in step
         return False
 
+    def forget(self, node: NodeID) -> None:
+        """Hold nothing on ``node`` any more: it was deleted, and is compared anew if it returns."""
+        self._kept_back -= {node}
+        self._guard.settled(node)
+        self._metrics.held_resyncs.set(len(self._guard.held))
+
     async def settled(self, node: NodeID) -> None:
         """Note that ``node`` was compared and told everything; its release is used up."""
         if node in self._kept_back:

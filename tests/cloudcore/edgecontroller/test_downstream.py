@@ -14,6 +14,7 @@ from cloudcore.edgecontroller.downstream import SYNCED_CONDITION
 from cloudcore.kube import kinds
 from cloudcore.kube.client import MERGE_PATCH, KubeClient
 from cloudcore.kube.views import ObjectKey
+from cloudcore.synccontroller.guard import Plan
 from common.capabilities import ALL
 from common.errors import RemoteError
 from common.names import EDGE_NODE_LABEL, NodeID, Operation, PeerProtocol
@@ -195,9 +196,16 @@ async def test_a_node_that_is_deleted_is_forgotten_with_its_pods(
         await cloud.hub.object(Operation.UPDATE, f"node/{node}/null/node/{node}")
         await client.create(kinds.PODS.path(namespace), body(pod_object(namespace, "web", node)))
         await cloud.hub.object(Operation.INSERT, f"node/{node}/{namespace}/pod/web")
+        holds = cloud.controller._downstream.holds
+        assert holds.admit({node: Plan(pods=8, ended_pods=8, deletions=8)})
         await client.delete(kinds.NODES.path(name=node))
         await cloud.hub.object(Operation.DELETE, f"node/{node}/null/node/{node}")
         assert not cloud.locations.is_edge_node(node)
+
+        async def is_let_go() -> bool:
+            return not holds.is_held(node)
+
+        await eventually(is_let_go)
         assert cloud.locations.pod_node(namespace, "web") is None
 
 

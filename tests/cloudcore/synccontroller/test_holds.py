@@ -89,3 +89,23 @@ async def test_who_keeps_something_that_is_deleted_is_held_until_it_does_not() -
     await holds.settled(NODE)
     assert not holds.is_held(NODE)
     assert shown(stage) == 0
+
+
+def test_a_node_that_is_deleted_is_held_no_more() -> None:
+    stage = Stage()
+    holds = holding(stage)
+    holds.keep_back(frozenset({NODE}))
+    assert holds.is_held(NODE)
+    holds.note(view("true"))
+    holds.forget(NODE)
+    assert not holds.is_held(NODE)
+    assert not holds.is_released(NODE)
+
+
+async def test_and_is_not_counted_as_held_for_ever() -> None:
+    stage = Stage()
+    holds = holding(stage)
+    holds.admit({NODE: MUCH})
+    assert shown(stage) == 1
+    holds.forget(NODE)
+    assert shown(stage) == 0
