@@ -92,6 +92,11 @@ class Parcel:
         """The verb."""
         return self.message.route.operation
 
+    @property
+    def content_bytes(self) -> int:
+        """How long the content is, not compressed."""
+        return len(memoryview(self.message.content))
+
     def measure(self, capabilities: Capabilities) -> int:
         """Return the bytes of its one frame, or ``LARGE`` where it goes in chunks."""
         return LARGE if self.is_large(capabilities) else len(self.payload(capabilities).data)
@@ -100,7 +105,7 @@ class Parcel:
         """Whether it goes in chunks, to a peer of these capabilities."""
         if Capability.CHUNKS not in capabilities:
             return False
-        size = len(memoryview(self.message.content))
+        size = self.content_bytes
         return size > LARGE_FROM_BYTES and len(self.bulk(capabilities).data) > LARGE_FROM_BYTES
 
     def payload(self, capabilities: Capabilities) -> Payload:

@@ -54,6 +54,13 @@ BEATS_SILENCE_S: Final = 18.0
 MAX_MESSAGES_PER_S: Final = 1000
 """Messages of one node in a second, pings and the like too; then it is not read until the next."""
 
+BYTES_AS_A_MESSAGE: Final = 4096
+"""So much of an answer counts as another message of the node that has asked: a large object is
+encoded and compressed anew for each answer, which costs far more than the question does."""
+
+TURN_BYTES: Final = 64 * 1024
+"""Contents that are encoded for one node before others have their turn: 2 to 4 ms."""
+
 _FLUSH_BYTES: Final = 64 * 1024
 _UNTOLD: Final = (closing.REPLACED, closing.NODE_LIMIT)
 """Ends that the controller does not hear of: it has the newer connection, or never had this one."""
@@ -113,6 +120,7 @@ class Session:
         "_close",
         "_close_deadline_s",
         "_credit",
+        "_encoded",
         "_is_draining",
         "_is_over",
         "_is_reading",
@@ -152,6 +160,7 @@ class Session:
         self._transfer: Transfer | None = None
         self._transfers = 0
         self._taken_in = 0  # messages in this second
+        self._encoded = 0  # bytes of contents in this turn
         self._traffic = 0  # bytes, since somebody has asked
         self._is_reading = True  # from the socket; False while it waits for others
         self._is_draining = False
@@ -195,6 +204,7 @@ class Session:
         """
         is_answered = self._credit.settle(parcel.message.parent_id)
         if is_answered:
+            self._taken_in += parcel.content_bytes // BYTES_AS_A_MESSAGE
             self._reply(parcel)
         self._read_or_not()
         return is_answered is not None
@@ -268,8 +278,8 @@ class Session:
         if self._close is not None or self._is_over:
             return
         now_s = self._services.clock()
-        unwritten = 0
-        while self._wire.is_writable:
+        unwritten = self._encoded = 0
+        while self._wire.is_writable and self._encoded < TURN_BYTES:
             size = self._write_next(now_s)
             if not size:
                 break
@@ -278,7 +288,9 @@ class Session:
                 self._wire.flush()
                 unwritten = 0
         self._wire.flush()
-        if self._is_draining and self._wire.is_writable:
+        if self._encoded >= TURN_BYTES:
+            self._services.flusher.want(self)
+        elif self._is_draining and self._wire.is_writable:
             self.end(closing.GOING_AWAY)
         self._read_or_not()  # what was written has made room
 
@@ -436,6 +448,7 @@ class Session:
             return self._write_chunk(now_s)
         parcel, size = taken
         message = parcel.message
+        self._encoded += parcel.content_bytes
         if message.operation is Operation.RESPONSE:
             self._credit.answer_written()
         self._services.metrics.sent.labels(message.operation).inc()

@@ -25,10 +25,12 @@ from cloudcore.cloudhub.credit import MAX_OUTSTANDING
 from cloudcore.cloudhub.handshake import Terms
 from cloudcore.cloudhub.parcel import Parcel
 from cloudcore.cloudhub.session import (
+    BYTES_AS_A_MESSAGE,
     CLOSE_TIMEOUT_S,
     MAX_MESSAGES_PER_S,
     RESEND_AFTER_S,
     STALLED_AFTER_S,
+    TURN_BYTES,
     WINDOWS,
 )
 from common import capabilities, frames, wire
@@ -997,6 +999,36 @@ def test_a_node_that_pings_all_the_time_floods_as_well(bare: Bare) -> None:
     assert bare.wire.is_paused
     bare.wait(1.0)
     assert not bare.wire.is_paused
+
+
+def test_a_node_that_asks_for_large_objects_floods_sooner(bare: Bare) -> None:
+    content = "x" * 64 * BYTES_AS_A_MESSAGE
+    answers = 0
+    while not bare.wire.is_paused:
+        bare.answer(bare.ask(), content)
+        bare.hear()
+        answers += 1
+    assert answers == MAX_MESSAGES_PER_S // 65 + 1
+    bare.wait(1.0)
+    assert not bare.wire.is_paused
+
+
+def test_others_have_their_turn_before_much_is_encoded_for_one_node(bare: Bare) -> None:
+    for _ in range(8):
+        bare.answer(bare.ask(), "x" * TURN_BYTES)
+    bare.session.flush()
+    assert len(bare.wire.written) == 1
+    assert len(bare.hear_messages()) == 8
+
+
+def test_what_is_left_for_another_turn_is_written_before_the_connection_ends(bare: Bare) -> None:
+    for _ in range(3):
+        bare.answer(bare.ask(), "x" * TURN_BYTES)
+    bare.session.drain()
+    bare.session.flush()
+    assert bare.wire.closed is None
+    assert len(bare.hear_messages()) == 3
+    assert bare.wire.closed is not None
 
 
 def test_whatever_has_come_already_is_taken_in_as_room_is_made_in_order_and_not_beyond(
