@@ -4,12 +4,13 @@ Three forms: a digest alone; rows of six with content hashes; and, from edges of
 of the protocol, rows of five.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from cloudcore.kube.views import ObjectKey
+from cloudcore.kube.views import ObjectKey, number_of
 from cloudcore.synccontroller.diff import SEND_ORDER, Item
 from common.errors import RemoteError
 from common.names import CLUSTER_SCOPE, UID, ResourceType
@@ -44,7 +45,8 @@ class Report:
     """All that is held, as far as such types are compared."""
 
     newest: dict[str, str]
-    """The highest version by type that the edge has of anything."""
+    """The highest version by type that the edge has of anything; of what it holds, where it does
+    not say that itself."""
 
 
 def parse_report(content: object) -> Report:
@@ -58,7 +60,8 @@ def parse_report(content: object) -> Report:
         _check_versions(said.newest)
         if said.objects is None:
             return Report(parse_hash(said.digest), (), said.newest)
-        return Report(None, tuple(_items(said.objects)), said.newest)
+        held = tuple(_items(said.objects))
+        return Report(None, held, said.newest or _newest_in(held))
     except (msgspec.ValidationError, ValueError) as error:
         raise RemoteError(failure(422, f"not an inventory: {error}")) from error
 
@@ -79,9 +82,19 @@ def _check_versions(newest: dict[str, str]) -> None:
         raise ValueError("not a resource version")
 
 
+def _newest_in(held: Iterable[Item]) -> dict[str, str]:
+    newest: dict[str, str] = {}
+    for item in held:
+        known = newest.get(item.resource_type, "0")
+        newest[item.resource_type] = max(known, item.version, key=number_of)
+    return newest
+
+
 def _items(rows: list[tuple[str, ...]]) -> list[Item]:
     if any(len(row) not in (_FIRST_ROW, _ROW) for row in rows):
         raise ValueError("a row has 5 or 6 fields")
+    if any(len(row[4]) > _MAX_VERSION_DIGITS for row in rows):
+        raise ValueError("not a resource version")
     if not all(row[2] for row in rows):
         raise ValueError("an object has a name")  # without one, a path leads to all of its kind
     if len(rows) > MAX_ROWS or sum(row[0] == ResourceType.POD for row in rows) > MAX_PODS:

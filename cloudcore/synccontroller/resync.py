@@ -6,6 +6,8 @@ step with the API server.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
 
@@ -28,6 +30,10 @@ from common.status import failure
 
 SYNC_TIMEOUT_S: Final = 50.0
 """How long an inventory waits for the caches; a little less than an edge waits for the answer."""
+
+IN_STEP_S: Final = 10.0
+"""How long a node waits that differs from caches which have lost the API server: others want the
+place."""
 
 
 class Resync:
@@ -87,14 +93,15 @@ class Resync:
         await self._wait_until_synced()
         await self._newest.await_caches(node, report.newest)
         self._digests.forget(node)
-        if report.digest is None:
-            answer = await self._comparison.compare(node, report.held)
-            self._refresher.answered(node)
-            return answer
-        if report.digest != await self._digests.expected(node):
+        if report.digest is not None and report.digest == await self._digests.expected(node):
+            await self._holds.settled(node)
+            return {"updated": 0, "deleted": 0}
+        await self._wait_until_in_step()
+        if report.digest is not None:
             return {"differs": True}
-        await self._holds.settled(node)
-        return {"updated": 0, "deleted": 0}
+        answer = await self._comparison.compare(node, report.held)
+        self._refresher.answered(node)
+        return answer
 
     async def send_everything(self, node: NodeID) -> None:
         """Begin to send ``node``, which has no inventory, all it should have, as updates."""
@@ -121,9 +128,20 @@ class Resync:
             self._digests.forget(node)
 
     async def _wait_until_synced(self) -> None:
-        try:
-            async with asyncio.timeout(SYNC_TIMEOUT_S):
-                await self._downstream.synced.wait()
-        except TimeoutError:
-            status = failure(HTTPStatus.SERVICE_UNAVAILABLE, "cloudcore's caches are not in step")
-            raise RemoteError(status) from None
+        async with _in_time(SYNC_TIMEOUT_S):
+            await self._downstream.synced.wait()
+
+    async def _wait_until_in_step(self) -> None:
+        """Let nobody follow caches that may be older than what he has."""
+        async with _in_time(IN_STEP_S):
+            await self._downstream.progress.in_step()
+
+
+@asynccontextmanager
+async def _in_time(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        status = failure(HTTPStatus.SERVICE_UNAVAILABLE, "cloudcore's caches are not in step")
+        raise RemoteError(status) from None

@@ -40,6 +40,17 @@ def test_rows_come_with_and_without_a_hash(rest: list[str], content: int | None)
     )
 
 
+def test_where_it_is_not_said_the_highest_versions_are_those_of_what_is_held() -> None:
+    rows = [
+        ["pod", "a", "x", "u1", "9"],
+        ["pod", "a", "y", "u2", "10"],
+        ["node", "null", "n", "", ""],
+    ]
+    assert parse_report({"objects": rows}).newest == {"pod": "10", "node": "0"}
+    said = {"pod": "12"}
+    assert parse_report({"objects": rows, "newest": said}).newest == said
+
+
 def test_as_many_come_as_a_node_could_have() -> None:
     pods = [["pod", "a", str(number), "u", "1"] for number in range(MAX_PODS)]
     others = [["service", "a", str(number), "u", "1"] for number in range(MAX_ROWS - MAX_PODS)]
@@ -63,6 +74,7 @@ def test_as_many_come_as_a_node_could_have() -> None:
         {"objects": [["pod", "a", "b", "u", "1", "00000000000000ff", "more"]]},
         {"objects": [[1, 2, 3, 4, 5]]},
         {"objects": [["pod", "a", "", "u", "1"]]},
+        {"objects": [["pod", "a", "b", "u", "1" * 5000]]},
         {"objects": [], "newest": {"pod": 7}},
         {"objects": [], "newest": {"pod": "1" * 5000}},
         {"objects": [["pod", "a", str(number), "u", "1"] for number in range(MAX_PODS + 1)]},

@@ -13,6 +13,7 @@ import pytest
 
 from cloudcore.kube import kinds
 from cloudcore.kube.client import MERGE_PATCH, KubeClient
+from cloudcore.kube.listwatch import Interrupted
 from cloudcore.kube.views import ObjectKey
 from cloudcore.synccontroller import records, resync
 from cloudcore.synccontroller.wanted import wanted
@@ -217,6 +218,20 @@ async def test_types_that_are_not_compared_are_left_alone(client: KubeClient) ->
         node = await make_edge_node(cloud)
         answer = await ask(cloud, node, [("device", "a", "b", "c", "1")])
         assert load(answer.content) == {"updated": 1, "deleted": 0}
+
+
+async def test_caches_that_lost_the_api_server_correct_nobody(
+    client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resync, "IN_STEP_S", 0.01)
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        downstream = cloud.controller._downstream
+        downstream.progress.note(cloud.controller._state.pods, Interrupted())
+        mark = len(cloud.hub.seen)
+        answer = await ask(cloud, node, [])
+        assert load(answer.content)["ErrStatus"]["code"] == 503
+        assert len(cloud.hub.seen) == mark + 1
 
 
 async def test_before_the_caches_are_in_step_the_answer_is_to_come_back(
