@@ -37,6 +37,12 @@ class Disk:
     faults: int = 0
     commit_s: tuple[float, float] = (0.0005, 0.01)
     on_commit: Callable[[Sequence[Write]], None] = lambda _: None
+    before_commit: Callable[[], None] | None = None
+    """Called once, just before something is written."""
+
+    after_commit: Callable[[], None] | None = None
+    """Called once, when something is on the disk and nobody has been told yet."""
+
     folder: Path = field(init=False)
     _number: int = 0
 
@@ -61,6 +67,11 @@ class Disk:
             if file.exists():
                 shutil.copy(file, self.folder)
 
+    def heal(self) -> None:
+        """Fail no more."""
+        self.is_full, self.fails_in = False, 0
+        self.before_commit = self.after_commit = None
+
     def judge(self, sql: str) -> None:
         """Fail, where that is asked for.
 
@@ -73,6 +84,14 @@ class Disk:
                 self._fail(sqlite3.SQLITE_IOERR, "disk I/O error")
         if self.is_full and sql.lstrip().startswith(_CHANGES):
             self._fail(sqlite3.SQLITE_FULL, "database or disk is full")
+
+    def happens(self, moment: str) -> bool:
+        """Call what was to be called at a moment of a commit; return whether there was anything."""
+        deed: Callable[[], None] | None = getattr(self, moment)
+        setattr(self, moment, None)
+        if deed is not None:
+            deed()
+        return deed is not None
 
     def _fail(self, code: int, text: str) -> None:
         self.faults += 1
@@ -145,6 +164,8 @@ class SimWriter(Writer):
 
     def _flush(self) -> None:
         self._is_due = False
+        if self._disk.happens("before_commit"):
+            return
         jobs = []
         while not self._jobs.empty():
             job = self._jobs.get()
@@ -154,6 +175,8 @@ class SimWriter(Writer):
         for job, error in outcomes:
             if error is None:
                 self._disk.on_commit(job.writes)
+        if self._disk.happens("after_commit"):
+            return
         # The caller hears of it a moment later: a kill may come between.
         asyncio.get_running_loop().call_later(0.0005, _settle, outcomes)
 

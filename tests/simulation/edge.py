@@ -129,10 +129,12 @@ class Edge:
         self.node, self.disk = node, disk
         self.runtime = SimRuntime(rng)
         self.restarts = 0
-        self._network, self._rng, self._capabilities = network, rng, capabilities
+        self.capabilities = capabilities
+        self._network, self._rng = network, rng
         self.daemon = Daemon("none")
         self.daemon.is_alive = False
-        self.metrics = EdgeMetrics(CollectorRegistry())
+        self._registry = CollectorRegistry()
+        self.metrics = EdgeMetrics(self._registry)
         self.stop = asyncio.Event()
         self.store: EdgeStore | None = None
 
@@ -152,8 +154,13 @@ class Edge:
         self.daemon = Daemon(f"{self.node}#{self.restarts}")
         self.stop = asyncio.Event()
         self.runtime.forget_process()
-        self.metrics = EdgeMetrics(CollectorRegistry())
+        self._registry = CollectorRegistry()
+        self.metrics = EdgeMetrics(self._registry)
         self._network.loop.start(self.daemon, self._run())
+
+    def counted(self, name: str, **labels: str) -> float:
+        """Return the value of a metric of the present process; 0 where it was never counted."""
+        return self._registry.get_sample_value(name, labels) or 0.0
 
     def kill(self) -> None:
         """End edgecore as by SIGKILL."""
@@ -165,7 +172,7 @@ class Edge:
         self, uri: str, headers: Mapping[str, str], tls: ssl.SSLContext, *, handshake_s: float
     ) -> AbstractAsyncContextManager[EdgeEnd]:
         del uri, tls
-        offered = {**headers, HEADER: render(self._capabilities)}
+        offered = {**headers, HEADER: render(self.capabilities)}
         return self._network.dial(self.daemon, offered, handshake_s=handshake_s)
 
     async def _run(self) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NAMESPACES: Final = ("default", "shop")
 PAUSES_S: Final = (0, 0, 0, 0.002, 0.01, 0.05, 0.2, 0.5, 1, 1, 2, 3, 5, 8, 12, 25)
 
-_LARGE_BYTES: Final = 12_000
+_LARGE_BYTES: Final = 24_000
 
 Deed = Callable[[], str]
 
@@ -43,7 +43,8 @@ class Fate:
             (4, self._mute),
             (4, self._weather),
             (4, self._mix),
-            (5, self._kill_edge),
+            (4, self._kill_edge),
+            (3, self._kill_at_commit),
             (2, self._stop_edge),
             (4, self._kill_cloud),
             (2, self._stop_cloud),
@@ -268,6 +269,12 @@ class Fate:
         edge = self._rng.choice(self._world.edges)
         self._world.kill_edge(edge, self._rng.choice((0.5, 5, 40)))
         return f"kill edgecore of {edge.node}"
+
+    def _kill_at_commit(self) -> str:
+        edge = self._rng.choice(self._world.edges)
+        moment = self._rng.choice(("before_commit", "after_commit"))
+        setattr(edge.disk, moment, lambda: self._world.kill_edge(edge, 1.0))
+        return f"edgecore of {edge.node} is killed {moment.replace('_', ' its next ')}"
 
     def _stop_edge(self) -> str:
         edge = self._rng.choice(self._world.edges)

@@ -226,7 +226,7 @@ class World:
                 vars(weather).update(vars(Weather()))
                 self.network.changed(node)
             for edge in self.edges:
-                edge.disk.is_full, edge.disk.fails_in = False, 0
+                edge.disk.heal()
             for key, obj in list(self.api.of_kind(kinds.NODES)):
                 if EDGE_NODE_LABEL not in obj["metadata"]["labels"]:
                     self.api.change(key, _label)
@@ -339,8 +339,28 @@ class World:
             )
             if offered != sum(ways):
                 self.model.violated("P8", f"{cloud.daemon.name}: {offered} offered, {ways} left")
+        for edge in self.edges:
+            self._check_edge(edge)
+        for cloud in self.clouds:
             if found := cloud.divergences():
                 self.model.violated("P3", f"{cloud.daemon.name}: {found} divergences were found")
+
+    def _check_edge(self, edge: Edge) -> None:
+        """P8 at the edge: what came is acknowledged, or it is counted why not."""
+        if Capability.ACKS not in edge.capabilities & self.network.cloud_capabilities:
+            return  # answers to queries are acknowledged too then
+        came = sum(
+            edge.counted("edgecore_messages_received_total", operation=one)
+            for one in ("insert", "update", "delete")
+        )
+        known = edge.counted("edgecore_messages_acknowledged_total") + edge.counted(
+            "edgecore_messages_dropped_total", reason="store_error"
+        )
+        lost = edge.counted("edgecore_messages_dropped_total", reason="link_lost")
+        if not known <= came <= known + lost:
+            self.model.violated(
+                "P8", f"{edge.node}: {came} came, {known} are accounted for, {lost} lost"
+            )
 
     def verdict(self) -> Verdict:
         """Return how it has gone so far."""
