@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -19,6 +19,10 @@ from common.errors import RemoteError, WireError
 from common.names import CLUSTER_SCOPE, NodeID
 from common.resource import Resource
 from common.status import failure
+
+MAX_CONTENT_BYTES: Final = 4 * 1024 * 1024
+"""The API server takes 3 MiB. To make values of 32 MiB of brackets takes seconds, in which nobody
+is served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,12 @@ class Call:
         """Return the JSON in the content, also where it is a string of JSON.
 
         Raises:
-            RemoteError: 400, it is neither.
+            RemoteError: 400, it is neither; 413, it is longer than any object.
         """
+        size = len(memoryview(self.message.content))
+        if size > MAX_CONTENT_BYTES:
+            text = f"a content of {size} bytes, allowed are {MAX_CONTENT_BYTES}"
+            raise RemoteError(failure(413, text))
         try:
             data = self.message.data()
             wire.check_depth(data)  # what was in a string was not looked at by the codec

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudcore.edgecontroller.handlers.call import Answer, Call
+from cloudcore.edgecontroller.handlers.call import MAX_CONTENT_BYTES, Answer, Call
 from cloudcore.kube.views import ObjectKey
 from common.beehive.message import OK, new, raw
 from common.errors import RemoteError
@@ -37,6 +37,14 @@ def test_an_object_may_come_as_a_string_of_json() -> None:
     text = msgspec.json.encode(pod).decode()
     assert call(raw(pod)).object() == call(raw(text)).object() == pod
     assert call(raw({"metadata": {"name": "web"}})).object()
+
+
+def test_what_is_longer_than_any_object_is_not_looked_at() -> None:
+    filler = "x" * (MAX_CONTENT_BYTES - len('{"a":""}'))
+    assert call(raw({"a": filler})).mapping() == {"a": filler}
+    with pytest.raises(RemoteError) as error:
+        call(raw({"a": filler + "x"})).data()
+    assert error.value.status.code == 413
 
 
 @pytest.mark.parametrize(
