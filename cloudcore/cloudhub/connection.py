@@ -143,10 +143,10 @@ class HubConnection(asyncio.BufferedProtocol):
         self._out.append(payload)
 
     def flush(self) -> None:
-        """Write what was prepared."""
-        if self._out:
+        """Write what was prepared; nothing, where the peer has begun to close."""
+        if self._out and self._protocol.state is OPEN:
             self._transport.write(b"".join(self._out))
-            self._out.clear()
+        self._out.clear()
 
     def close(self, code: int, reason: str) -> None:
         """Begin to close; the peer's answer ends the connection, or ``abort`` does."""

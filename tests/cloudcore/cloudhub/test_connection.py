@@ -28,6 +28,8 @@ class Peer(asyncio.Transport):
         self.written = bytearray()
         self.received_: list[tuple[bytes, bool]] = []
         self.disturbances = 0
+        self.pauses_after: int | None = None
+        self.is_paused = self.is_closing_ = False
         protocol = ServerProtocol()
         self.connection = HubConnection(protocol, self, memoryview(bytearray(64)), open_timeout_s=1)
         self.connection.connection_made(self)
@@ -35,13 +37,13 @@ class Peer(asyncio.Transport):
             "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
-        self._bring(request.encode())
+        self.bring(request.encode())
         self.written.clear()
 
     def say(self, opcode: Opcode, data: bytes, *, fin: bool = True) -> None:
-        self._bring(Frame(opcode, data, fin).serialize(mask=True))
+        self.bring(Frame(opcode, data, fin).serialize(mask=True))
 
-    def _bring(self, data: bytes) -> None:
+    def bring(self, data: bytes) -> None:
         for start in range(0, len(data), 64):
             part = data[start : start + 64]
             self.connection.get_buffer(-1)[: len(part)] = part
@@ -49,6 +51,15 @@ class Peer(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         self.written += data
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
+
+    def close(self) -> None:
+        self.is_closing_ = True
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
@@ -71,6 +82,8 @@ class Peer(asyncio.Transport):
 
     def received(self, payload: bytes, *, is_text: bool) -> None:
         self.received_.append((payload, is_text))
+        if len(self.received_) == self.pauses_after:
+            self.connection.pause_reading()
 
     def disturbed(self) -> None:
         self.disturbances += 1
@@ -102,6 +115,44 @@ async def test_nothing_is_written_behind_a_close_frame() -> None:
     peer.connection.close(1001, "")
     peer.connection.resume_writing()
     assert peer.written == Frame(Opcode.CLOSE, b"\x03\xe9").serialize(mask=False)
+
+
+async def test_nothing_is_written_to_a_peer_that_closes() -> None:
+    peer = Peer()
+    peer.say(Opcode.CLOSE, b"\x03\xe8")
+    assert peer.is_closing_
+    answer = Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=False)
+    peer.connection.send(b"late", is_text=True)
+    peer.connection.flush()
+    peer.connection.close(1001, "")
+    assert peer.written == answer
+
+
+async def test_what_has_come_waits_in_order_while_reading_is_paused_even_in_the_midst_of_it() -> (
+    None
+):
+    peer = Peer()
+    peer.pauses_after = 2
+    frames = [Frame(Opcode.TEXT, b"%d" % number) for number in range(6)]
+    peer.bring(b"".join(frame.serialize(mask=True) for frame in frames))
+    assert (peer.is_paused, len(peer.received_)) == (True, 2)
+    peer.pauses_after = 5
+    peer.connection.resume_reading()
+    assert (peer.is_paused, len(peer.received_)) == (True, 5)
+    peer.connection.pause_reading()
+    peer.connection.resume_reading()
+    peer.connection.resume_reading()
+    assert not peer.is_paused
+    assert peer.received_ == [(b"%d" % number, True) for number in range(6)]
+
+
+async def test_a_close_frame_is_answered_though_reading_is_paused_behind_it() -> None:
+    peer = Peer()
+    peer.pauses_after = 1
+    texts = [Frame(Opcode.TEXT, b"x"), Frame(Opcode.TEXT, b"y"), Frame(Opcode.CLOSE, b"\x03\xe8")]
+    peer.bring(b"".join(frame.serialize(mask=True) for frame in texts))
+    assert peer.is_closing_
+    assert len(peer.received_) == 1
 
 
 async def test_a_message_takes_no_more_than_its_bytes_in_however_many_fragments() -> None:
