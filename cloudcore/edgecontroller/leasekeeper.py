@@ -23,7 +23,7 @@ from common.names import GroupName, ModuleName, NodeID, Operation
 
 logger = logging.getLogger(__name__)
 
-AT_A_TIME: Final = 64
+AT_A_TIME: Final = 128
 """Leases that are being written; what it costs is connections to the API server."""
 
 ATTEMPT_S: Final = 10.0

@@ -15,6 +15,7 @@ from cloudcore.edgecontroller.sender import Sender, content_of
 from cloudcore.edgecontroller.state import ClusterState
 from cloudcore.synccontroller.diff import SEND_ORDER, Item
 from cloudcore.synccontroller.wanted import is_wanted, wanted
+from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import RemoteError
 from common.names import CLUSTER_SCOPE, NodeID, Operation
 
@@ -24,7 +25,10 @@ SLICE: Final = 32
 """Objects that are sent together: as many as a KubeEdge edge may have unacknowledged."""
 
 LOOK_S: Final = 0.1
-"""How often it is looked whether a slice has gone out."""
+"""After this time it is first looked whether a slice has gone out, then after longer and longer."""
+
+_LONGER: Final = 1.5
+_LONGEST: Final = 20
 
 FETCHED_AT_A_TIME: Final = 8
 
@@ -80,8 +84,10 @@ class Everything:
         logger.info("node brought in step", extra={"node": node, "objects": len(items)})
 
     async def _until_sent(self, node: NodeID) -> None:
+        policy = BackoffPolicy(LOOK_S, _LONGER, _LONGEST * LOOK_S, jitter=0.2)
+        looks = Backoff(policy)
         while True:
-            await asyncio.sleep(LOOK_S)  # before the first look: the hub takes its time as well
+            await asyncio.sleep(looks.next_s())  # before the first look: the hub takes its time
             if self._backlog(node) < SLICE:
                 return
 
