@@ -27,7 +27,9 @@ from common.errors import ConfigError, RemoteError
 from common.status import failure
 
 CONNECT_TIMEOUT_S: Final = 10.0
-MAX_CONNECTIONS: Final = 256
+MAX_CONNECTIONS: Final = 320
+"""More than all who ask at a time, so that nobody waits here behind what is less urgent."""
+
 _JSON: Final = "application/json"
 
 # These functions of the library carry no types.
