@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.typing import Subprotocol
 
 from cloudcore.cloudhub import closing
@@ -516,19 +517,98 @@ async def test_an_edge_is_spoken_to_in_what_both_sides_can_do_and_in_nothing_els
             assert noise.encode() in bytes((await edge.receive()).content)
 
 
-# --- on a connection that is none, with a clock that is moved by hand -----------------------------
-
 NOISE = random.Random(7).randbytes(32 * 1024).hex()
 """Goes in chunks: hex digits are half as long when compressed."""
+
+
+def said(message: Message) -> dict[str, object]:
+    return wire.loads_as(message.content, dict[str, object])
+
+
+# --- what our own edges can do, over a real connection --------------------------------------------
+
+
+async def test_our_own_edge_is_served_in_beats_batches_and_chunks(stage: Stage) -> None:
+    async with stage.edge("n1", able=ALL) as edge:
+        await edge.say(frames.Beat(1, progresses=True, digest=5))
+        assert isinstance(answer := await edge.hear(), frames.BeatAnswer)
+        assert (answer.number, answer.wants_digest) == (1, False)
+        beat = said(await stage.controller.next_of(Operation.KEEPALIVE))
+        assert beat["connection"] == stage.session("n1").connection_id
+        assert (beat["digest"], beat["is_quiet"]) == (f"{5:016x}", True)
+
+        told = await stage.controller.tell("n1", 1, text=NOISE)
+        begin = await edge.hear()
+        assert isinstance(begin, frames.Begin)
+        content = b""
+        await edge.say(frames.Credit(begin.transfer, 0))
+        await stage.controller.tell("n1", 1, name="small", uid="u2")
+        small: list[Message] = []
+        while len(content) < begin.size:
+            payload = await edge.socket.recv()
+            if isinstance(payload, str):
+                small.append(wire.decode(payload))
+                continue
+            chunk = frames.decode(payload)
+            assert isinstance(chunk, frames.Chunk)
+            assert chunk.offset == len(content)
+            content += chunk.data
+            await edge.say(frames.Credit(begin.transfer, len(content)))
+        assert [m.resource for m in small] == ["shop/configmap/small"], "it passes between chunks"
+        assert frames.inflate(content, max_bytes=MIB) == bytes(told.content)
+
+        acked = raw({"acked": [wire.decode(begin.envelope).msg_id, small[0].msg_id]})
+        await edge.send(Operation.RESPONSE, "", acked, group="resource")
+        await until(lambda: stage.counted("messages_acknowledged_total") == 2)
+
+
+async def test_a_content_that_was_cut_off_goes_on_in_the_next_connection(stage: Stage) -> None:
+    async with stage.edge("n1", able=ALL) as edge:
+        await stage.controller.tell("n1", 1, text=NOISE)
+        begin = await edge.hear()
+        assert isinstance(begin, frames.Begin)
+        await edge.say(frames.Credit(begin.transfer, 0))
+        first = await edge.hear()
+        assert isinstance(first, frames.Chunk)
+    await stage.controller.next_of(Operation.DISCONNECTED)
+    async with stage.edge("n1", able=ALL) as edge:
+        await stage.controller.tell("n1", 1, text=NOISE)
+        again = await edge.hear()
+        assert isinstance(again, frames.Begin)
+        assert again.hash == begin.hash
+        await edge.say(frames.Credit(again.transfer, len(first.data)))
+        second = await edge.hear()
+        assert isinstance(second, frames.Chunk)
+        assert second.offset == len(first.data)
+
+
+async def test_an_edge_that_floods_is_paused_and_its_neighbour_is_served(stage: Stage) -> None:
+    async with stage.edge("n2", able=ALL) as other, stage.edge("n1", able=ALL) as edge:
+        session = stage.session("n1")
+        beat = frames.encode(frames.Beat(1, progresses=True))
+        flood = (Frame(Opcode.BINARY, beat).serialize(mask=True) for _ in range(2500))
+        edge.socket.transport.write(b"".join(flood))  # more than a second's share, at once
+        await until(lambda: not session._is_reading)
+        for number in range(20):
+            await other.say(frames.Beat(number, progresses=True))
+            assert isinstance(await other.hear(), frames.BeatAnswer)
+        await until(lambda: session._is_reading)
+
+
+async def test_what_only_the_cloud_says_closes_the_connection(stage: Stage) -> None:
+    async with stage.edge("n2", able=ALL) as other, stage.edge("n1", able=ALL) as edge:
+        await edge.say(frames.BeatAnswer(1, 0))
+        assert (await edge.closed())[0] == 1007
+        await other.say(frames.Beat(1, progresses=True))
+        assert isinstance(await other.hear(), frames.BeatAnswer)
+
+
+# --- on a connection that is none, with a clock that is moved by hand -----------------------------
 
 
 @pytest.fixture
 def bare() -> Bare:
     return Bare()
-
-
-def said(message: Message) -> dict[str, object]:
-    return wire.loads_as(message.content, dict[str, object])
 
 
 # --- acknowledgements -----------------------------------------------------------------------------
@@ -831,6 +911,22 @@ def test_what_is_large_comes_one_at_a_time(bare: Bare) -> None:
     bare.assert_nothing_is_lost()
 
 
+def test_chunks_go_on_when_what_was_before_them_has_arrived(bare: Bare) -> None:
+    small = [bare.offer(f"small-{number}", text=NOISE[:3000]) for number in range(3)]
+    bare.hear()
+    bare.acknowledge(small[:1])
+    large = bare.offer("large", 1, NOISE)
+    heard = bare.hear()
+    begin = next(one for one in heard if isinstance(one, Begin))
+    bare.session._outbox.pace.launch(16 * MIB)  # so much is under way
+    bare.say(Credit(begin.transfer, 0))
+    assert bare.hear() == []
+    bare.session._outbox.pace.forget(16 * MIB)
+    bare.acknowledge(small[1:])
+    assert any(isinstance(one, Chunk) for one in bare.hear())
+    assert bare.session.backlog == 1, large.msg_id
+
+
 def test_a_large_answer_comes_in_chunks_before_objects_that_are_large(bare: Bare) -> None:
     bare.offer("large", 1, NOISE)
     request = bare.ask()
@@ -910,8 +1006,9 @@ def test_an_edge_that_takes_long_is_not_sent_the_object_again_meanwhile(bare: Ba
     assert bare.begun().transfer == 2
 
 
+@pytest.mark.parametrize("repeats", [False, True], ids=["silent", "repeats its credit"])
 def test_a_transfer_that_does_not_get_on_is_given_up_and_tried_again_after_others(
-    bare: Bare,
+    bare: Bare, *, repeats: bool
 ) -> None:
     told = [bare.offer(f"large-{number}", 1, NOISE + str(number)) for number in range(2)]
 
@@ -920,7 +1017,8 @@ def test_a_transfer_that_does_not_get_on_is_given_up_and_tried_again_after_other
         for _ in range(int(STALLED_AFTER_S)):
             bare.hear()
             bare.wire.last_received_s = bare.now_s
-            bare.say(Credit(begin.transfer, 0))  # to say the same again is not to get on
+            if repeats:  # to say the same again is not to get on
+                bare.say(Credit(begin.transfer, 0))
             bare.wait(1.0)
 
     stall(bare.begun())
