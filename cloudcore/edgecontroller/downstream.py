@@ -52,7 +52,7 @@ from cloudcore.synccontroller.holds import Holds
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import RemoteError
 from common.health import Health
-from common.names import UID, NodeID, Operation, ResourceType
+from common.names import CLUSTER_SCOPE, UID, NodeID, Operation, ResourceType
 from common.podrefs import pod_refs
 
 logger = logging.getLogger(__name__)
@@ -270,7 +270,10 @@ class DownstreamController:
     async def _take_node(self, followed: Followed, change: Change) -> None:
         view, node = _view(change), NodeID(change.key.name)
         is_new = self._note_node(node, change.uid, view)
-        await self._deliver(followed, change)
+        if view is None and change.before is None:
+            await self._tell_of_end(followed, node, change.uid)
+        else:
+            await self._deliver(followed, change)
         if view is None:
             self.holds.forget(node)
         if isinstance(view, NodeView) and self.holds.note(view):
@@ -278,6 +281,15 @@ class DownstreamController:
             self.doubts.add([node])
         if is_new:
             self._tasks.create_task(self._adopt_pods(node), name=f"adopt pods of {node}")
+
+    async def _tell_of_end(self, followed: Followed, node: NodeID, uid: UID) -> None:
+        """Tell a node whose Node had lost the label that it is gone: it may register again."""
+        if self._state.peers.get(node) is None:
+            return
+        delivery = Delivery(node, Operation.DELETE, ResourceType.NODE, CLUSTER_SCOPE, node)
+        kind = followed.kind
+        content = skeleton(kind.kind, kind.api_version, delivery, uid)
+        await self._sender.send_object(delivery, content, "")
 
     def _note_node(self, node: NodeID, uid: UID, view: ObjectView | None) -> bool:
         """Note a Node as it is now; return whether its pods have to be brought in."""

@@ -188,6 +188,19 @@ async def test_a_node_that_becomes_an_edge_node_again_is_asked_what_it_holds(
         await cloud.hub.object(Operation.QUERY, f"node/{node}/null/inventory/{node}")
 
 
+async def test_a_connected_node_hears_of_the_end_of_its_node_also_without_the_label(
+    client: KubeClient,
+) -> None:
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        await cloud.hub.connect(node, PeerProtocol.CLOUDEDGE_V1, ALL)
+        bare, mark = body({"metadata": {"labels": {EDGE_NODE_LABEL: None}}}), len(cloud.hub.seen)
+        await client.patch(kinds.NODES.path(name=node), bare, content_type=MERGE_PATCH)
+        await cloud.hub.object(Operation.UPDATE, f"node/{node}/null/node/{node}", since=mark)
+        await client.delete(kinds.NODES.path(name=node))
+        await cloud.hub.object(Operation.DELETE, f"node/{node}/null/node/{node}")
+
+
 async def test_a_node_that_is_deleted_is_forgotten_with_its_pods(
     client: KubeClient, namespace: str
 ) -> None:
