@@ -216,7 +216,9 @@ class World:
 
     async def _heal(self) -> None:
         self.note("all faults end")
-        while not self._is_sound():
+        is_sound = False
+        while not is_sound:
+            is_sound = self._is_sound()
             self.link.is_up, self.link.is_mute = True, False
             self.link.next_outcomes.clear()
             self.link.lags_s.clear()
