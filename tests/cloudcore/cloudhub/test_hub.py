@@ -1,5 +1,5 @@
 """The hub between the bus and the nodes. Real: TLS, WebSocket, sockets on loopback; the edges and
-the controller are test doubles.
+the controller are test doubles, in one test the connections as well.
 """
 
 import asyncio
@@ -25,8 +25,17 @@ from common.beehive.message import Message, new, raw
 from common.beehive.module import run_modules
 from common.capabilities import ALL
 from common.errors import MailboxClosedError
-from common.names import GroupName, ModuleName, Operation, PeerProtocol
-from tests.cloudcore.cloudhub.stage import HOST, Certificates, Edge, Stage, staged, until
+from common.names import GroupName, ModuleName, NodeID, Operation, PeerProtocol
+from tests.cloudcore.cloudhub.bare import BareWire
+from tests.cloudcore.cloudhub.stage import (
+    HOST,
+    PATIENCE_S,
+    Certificates,
+    Edge,
+    Stage,
+    staged,
+    until,
+)
 
 pytestmark = pytest.mark.both_loops
 
@@ -224,3 +233,138 @@ async def test_what_is_refused_is_logged_without_what_it_said(
     assert "connection closed" in caplog.text
     records = [f"{record.getMessage()} {vars(record)}" for record in caplog.records]
     assert not any(secret in record for record in records)
+
+
+# --- what the controller wants of a connection ----------------------------------------------------
+
+
+def command(operation: Operation, node: str, content: object = None) -> Message:
+    return new("edgecontroller", "resource", operation, f"node/{node}", raw(content))
+
+
+def connection_of(message: Message) -> str:
+    return wire.loads_as(message.content, dict[str, str])["connection"]
+
+
+async def test_a_connection_that_another_replica_has_taken_over_is_ended_and_no_other(
+    stage: Stage,
+) -> None:
+    async with stage.edge("n1", able=ALL) as edge, stage.edge("n2", able=ALL) as other:
+        current = stage.session("n1").connection_id
+        for node, connection in (("n1", "an-older-one"), ("n2", current), ("n3", current)):
+            about = {"connection": connection}
+            await stage.controller.send(command(Operation.DISCONNECTED, node, about))
+        await until(lambda: stage.dropped("not_connected") == 1)
+        assert await edge.is_served()
+        about = {"connection": current}
+        await stage.controller.send(command(Operation.DISCONNECTED, "n1", about))
+        assert (await edge.closed())[0] == closing.REPLACED.code
+        await until(lambda: len(stage.registry) == 1)
+        assert await other.is_served()
+    end = await stage.controller.next_of(Operation.DISCONNECTED)
+    assert end.resource == "node/n2", "of the other one the controller knows"
+    assert stage.refused("replaced") == 1
+
+
+async def test_a_digest_that_the_controller_wants_is_asked_for_with_the_next_answer(
+    stage: Stage,
+) -> None:
+    async with stage.edge("n1", able=ALL) as edge:
+        await stage.controller.send(command(Operation.KEEPALIVE, "n1"))
+        await stage.controller.tell("n3", 1)  # follows it through the hub
+        await until(lambda: stage.dropped("not_connected") == 1)
+        for number in (1, 2):
+            await edge.say(frames.Beat(number, progresses=True))
+            answer = await edge.hear()
+            assert isinstance(answer, frames.BeatAnswer)
+            assert answer.wants_digest is (number == 1)
+
+
+async def test_a_question_of_the_controller_passes_objects_and_needs_no_acknowledgement(
+    stage: Stage,
+) -> None:
+    async with stage.edge("n1", able=ALL) as edge:
+        for number in range(50):
+            await stage.controller.tell("n1", 1, uid=f"u{number}", name=f"c{number}")
+        question = command(Operation.QUERY, "n1/null/inventory/n1")
+        await stage.controller.send(question)
+        while (heard := await edge.receive()).operation is not Operation.QUERY:
+            pass  # what was written before, and is not acknowledged
+        assert (heard.msg_id, heard.resource) == (question.msg_id, "null/inventory/n1")
+        assert stage.session("n1").backlog == 50
+
+
+async def test_the_end_of_a_connection_names_it_and_that_of_a_replaced_one_is_not_told(
+    stage: Stage,
+) -> None:
+    async with stage.connect("n1", able=ALL) as older:
+        first = await stage.controller.next_of(Operation.CONNECTED)
+        async with stage.connect("n1", able=ALL):
+            second = await stage.controller.next_of(Operation.CONNECTED)
+            assert (await Edge(older).closed())[0] == closing.REPLACED.code
+            assert stage.session("n1").connection_id == second.msg_id != first.msg_id
+    end = await stage.controller.next_of(Operation.DISCONNECTED)
+    assert connection_of(end) == second.msg_id
+    assert [m for m in stage.controller.seen if m.operation is Operation.DISCONNECTED] == []
+
+
+async def test_of_a_connection_that_came_in_too_late_the_controller_hears_nothing() -> None:
+    bus, shown = MessageContext(), CollectorRegistry()
+    bus.add_module(ModuleName.CLOUD_HUB, GroupName.CLOUD_HUB)
+    bus.add_module(ModuleName.EDGE_CONTROLLER, GroupName.EDGE_CONTROLLER)
+    ready = asyncio.Event()
+    hub = CloudHub(
+        bus,
+        ModuleName.EDGE_CONTROLLER,
+        LocationCache(),
+        SessionRegistry(1, shown),
+        Gate(lambda _: True, ready.wait),
+        metrics=CloudMetrics(shown),
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(hub.run(), name="hub")
+        await asyncio.sleep(0)
+        last_place, late = BareWire(node=NodeID("n1")), BareWire(node=NodeID("n2"))
+        sessions = [hub.serve(last_place), hub.serve(late)]
+        assert (last_place.closed, late.closed) == (None, (4429, closing.NODE_LIMIT.text))
+        for session in reversed(sessions):
+            session.lost(None)
+        async with asyncio.timeout(PATIENCE_S):
+            heard = [await bus.receive(ModuleName.EDGE_CONTROLLER) for _ in range(2)]
+        assert {message.resource for message in heard} == {"node/n1"}
+        assert bus.pending()[ModuleName.EDGE_CONTROLLER] == 0
+        bus.close(ModuleName.CLOUD_HUB)
+    assert shown.get_sample_value("cloudcore_refusals_total", {"reason": "node_limit"}) == 1
+
+
+async def test_whatever_becomes_of_it_each_state_that_was_offered_is_accounted_for(
+    stage: Stage,
+) -> None:
+    noise = random.Random(7).randbytes(20_000).hex()
+    async with stage.edge("n1", able=ALL) as own, stage.edge("n2") as theirs:
+        for version in range(1, 6):
+            for node in ("n1", "n2"):
+                for number in range(10):
+                    uid, text = f"u{number}", noise if number == 9 else ""
+                    await stage.controller.tell(node, version, name=uid, uid=uid, text=text)
+        for _ in range(6):
+            await theirs.acknowledge(await theirs.receive())
+        acked = [(await own.receive()).msg_id for _ in range(4)]
+        content = raw({"acked": acked})
+        await own.send(Operation.RESPONSE, "", content, group="resource")
+        await until(lambda: stage.counted("messages_acknowledged_total") == 10)
+        await until(lambda: stage.counted("messages_offered_total") == 100)
+        held = sum(stage.session(node).backlog for node in ("n1", "n2"))
+        assert accounted_for(stage) + held == 100
+        own.socket.transport.abort()
+        theirs.socket.transport.abort()
+        await until(lambda: len(stage.registry) == 0)
+    assert accounted_for(stage) == 100
+
+
+def accounted_for(stage: Stage) -> float:
+    return (
+        stage.counted("messages_acknowledged_total")
+        + stage.counted("messages_superseded_total")
+        + stage.dropped("disconnected")
+    )
