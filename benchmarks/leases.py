@@ -58,8 +58,8 @@ class LeaseWatch:
 @asynccontextmanager
 async def watched_leases(api: Api, fleet: Fleet) -> AsyncIterator[LeaseWatch]:
     """Follow the leases while the context lasts."""
-    watch = LeaseWatch(fleet)
     version = await api.version(_LEASES)
+    watch = LeaseWatch(fleet)  # not before: it would wait for renewals that the version has
 
     async def follow() -> None:
         async with aclosing(api.follow(_LEASES, version)) as leases:
