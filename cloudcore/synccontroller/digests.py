@@ -3,6 +3,9 @@
 A digest that differs means little: what changed a moment ago is still on its way. So the edge is
 asked for another one with its next beat. Only where both sides say again what they said, and
 nothing is under way to the node, something has gone wrong that nobody knows of.
+
+A node that is compared in the midst of a connection may yet take in what was under way, and is not
+wanted any more. So its next digest is looked at as well, and a difference then is no surprise.
 """
 
 import logging
@@ -45,6 +48,19 @@ class Digests:
         self._state, self._reader, self._sender = state, reader, sender
         self._doubts, self._metrics = doubts, metrics
         self._suspicions: dict[NodeID, _Suspicion] = {}
+        self._unconfirmed: set[NodeID] = set()  # compared, with who knows what under way
+        self._repeated: set[NodeID] = set()  # to be compared a second time for that reason
+
+    async def confirm(self, node: NodeID) -> None:
+        """Have ``node``, which was compared just now, say a digest when all that was has arrived.
+
+        Where that differs it is compared once more; only what differs then is a divergence.
+        """
+        if node in self._repeated:
+            self._repeated.discard(node)
+            return
+        self._unconfirmed.add(node)
+        await ask_digest(self._sender, node)
 
     async def expected(self, node: NodeID) -> int:
         """Return the digest of what ``node``, one of our own, should have.
@@ -77,6 +93,12 @@ class Digests:
             return
         before = self._suspicions.pop(node, None)
         if now.theirs == now.ours:
+            self._unconfirmed.discard(node)
+            return
+        if before == now and is_quiet and node in self._unconfirmed:
+            self._unconfirmed.discard(node)
+            self._repeated.add(node)
+            self._doubts.add([node])
             return
         if before == now and is_quiet:
             self._metrics.divergence.inc()

@@ -53,11 +53,12 @@ class Refresher:
         self._send_everything = send_everything
         self._asked: dict[NodeID, asyncio.Event] = {}
 
-    def answered(self, node: NodeID) -> None:
-        """Note that the inventory of ``node`` was answered, whoever wanted it."""
+    def answered(self, node: NodeID) -> bool:
+        """Note that the inventory of ``node`` was answered; return whether it was asked for it."""
         asked = self._asked.get(node)
         if asked is not None:
             asked.set()
+        return asked is not None
 
     async def run(self) -> None:
         """Have nodes compared until cancelled."""

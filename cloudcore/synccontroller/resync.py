@@ -100,7 +100,8 @@ class Resync:
         if report.digest is not None:
             return {"differs": True}
         answer = await self._comparison.compare(node, report.held)
-        self._refresher.answered(node)
+        if self._refresher.answered(node):
+            await self._digests.confirm(node)
         return answer
 
     async def send_everything(self, node: NodeID) -> None:

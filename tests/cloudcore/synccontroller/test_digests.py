@@ -89,6 +89,30 @@ async def test_no_race_is_taken_for_a_divergence() -> None:
     assert scene.doubts.take() == []
 
 
+async def test_who_takes_in_what_was_under_way_when_it_was_compared_is_compared_once_more() -> None:
+    scene = Scene()
+    await scene.digests.confirm(NODE)
+    assert [one.operation for one in await scene.stage.sent()] == [Operation.KEEPALIVE]
+    assert await scene.check(WRONG)
+    assert not await scene.check(WRONG)
+    assert (scene.count(), scene.doubts.take()) == (0, [NODE])
+    await scene.digests.confirm(NODE)
+    assert await scene.stage.sent() == []
+    assert await scene.check(WRONG)
+    assert not await scene.check(WRONG)
+    assert (scene.count(), scene.doubts.take()) == (1, [NODE])
+
+
+async def test_who_is_in_step_after_it_was_compared_is_expected_to_stay_so() -> None:
+    scene = Scene()
+    await scene.digests.confirm(NODE)
+    await scene.stage.sent()
+    assert not await scene.check(to_hex(await scene.digests.expected(NODE)))
+    assert await scene.check(WRONG)
+    assert not await scene.check(WRONG)
+    assert scene.count() == 1
+
+
 async def test_what_cannot_be_compared_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene()
     assert not await scene.check("nonsense")

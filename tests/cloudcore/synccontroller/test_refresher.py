@@ -70,9 +70,9 @@ async def test_so_many_are_asked_at_a_time_and_the_next_when_one_has_answered(
     asked = [await scene.next() for _ in range(AT_A_TIME)]
     assert all(one.operation is Operation.QUERY for one in asked)
     assert await scene.stage.sent() == []
-    scene.refresher.answered(NodeID("stranger"))
+    assert not scene.refresher.answered(NodeID("stranger"))
     for node in nodes[:2]:
-        scene.refresher.answered(node)
+        assert scene.refresher.answered(node)
     rest = [await scene.next() for _ in range(2)]
     names = sorted(one.resource.rpartition("/")[2] for one in (*asked, *rest))
     assert names == nodes
