@@ -77,6 +77,7 @@ def test_of_a_lease_that_is_there_nothing_else_changes() -> None:
         "labels": {"a": "b"},
         "annotations": {"own": "note", SERVED_BY: "cloud-1/c2"},
         "ownerReferences": [{"kind": "Node", "uid": "first"}],
+        "managedFields": [{}],  # has the API server keep none
     }
     assert lease["spec"] == {
         "holderIdentity": NODE,
