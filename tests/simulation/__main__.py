@@ -7,6 +7,8 @@
     how many there are, with seeds that follow each other.
 ``STEPS``
     deeds of each; less of them are the beginning of the same schedule.
+``UNTIL_BROKEN``
+    if set, no more schedules begin after one that broke a promise.
 ``BREAK``
     a fault of ``tests.simulation.sabotage`` that is put into the product.
 ``VERBOSE``
@@ -38,6 +40,7 @@ def main() -> int:
         sabotage=environment.get("BREAK", ""),
         is_verbose=bool(environment.get("VERBOSE")),
         tells_history=is_single,
+        until_broken="UNTIL_BROKEN" in environment,
     )
     return runner.run(wanted)
 

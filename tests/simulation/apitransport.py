@@ -154,7 +154,6 @@ class SimTransport:
             return
         if outcome != Outcome.REFUSED:
             answer = link.api.serve(_taken_apart(request, kind, key, subresource))
-            link.notify()
             await link.pause()
             if outcome != Outcome.LOST:
                 link.check()

@@ -37,8 +37,9 @@ class Fate:
             (4, self._service),
             (3, self._slice),
             (4, self._bind),
-            (3, self._node),
+            (6, self._node),
             (3, self._burst),
+            (6, self._flurry),
             (5, self._cut),
             (4, self._mute),
             (4, self._weather),
@@ -142,6 +143,36 @@ class Fate:
             self._world.api.change(key, lambda obj: obj.update(self._config_data()))
         return f"burst of changes to {key}"
 
+    def _flurry(self) -> str:
+        """Change a pod or what it names and delete it soon, on a link that repeats itself."""
+        api, rng = self._world.api, self._rng
+        bound = [k for k, pod in api.of_kind(kinds.PODS) if pod["spec"].get("nodeName")]
+        if not bound:
+            return "nothing to hurry"
+        pod = rng.choice(bound)
+        node = NodeID(api.objects[pod]["spec"]["nodeName"])
+        named = [
+            Key("configmaps", pod.namespace, volume["configMap"]["name"])
+            for volume in api.objects[pod]["spec"]["volumes"]
+            if "configMap" in volume
+        ]
+        key = rng.choice([pod, *(one for one in named if api.get(one) is not None)])
+        self._world.network.weather[node].repeats = 0.7
+
+        def change() -> None:
+            if api.get(key) is not None:
+                api.change(key, lambda obj: obj["metadata"].update(labels={"x": str(rng.random())}))
+
+        def end() -> None:
+            if api.get(key) is not None:
+                api.delete(key, grace_s=0)
+
+        moments = sorted(rng.random() * 1.5 for _ in range(3))
+        for moment in moments[:-1]:
+            self._world.later(moment, change)
+        self._world.later(moments[-1], end)
+        return f"flurry around {key} on {node}"
+
     def _pod(self) -> str:
         world, rng = self._world, self._rng
         key = Key("pods", rng.choice(NAMESPACES), f"p{rng.randrange(4)}")
@@ -202,7 +233,7 @@ class Fate:
         key = Key("nodes", "", node)
         if (obj := api.get(key)) is None:
             return f"nothing: there is no Node {node}"
-        deed = rng.choices(("label", "edge", "delete"), (5, 4, 2))[0]
+        deed = rng.choices(("label", "edge", "delete"), (3, 6, 2))[0]
         match deed:
             case "label":
                 labels = {**obj["metadata"]["labels"], "zone": str(rng.random())}

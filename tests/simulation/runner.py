@@ -26,11 +26,12 @@ from tests.simulation.virtualloop import StalledError, VirtualLoop
 from tests.simulation.world import Verdict, World
 
 STEPS: Final = 40
-PATIENCE_S: Final = 120.0
-"""A schedule that takes longer hangs."""
+PATIENCE_S: Final = 60.0
+"""A schedule that takes more of a processor hangs."""
 
 _MEMORY: Final = Path("/dev/shm")
 _VERDICT: Final = "verdict.json"
+_PREFIX: Final = "cloudedge-simulation-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Wanted:
     sabotage: str = ""
     is_verbose: bool = False
     tells_history: bool = False
+    until_broken: bool = False
 
 
 @dataclass
@@ -54,6 +56,7 @@ class _Run:
 
 @dataclass
 class _Tally:
+    schedules: int = 0
     broken: int = 0
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -61,16 +64,24 @@ class _Tally:
 def run(wanted: Wanted) -> int:
     """Run what is wanted, as many at a time as there are processors; return the exit code."""
     started_s = time.monotonic()
-    with tempfile.TemporaryDirectory(
-        prefix="cloudedge-simulation-", dir=_MEMORY if _MEMORY.is_dir() else None
-    ) as folder:
+    place = _MEMORY if _MEMORY.is_dir() else Path(tempfile.gettempdir())
+    _sweep(place)
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=place) as folder:
         gc.collect()
         gc.freeze()
         tally = _run_all(wanted, Path(folder))
     counts = ", ".join(f"{name} {value:,.0f}" for name, value in sorted(tally.counts.items()))
     took_s = time.monotonic() - started_s
-    _say(f"{len(wanted.seeds)} schedules, {tally.broken} broken, {took_s:.1f} s: {counts}")
+    _say(f"{tally.schedules} schedules, {tally.broken} broken, {took_s:.1f} s: {counts}")
     return 1 if tally.broken else 0
+
+
+def _sweep(place: Path) -> None:
+    """Remove what runs that were killed have left behind."""
+    for folder in place.glob(f"{_PREFIX}*"):
+        process = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if not Path(f"/proc/{process}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run_all(wanted: Wanted, folder: Path) -> _Tally:
@@ -78,6 +89,8 @@ def _run_all(wanted: Wanted, folder: Path) -> _Tally:
     waiting = list(reversed(wanted.seeds))
     places = os.cpu_count() or 1
     while waiting or running:
+        if tally.broken and wanted.until_broken:
+            waiting.clear()
         while waiting and len(running) < places:
             seed = waiting.pop()
             one = _Run(seed, folder / str(seed))
@@ -101,7 +114,9 @@ def _start(one: _Run, wanted: Wanted) -> int:
 def _be_schedule(one: _Run, wanted: Wanted) -> NoReturn:
     """Run a schedule in the process that was forked for it, and end that process."""
     try:
-        signal.alarm(int(PATIENCE_S))
+        signal.setitimer(
+            signal.ITIMER_VIRTUAL, PATIENCE_S
+        )  # of its own time, on a busy machine too
         gc.disable()  # so that nothing of a dead daemon is cleared away, and no time is lost
         logging.basicConfig(level=os.environ.get("LOG", "CRITICAL"))
         loop = VirtualLoop()
@@ -132,6 +147,7 @@ def _tell(one: _Run, wanted: Wanted, tally: _Tally) -> None:
         verdict = Verdict(one.seed, ("progress: the schedule gave no verdict",), (), "")
     else:
         verdict = msgspec.json.decode(file.read_bytes(), type=Verdict)
+    tally.schedules += 1
     tally.counts.update(verdict.counts)
     if wanted.tells_history:
         _say("\n".join(verdict.history))

@@ -16,7 +16,7 @@ from common.errors import StoreError
 from common.names import CLUSTER_SCOPE, EDGE_NODE_LABEL, NodeID
 from edgecore.edgestore.records import StoredObject
 from tests.simulation import determinism
-from tests.simulation.apiserver import ApiServer, Key, Object, Snapshot
+from tests.simulation.apiserver import ApiServer, Key, Object, Snapshot, Write
 from tests.simulation.apitransport import ApiLink
 from tests.simulation.cloud import Cloud
 from tests.simulation.disk import Disk, Disks
@@ -61,7 +61,7 @@ class World:
         self._trace = hashlib.sha256()
         self.model = Model()
         self.api = ApiServer(loop.time)
-        self.api.on_write = self.model.written
+        self.api.on_write = self._written
         self.link = ApiLink(self.api, self._stream("api"))
         self.network = Network(loop, self._stream("network"), self.model)
         self.nodes = [NodeID(f"n{number}") for number in range(self._rng.randrange(2, 4))]
@@ -86,7 +86,6 @@ class World:
                 break
             await asyncio.sleep(fate.pause_s())
             self.note(f"{number:3} {fate.act()}")
-            self.link.notify()
             self._look_after_daemons()
         if not self.model.violations:
             await self._settle()
@@ -99,6 +98,10 @@ class World:
     def later(self, seconds: float, deed: Callable[[], object]) -> None:
         """Do ``deed`` after a while."""
         self.loop.call_later(seconds, deed, context=NOBODY)
+
+    def _written(self, write: Write) -> None:
+        self.model.written(write)
+        self.link.notify()
 
     def _build(self) -> None:
         disks = Disks()
