@@ -36,6 +36,12 @@ DEFLATED_FROM_BYTES: Final = 1024
 
 _LEVEL: Final = 6
 _RAW_DEFLATE: Final = -15
+
+# Window and memory of the compressor, as zlib has them. By default it takes 256 KiB and gives them
+# back, which for a message of usual size costs as much as to compress it. The result is as short.
+_LARGE: Final = (_RAW_DEFLATE, 8)
+_SMALL: Final = (-14, 6)
+_SMALL_BYTES: Final = 16 * 1024  # the small window's size
 _HASH_BYTES: Final = 16
 
 _BEAT: Final = struct.Struct(">BI")
@@ -211,7 +217,8 @@ def hash_of(data: bytes) -> bytes:
 
 def deflate(data: bytes) -> bytes:
     """Return ``data`` compressed; the same data always gives the same bytes."""
-    squeezer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _RAW_DEFLATE)
+    window, memory = _SMALL if len(data) <= _SMALL_BYTES else _LARGE
+    squeezer = zlib.compressobj(_LEVEL, zlib.DEFLATED, window, memory)
     return squeezer.compress(data) + squeezer.flush()
 
 

@@ -1,5 +1,6 @@
 """Binary frames. Everything is real; there is nothing to fake."""
 
+import random
 import zlib
 from typing import Any
 
@@ -116,6 +117,15 @@ def test_a_frame_that_is_cut_off_is_refused_or_is_a_shorter_one(
 def test_what_is_no_frame_is_refused(payload: bytes) -> None:
     with pytest.raises(WireError):
         decode(payload)
+
+
+@pytest.mark.parametrize("size", [16 * 1024 - 1, 16 * 1024, 16 * 1024 + 1])
+def test_a_short_text_is_deflated_with_less_memory_and_no_worse(size: int) -> None:
+    half = random.Random(size).randbytes(size // 2)
+    data = half + half[: size - len(half)]
+    squeezed = deflate(data)
+    assert inflate(squeezed, max_bytes=size) == data
+    assert len(squeezed) < size * 0.6, "the second half is found in the first"
 
 
 @given(st.binary(max_size=20_000))
