@@ -48,6 +48,11 @@ class Report:
     """The highest version by type that the edge has of anything; of what it holds, where it does
     not say that itself."""
 
+    @property
+    def knows_anything(self) -> bool:
+        """Whether the edge has ever been told of an object, as far as it remembers."""
+        return bool(self.newest or self.held)
+
 
 def parse_report(content: object) -> Report:
     """Return what ``content``, as decoded JSON, says.

@@ -96,7 +96,8 @@ class Resync:
         if report.digest is not None and report.digest == await self._digests.expected(node):
             await self._holds.settled(node)
             return {"updated": 0, "deleted": 0}
-        await self._wait_until_in_step()
+        if report.knows_anything:
+            await self._wait_until_in_step()
         if report.digest is not None:
             return {"differs": True}
         answer = await self._comparison.compare(node, report.held)
@@ -133,7 +134,11 @@ class Resync:
             await self._downstream.synced.wait()
 
     async def _wait_until_in_step(self) -> None:
-        """Let nobody follow caches that may be older than what he has."""
+        """Let nobody follow caches that may be older than what he has.
+
+        An edge that never had anything, or has lost it, cannot be taken back: to it what is known
+        is better than nothing, also while the API server is away.
+        """
         async with _in_time(IN_STEP_S):
             await self._downstream.progress.in_step()
 

@@ -97,3 +97,18 @@ def test_whatever_comes_it_is_a_report_or_refused(content: Any) -> None:
 @given(st.integers(0, 2**64 - 1))
 def test_a_hash_is_what_stands_in_json(number: int) -> None:
     assert parse_hash(to_hex(number)) == number
+
+
+@pytest.mark.parametrize(
+    ("content", "knows"),
+    [
+        ({"digest": "0" * 16, "newest": {}}, False),
+        ({"objects": []}, False),
+        ({"digest": "0" * 16, "newest": {"pod": "7"}}, True),
+        ({"objects": [["pod", "a", "b", "u", "1"]]}, True),
+    ],
+)
+def test_an_edge_that_was_never_told_anything_is_known_by_its_report(
+    content: Any, *, knows: bool
+) -> None:
+    assert parse_report(content).knows_anything is knows

@@ -229,9 +229,20 @@ async def test_caches_that_lost_the_api_server_correct_nobody(
         downstream = cloud.controller._downstream
         downstream.progress.note(cloud.controller._state.pods, Interrupted())
         mark = len(cloud.hub.seen)
-        answer = await ask(cloud, node, [])
+        answer = await ask(cloud, node, [("pod", "a", "b", "uid-1", "1")])
         assert load(answer.content)["ErrStatus"]["code"] == 503
         assert not [one for one in cloud.hub.seen[mark:] if one.header.type == "inventory"]
+
+
+async def test_an_edge_that_has_nothing_gets_what_is_known_though_the_api_server_is_away(
+    client: KubeClient,
+) -> None:
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        downstream = cloud.controller._downstream
+        downstream.progress.note(cloud.controller._state.pods, Interrupted())
+        answer = await ask(cloud, node, [])
+        assert load(answer.content) == {"updated": 1, "deleted": 0}
 
 
 async def test_before_the_caches_are_in_step_the_answer_is_to_come_back(
