@@ -71,6 +71,13 @@ class Draft:
         self._objects[key] = Remove(key)
         self._change_pod(key, None)
 
+    def forget(self, key: str) -> None:
+        """Forget what no pod needs. The next pod may get the same version again, and none older."""
+        entry = self.entry(key)
+        self._objects[key] = Remove(key)
+        if entry is not None and entry.version > 1:
+            self.bury(entry.uid, key, entry.version - 1)
+
     def bury(self, uid: str, key: str, version: int, *, final: bool = False) -> None:
         """Remember that ``uid`` has ended, as of ``version``; never less than was known.
 
@@ -98,7 +105,7 @@ class Draft:
         self.changed_pods[key] = needs
         if gone is not None and gone != needs:
             for unneeded in garbage(self._needed_rows(), self._pods_now().values(), gone):
-                self._objects[unneeded] = Remove(unneeded)
+                self.forget(unneeded)
 
     def _pods_now(self) -> dict[str, PodNeeds]:
         merged = {**self._pods, **self.changed_pods}

@@ -12,9 +12,10 @@ from common.beehive.message import Message
 from common.errors import StoreError, WireError
 from common.names import ResourceType
 from common.wire import loads
-from edgecore.edgestore.records import Put, Remove, StoredObject, Write
+from edgecore.edgestore.records import Put, StoredObject, Write
 from edgecore.edgestore.store import EdgeStore
 from edgecore.metamanager.decide import Outcome, Plan, decide, decide_answer
+from edgecore.metamanager.draft import Draft
 from edgecore.metamanager.needs import NEEDED_TYPES, PodNeeds, garbage, pod_needs
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,10 @@ class Keeper:
         async with self._lock:
             index = self._store.index
             rows = [(k, index.entries[k].uid) for kind in NEEDED_TYPES for k in index.keys(kind)]
-            await self._store.apply([Remove(key) for key in garbage(rows, self._pods.values())])
+            draft = Draft(index, self._pods)
+            for key in sorted(garbage(rows, self._pods.values())):
+                draft.forget(key)
+            await self._store.apply(draft.writes())
             self.may_have_unneeded.clear()
 
     async def keep(self, messages: Sequence[Message]) -> Plan:

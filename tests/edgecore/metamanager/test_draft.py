@@ -66,6 +66,15 @@ def test_a_pod_takes_with_it_what_only_it_needed() -> None:
     assert draft.changed_pods == {POD: None}
 
 
+def test_what_no_pod_needs_may_come_again_but_in_no_older_version() -> None:
+    index = Index()
+    index.note(Put(stored(KEY, version=7)))
+    draft = Draft(index, {})
+    draft.forget(KEY)
+    assert draft.entry(KEY) is None
+    assert draft.writes() == (Remove(KEY), Bury(Tombstone("u1", KEY, 6, final=False)))
+
+
 def test_a_pod_that_takes_anothers_name_keeps_what_both_need() -> None:
     index = Index()
     index.note(Put(stored(POD, uid="p1")))
