@@ -80,12 +80,3 @@ class Cloud:
     def counted(self, name: str, **labels: str) -> float:
         """Return the value of a metric; 0 where it was never counted."""
         return self.metrics_registry.get_sample_value(name, labels) or 0.0
-
-    def divergences(self) -> float:
-        """Return how often a node was found to hold something else than it should."""
-        return sum(
-            sample.value
-            for metric in self.metrics_registry.collect()
-            for sample in metric.samples
-            if "divergence" in sample.name and sample.name.endswith("_total")
-        )

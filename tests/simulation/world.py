@@ -3,27 +3,27 @@
 import asyncio
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from cloudcore.kube import kinds
 from common.capabilities import ALL, NONE, Capabilities, Capability, render
 from common.errors import StoreError
-from common.names import CLUSTER_SCOPE, EDGE_NODE_LABEL, NodeID
-from edgecore.edgestore.records import StoredObject
+from common.names import EDGE_NODE_LABEL, NodeID
 from tests.simulation import determinism
-from tests.simulation.apiserver import ApiServer, Key, Object, Snapshot, Write
+from tests.simulation.apiserver import ApiServer, Object, Snapshot, Write
 from tests.simulation.apitransport import ApiLink
 from tests.simulation.cloud import Cloud
 from tests.simulation.disk import Disk, Disks
 from tests.simulation.edge import Edge
 from tests.simulation.fate import Fate
+from tests.simulation.faults import Faults
+from tests.simulation.judge import Judge
 from tests.simulation.model import Model
 from tests.simulation.network import Network, Weather
+from tests.simulation.people import People
 from tests.simulation.virtualloop import NOBODY, Daemon, VirtualLoop
 
 CONVERGES_S: Final = 120.0
@@ -34,7 +34,6 @@ QUIET_S: Final = 330.0
 
 _LOOK_S: Final = 2.0
 _RESTART_S: Final = 5.0
-_INVENTORY_TYPES: Final = ("pod", "configmap", "secret", "service", "node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class World:
         self.clouds: list[Cloud] = []
         self.edges: list[Edge] = []
         self._dead_clouds: list[Cloud] = []
-        self._is_healed = False
+        self._judge = Judge(self.api, self.edges, self.clouds)
 
     def _stream(self, name: str) -> random.Random:
         """Return randomness of its own, so that one part does not disturb another."""
@@ -79,7 +78,8 @@ class World:
     async def run(self, steps: int) -> Verdict:
         """Live through ``steps`` deeds, then heal everything, and judge."""
         self._build()
-        fate = Fate(self, self._stream("fate"))
+        rng = self._stream("fate")
+        fate = Fate(rng, (People(self, rng).deeds(), Faults(self, rng).deeds()))
         await asyncio.sleep(3.0)
         for number in range(steps):
             if self.model.violations:
@@ -202,7 +202,7 @@ class World:
         """Heal everything; then P3 has its time, and nothing may happen after it."""
         await self._heal()
         deadline_s = self.loop.time() + CONVERGES_S
-        while (differences := list(self._differences())) and not self.model.violations:
+        while (differences := list(self._judge.differences())) and not self.model.violations:
             if self.loop.time() > deadline_s:
                 self.note("not in step")
                 for difference in differences:
@@ -213,9 +213,10 @@ class World:
         self.note("in step")
         await asyncio.sleep(QUIET_S)
         self._look_after_daemons()
-        for difference in self._differences():
+        for difference in self._judge.differences():
             self.model.violated("P3", f"later: {difference}")
-        self._check_conservation()
+        for promise, text in self._judge.broken_laws(self.network.cloud_capabilities):
+            self.model.violated(promise, text)
 
     async def _heal(self) -> None:
         self.note("all faults end")
@@ -253,119 +254,6 @@ class World:
                 for _, obj in self.api.of_kind(kinds.NODES)
             )
         )
-
-    def _differences(self) -> Iterator[str]:
-        """Yield what is not as it should be."""
-        for edge in self.edges:
-            if not edge.is_open:
-                yield f"edgecore of {edge.node} does not run"
-                continue
-            wanted = self._wanted(edge.node)
-            held = {one.key: one for one in self._held(edge)}
-            for key in wanted.keys() - held.keys():
-                yield f"{edge.node} lacks {key}"
-            for key in held.keys() - wanted.keys():
-                yield f"{edge.node} has {key} {held[key].uid}, and should not"
-            for key in wanted.keys() & held.keys():
-                yield from self._compare(edge.node, key, held[key], wanted[key])
-            pods = {obj["metadata"]["uid"] for key, obj in wanted.items() if "/pod/" in key}
-            for uid in edge.runtime.known() - pods:
-                yield f"{edge.node} runs pod {uid}, and should not"
-        for one, pod in self.api.of_kind(kinds.PODS):
-            if "deletionTimestamp" in pod["metadata"]:
-                yield f"{one} is still being deleted"
-        waiting = sum(cloud.held() for cloud in self.clouds)
-        if waiting:
-            yield f"{waiting} wait in an outbox"
-
-    def _compare(self, node: NodeID, key: str, held: StoredObject, obj: Object) -> Iterator[str]:
-        metadata = obj["metadata"]
-        has, should = (held.uid, str(held.version)), (metadata["uid"], metadata["resourceVersion"])
-        if has != should:
-            yield f"{node} has {key} {has}, not {should}"
-        else:
-            content = msgspec.json.decode(held.value)
-            if {k: v for k, v in content.items() if k not in ("kind", "apiVersion")} != obj:
-                yield f"{node} has another content of {key} {has}"
-
-    def _wanted(self, node: NodeID) -> dict[str, Object]:
-        """Return what an edge should hold, by the rules of the design, not of the code."""
-        api = self.api
-        wanted: dict[Key, str] = {Key("nodes", "", node): "node"}
-        pods = {
-            key: pod for key, pod in api.of_kind(kinds.PODS) if pod["spec"].get("nodeName") == node
-        }
-        for key, pod in pods.items():
-            wanted[key] = "pod"
-            for volume in pod["spec"]["volumes"]:
-                if "configMap" in volume:
-                    name = volume["configMap"]["name"]
-                    wanted[Key("configmaps", key.namespace, name)] = "configmap"
-                else:
-                    name = volume["secret"]["secretName"]
-                    wanted[Key("secrets", key.namespace, name)] = "secret"
-        for key, _ in api.of_kind(kinds.SERVICES):
-            if pods and self._is_needed(key, pods):
-                wanted[key] = "service"
-        return {
-            f"{key.namespace or CLUSTER_SCOPE}/{kind}/{key.name}": obj
-            for key, kind in wanted.items()
-            if (obj := api.get(key)) is not None
-        }
-
-    def _is_needed(self, service: Key, pods: dict[Key, Object]) -> bool:
-        if service.name == "kubernetes" and service.namespace == "default":
-            return True
-        if any(key.namespace == service.namespace for key in pods):
-            return True
-        behind = {
-            (endpoint["targetRef"]["namespace"], endpoint["targetRef"]["name"])
-            for key, one in self.api.of_kind(kinds.ENDPOINT_SLICES)
-            if key.namespace == service.namespace
-            and one["metadata"]["labels"].get("kubernetes.io/service-name") == service.name
-            for endpoint in one["endpoints"]
-        }
-        return any((key.namespace, key.name) in behind for key in pods)
-
-    def _held(self, edge: Edge) -> list[StoredObject]:
-        """Read all that an edge-store has."""
-        assert edge.store is not None
-        return [one for kind in _INVENTORY_TYPES for one in edge.store._database.of_type(kind)]
-
-    def _check_conservation(self) -> None:
-        """P8: what went into the outboxes has come out of them, one way or the other."""
-        for cloud in self.clouds:
-            offered = cloud.counted("cloudcore_messages_offered_total")
-            ways = (
-                cloud.counted("cloudcore_messages_acknowledged_total"),
-                cloud.counted("cloudcore_messages_superseded_total"),
-                cloud.counted("cloudcore_messages_dropped_total", reason="disconnected"),
-                float(cloud.held()),
-            )
-            if offered != sum(ways):
-                self.model.violated("P8", f"{cloud.daemon.name}: {offered} offered, {ways} left")
-        for edge in self.edges:
-            self._check_edge(edge)
-        for cloud in self.clouds:
-            if found := cloud.divergences():
-                self.model.violated("P3", f"{cloud.daemon.name}: {found} divergences were found")
-
-    def _check_edge(self, edge: Edge) -> None:
-        """P8 at the edge: what came is acknowledged, or it is counted why not."""
-        if Capability.ACKS not in edge.capabilities & self.network.cloud_capabilities:
-            return  # answers to queries are acknowledged too then
-        came = sum(
-            edge.counted("edgecore_messages_received_total", operation=one)
-            for one in ("insert", "update", "delete")
-        )
-        known = edge.counted("edgecore_messages_acknowledged_total") + edge.counted(
-            "edgecore_messages_dropped_total", reason="store_error"
-        )
-        lost = edge.counted("edgecore_messages_dropped_total", reason="link_lost")
-        if not known <= came <= known + lost:
-            self.model.violated(
-                "P8", f"{edge.node}: {came} came, {known} are accounted for, {lost} lost"
-            )
 
     def verdict(self) -> Verdict:
         """Return how it has gone so far."""
