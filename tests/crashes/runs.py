@@ -40,7 +40,7 @@ class Account:
         First comes what was acknowledged last; then what was begun after it. Of that, what has
         failed may be there too: the disk may have it, although it said that it does not.
         """
-        states, is_open = [Held()], False
+        states, is_open = [Held()], True  # as long as the tables may not be there yet
         for one in self.attempts:
             if one.was_told and one.ended is not None and one.ended <= events:
                 states, is_open = [one.after], False

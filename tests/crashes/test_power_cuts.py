@@ -9,6 +9,7 @@ store then opens that. ``CRASH_POINTS=all`` looks at every operation of longer r
 import asyncio
 import random
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from edgecore.edgestore import connecting
 from edgecore.edgestore.records import Put, Write
 from edgecore.edgestore.store import EdgeStore, StoreThreads
+from edgecore.edgestore.waltail import Loss
 from tests.crashes.disk import Disk, Event, Sync
 from tests.crashes.recorder import Recorder, lay_out, one_fails, recorded
 from tests.crashes.runs import Account, Run, assert_kept, look, read
@@ -77,12 +79,13 @@ async def test_a_crash_at_any_write_loses_nothing_that_was_acknowledged(
     assert_kept(read(there, disk.unplugged()), [account.now], is_open=False)
 
 
+@pytest.mark.timeout(3600)
 async def test_a_power_cut_while_a_store_is_opened_after_another_loses_nothing(
     tmp_path: Path,
 ) -> None:
     events, account = await scripted(tmp_path / "run", seed=4)
     disk, chance, there = Disk(), random.Random(4), tmp_path / "there"
-    looked_at = set(sample(range(len(events)), 12))
+    looked_at = set(chance.sample(range(len(events)), 200 if ALL else 12))
     for number, event in enumerate(events):
         disk.do(event)
         if number in looked_at:
@@ -90,6 +93,8 @@ async def test_a_power_cut_while_a_store_is_opened_after_another_loses_nothing(
             image = disk.torn(chance)
             first = read(there, image)
             assert_kept(first, possible, is_open=is_open)
+            if first[1] is Loss.POSSIBLE:  # which is noted, for the next one to find
+                possible = [*possible, *(replace(one, complete="") for one in possible)]
             again, recorder = Disk(image), Recorder()
             path = lay_out(there, image)
             with recorded(there, recorder):
