@@ -29,6 +29,13 @@ _RETRY: Final = BackoffPolicy(first_s=1.0, cap_s=30.0)
 _REPEAT: Final = BackoffPolicy(first_s=5.0, cap_s=300.0)
 """Before sending a patch again that the API server took and that changed nothing there."""
 
+_AGAIN: Final = BackoffPolicy(first_s=60.0, cap_s=900.0)
+"""Before saying again what was refused for good, or was done and nothing came of it.
+
+Both may be of the moment: a cloudcore that does not know the pod yet, or has lost sight of the
+node for a while, says that there is no such pod.
+"""
+
 _WINDOW_S: Final = 60.0
 _WINDOW_PATCHES: Final = 30
 """Patches of one pod in that time at most, if somebody undoes what they say."""
@@ -56,9 +63,11 @@ class Reporter:
         self._situation: Situation | None = None
         self._refused_in = -1  # the link's generation in which the API server refused for good
         self._deleted_in = -1  # the link's generation in which the delete was answered
+        self._again_s = 0.0  # when, on this link, either is tried again
         self._last_patch = ""
         self._sent_at_s: deque[float] = deque(maxlen=_WINDOW_PATCHES)
         self._retry, self._repeat = Backoff(_RETRY), Backoff(_REPEAT)
+        self._again = Backoff(_AGAIN)
         self._sender = OnDemand(tasks, "status", self._step)
         self.is_known = True
         """Whether the API server has the pod at all: not so a static pod without a mirror."""
@@ -79,6 +88,7 @@ class Reporter:
         """Take a pod as the API server pushed it; its status may differ from what we said."""
         self._pod, self._reported, self._version = pod, pod.get("status") or {}, version_of(pod)
         self._refused_in = -1
+        self._again.reset()
         self.wake()
 
     def report(self, situation: Situation) -> None:
@@ -97,8 +107,10 @@ class Reporter:
 
     async def _step(self) -> float | None:
         generation = self._link.generation
-        if not self._link.connected or self._situation is None or self._refused_in == generation:
+        if not self._link.connected or self._situation is None:
             return None
+        if self._refused_in == generation and (left_s := self._left_s()) > 0:
+            return left_s
         wanted = self.wanted
         patch = status_patch(uid_of(self._pod), self._reported, wanted)
         if patch is None:
@@ -138,15 +150,25 @@ class Reporter:
     async def _finish(self, generation: int) -> float | None:
         """Delete the pod in the API server once everything else is done."""
         over = self._situation is not None and self._situation.over
-        if not over or not is_deleting(self._pod) or self._deleted_in == generation:
+        if not over or not is_deleting(self._pod):
             return None
+        if self._deleted_in == generation and (left_s := self._left_s()) > 0:
+            return left_s
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid_of(self._pod)}}
         answer = await self._ask(Operation.DELETE, ResourceType.POD, options)
         if not answer.ok and not answer.not_found:
             return self._failed(answer, generation)
         self._retry.reset()
         self._deleted_in = generation
-        return None
+        return self._wait_long()
+
+    def _wait_long(self) -> float:
+        pause_s = self._again.next_s()
+        self._again_s = self._clock.monotonic() + pause_s
+        return pause_s
+
+    def _left_s(self) -> float:
+        return self._again_s - self._clock.monotonic()
 
     async def _ask(self, operation: Operation, kind: ResourceType, content: Any) -> Answer:
         namespace, _, name = key_of(self._pod).partition("/")
@@ -158,8 +180,8 @@ class Reporter:
         extra = {"pod": key_of(self._pod), "code": answer.status.code, "why": answer.status.message}
         if answer.status.code in _REFUSED_FOR_GOOD:
             # Not a reason to end the pod: that it is gone will be said by a delete message.
-            logger.warning("status refused, said again on the next connection", extra=extra)
+            logger.warning("status refused, said again later or on the next link", extra=extra)
             self._refused_in = generation
-            return None
+            return self._wait_long()
         logger.debug("status not delivered, tried again", extra=extra)
         return self._retry.next_s()

@@ -122,13 +122,29 @@ async def test_a_server_that_is_away_is_asked_again_and_a_refusal_waits_for_the_
         made.wake()
         await b.world.until(lambda: len(b.world.asked("patch", PATCH)) == 2)
         await settle(made)
-        assert made._sender._timer is None
         made.wake()
+        await settle(made)
+        assert len(b.world.asked("patch", PATCH)) == 2
         b.world.refuse = lambda _: None
         b.connect()
         made.wake()
         await b.world.until(lambda: b.world.status("web")["phase"] == "Running")
     assert len(b.world.asked("patch", PATCH)) == 3
+
+
+async def test_a_refusal_may_be_of_the_moment_and_is_doubted_after_a_while() -> None:
+    async with bus() as b:
+        b.world.refuse = lambda _: failure(404, "never heard of it")
+        made = reporter(b)
+        made.report(situation())
+        await b.world.until(lambda: b.world.asked("patch", PATCH))
+        await settle(made)
+        assert made._sender._timer is not None
+        b.world.refuse = lambda _: None
+        b.clock.seconds += 60
+        made.wake()
+        await b.world.until(lambda: b.world.status("web")["phase"] == "Running")
+    assert len(b.world.asked("patch", PATCH)) == 2
 
 
 async def test_a_refused_change_to_an_older_status_is_worked_out_anew() -> None:
@@ -170,6 +186,22 @@ async def test_a_pod_that_ended_after_its_deletion_is_deleted_once_per_connectio
         "gracePeriodSeconds": 0,
         "preconditions": {"uid": "uid-web"},
     }
+
+
+async def test_a_pod_that_is_still_here_long_after_it_was_deleted_is_deleted_again() -> None:
+    async with bus() as b:
+        made = reporter(b)
+        marked = pod_object("web")
+        marked["metadata"]["deletionTimestamp"] = "t"
+        b.world.objects[POD] = b.world._versioned(marked)
+        made.pushed(b.world.objects[POD])
+        made.report(situation(state=ContainerState.EXITED, over=True))
+        await b.world.until(lambda: b.world.asked("delete", POD))
+        await settle(made)
+        assert made._sender._timer is not None
+        b.clock.seconds += 60
+        made.wake()
+        await b.world.until(lambda: len(b.world.asked("delete", POD)) == 2)
 
 
 async def test_a_pod_that_ended_by_itself_is_not_deleted() -> None:
