@@ -282,6 +282,14 @@ class DownstreamController:
         if is_new:
             self._tasks.create_task(self._adopt_pods(node), name=f"adopt pods of {node}")
 
+    def note_stray(self, node: NodeID) -> None:
+        """Have ``node``, which holds something, compared when it becomes an edge node.
+
+        Until then nobody knows what it should hold. Where it is one, this does nothing.
+        """
+        if not self._state.locations.is_edge_node(node):
+            self._strayed.add(node)
+
     async def _tell_of_end(self, followed: Followed, node: NodeID, uid: UID) -> None:
         """Tell a node whose Node had lost the label that it is gone: it may register again."""
         if self._state.peers.get(node) is None:
@@ -299,9 +307,10 @@ class DownstreamController:
             # Before the pods are listed for the first time, that list brings them.
             pods = self._state.pods.cache
             return is_new and (len(pods) > 0 or pods.version > 0)
-        if locations.is_edge_node(node) or (view and self._state.peers.get(node) is None):
+        is_away = self._state.peers.get(node) is None
+        if locations.is_edge_node(node) or (view and is_away):
             self._strayed.add(node)
-        elif view is None:
+        elif is_away:  # whoever comes is compared anyway
             self._strayed.discard(node)
         for key in locations.pods_of(node):
             self._state.pods.cache.drop(key)

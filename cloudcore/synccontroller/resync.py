@@ -100,6 +100,8 @@ class Resync:
             await self._wait_until_in_step()
         if report.digest is not None:
             return {"differs": True}
+        if report.knows_anything:
+            self._downstream.note_stray(node)
         answer = await self._comparison.compare(node, report.held)
         if self._refresher.answered(node):
             await self._digests.confirm(node)

@@ -31,7 +31,9 @@ from tests.cloudcore.cluster import (
     load,
     make_edge_node,
     make_pod,
+    node_object,
     pod_object,
+    unique,
 )
 
 Row5 = tuple[str, str, str, str, str]
@@ -243,6 +245,19 @@ async def test_an_edge_that_has_nothing_gets_what_is_known_though_the_api_server
         downstream.progress.note(cloud.controller._state.pods, Interrupted())
         answer = await ask(cloud, node, [])
         assert load(answer.content) == {"updated": 1, "deleted": 0}
+
+
+async def test_who_holds_something_and_has_no_node_yet_is_asked_again_when_it_has(
+    client: KubeClient,
+) -> None:
+    async with controlled(client) as cloud:
+        await make_edge_node(cloud)
+        node = NodeID(unique("n"))
+        await cloud.hub.connect(node, PeerProtocol.CLOUDEDGE_V1, ALL)
+        answer = await ask(cloud, node, [("service", "a", "b", "c", "1")])
+        assert load(answer.content) == {"updated": 0, "deleted": 1}
+        await client.create(kinds.NODES.path(), body(node_object(node)))
+        await cloud.hub.object(Operation.QUERY, f"node/{node}/null/inventory/{node}")
 
 
 async def test_before_the_caches_are_in_step_the_answer_is_to_come_back(
