@@ -6,6 +6,7 @@ Whatever one node sends, the other one, which is connected as well, notices noth
 
 import asyncio
 import random
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -181,10 +182,15 @@ async def test_an_edge_that_takes_nothing_is_given_up(stage: Stage) -> None:
         session = stage.session("n1")
         transport = edge.socket.transport
         transport.pause_reading()
-        for _ in range(40):
+        # The kernel would hold 32 MiB for it, where it is left to itself.
+        plain: socket.socket = transport.get_extra_info("socket")
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        # The transport below TLS takes one write whatever its size, and shows the next one only.
+        for _ in range(2):
             await edge.send(Operation.QUERY, OWN)
+        for _ in range(2):
             request = await stage.controller.next_of(Operation.QUERY)
-            await stage.controller.answer(request, raw("x" * MIB))
+            await stage.controller.answer(request, raw("x" * 8 * MIB))
         connection = session._wire
         await until(lambda: connection.unsent_bytes() > 0)
         now_s = asyncio.get_running_loop().time()
@@ -301,6 +307,7 @@ async def test_a_node_has_so_many_requests_under_way_and_not_one_more(stage: Sta
         await stage.controller.answer(first, NULL)
         assert (await edge.receive()).parent_id == first.msg_id
         await until(lambda: len(stage.controller.requests()) == MAX_OUTSTANDING)
+        edge.socket.transport.abort()  # it is not read: a close frame would not be answered
 
 
 async def test_whoever_takes_no_answers_gets_no_more_of_them(stage: Stage) -> None:
@@ -352,6 +359,7 @@ async def test_a_controller_that_is_busy_is_waited_for(tmp_path: Path) -> None:
         assert session._close is None
         stage.controller.is_paused = False
         await until(lambda: len(stage.controller.requests()) == MAX_OUTSTANDING)
+        edge.socket.transport.abort()  # it is not read: a close frame would not be answered
 
 
 # --- objects --------------------------------------------------------------------------------------
@@ -420,9 +428,10 @@ async def test_answers_do_not_wait_behind_objects(stage: Stage) -> None:
         for number in range(2000):
             await stage.controller.tell("n1", 1, uid=f"u{number}", name=f"c{number}")
         await stage.controller.answer(forwarded, NULL)
-        window = WINDOWS[PeerProtocol.KUBEEDGE]
-        first = [await edge.receive() for _ in range(window + 1)]
-        assert request.msg_id in {message.parent_id for message in first}
+        received = 0
+        while (await edge.receive()).parent_id != request.msg_id:
+            received += 1
+        assert received <= WINDOWS[PeerProtocol.KUBEEDGE]
 
 
 async def test_an_answer_to_an_older_connection_is_dropped(stage: Stage) -> None:
