@@ -128,7 +128,7 @@ def test_a_file_that_is_cut_off_is_set_aside_unless_nothing_was_there(tmp_path: 
         else:
             assert (loss, holds.objects) == (Loss.CERTAIN, ())
             assert (tmp_path / "there" / f"{FILE}.damaged-1").exists()
-    assert len(image[FILE]) - length < 4096
+    assert whole.objects
 
 
 def test_an_empty_file_beside_a_log_is_a_loss(tmp_path: Path) -> None:
