@@ -32,6 +32,8 @@ class Told(NamedTuple):
     key: str
     version: int
     is_restated: bool
+    number: int
+    """In the order of all that was sent."""
 
 
 class Row(NamedTuple):
@@ -50,6 +52,8 @@ class _EdgeModel:
     """The msg_id that arrived last, by key."""
     versions: dict[str, int] = field(default_factory=dict)
     """The version that was stored last, by UID."""
+    answered: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Number of the answer to a query, by key and version."""
     reader: sqlite3.Connection | None = None
     read_file: Path | None = None
 
@@ -68,6 +72,7 @@ class Model:
         self._nodes: dict[str, str] = {}  # of pods, by UID
         self._may_end: set[str] = set()
         self._edges: dict[NodeID, _EdgeModel] = {}
+        self._sent = 0
 
     def add_edge(self, node: NodeID, file: Callable[[], Path]) -> None:
         """Watch an edge; ``file`` returns its edge-store."""
@@ -133,7 +138,11 @@ class Model:
                 continue
             stored = write.stored
             before = edge.versions.get(stored.uid, 0)
-            if stored.version < before and not self._is_later_state(stored.uid, stored.version):
+            if (
+                stored.version < before
+                and not self._is_later_state(stored.uid, stored.version)
+                and not _is_overtaken(edge, stored.key, stored.version, before)
+            ):
                 self.violated(
                     "P2", f"{stored.key} ({stored.uid}) on {node}: {stored.version} after {before}"
                 )
@@ -153,13 +162,17 @@ class Model:
         """Take note of what an edge is told."""
         message = _message(frame)
         self._tell(f"to {node}", message)
-        if message is not None and message.operation in _OBJECTS and not message.parent_id:
-            version = message.header.resourceversion
-            self._edges[node].told[message.msg_id] = Told(
-                message.operation,
-                message.resource,
-                int(version) if version else 0,
-                message.header.type == ResourceType.INVENTORY,
+        if message is None:
+            return
+        self._sent += 1
+        text, edge = message.header.resourceversion, self._edges[node]
+        version = int(text) if text else 0
+        if message.parent_id:
+            edge.answered[message.resource, version] = self._sent
+        elif message.operation in _OBJECTS:
+            is_restated = message.header.type == ResourceType.INVENTORY
+            edge.told[message.msg_id] = Told(
+                message.operation, message.resource, version, is_restated, self._sent
             )
 
     def arrived_down(self, node: NodeID, frame: Frame) -> None:
@@ -233,6 +246,19 @@ class Model:
             edge.reader = sqlite3.Connection(f"file:{file}?mode=ro", uri=True, isolation_level=None)
             edge.read_file = file
         return edge.reader
+
+
+def _is_overtaken(edge: _EdgeModel, key: str, version: int, before: int) -> bool:
+    """Whether a restated object was on its way before the newer answer to a query was sent.
+
+    Answers pass by objects, and what is restated is taken whatever its version; what follows it on
+    the same way is newer again.
+    """
+    answer = edge.answered.get((key, before))
+    return answer is not None and any(
+        told.is_restated and (told.key, told.version) == (key, version) and told.number < answer
+        for told in edge.told.values()
+    )
 
 
 def _containers(pod: Mapping[str, Any]) -> Any:
