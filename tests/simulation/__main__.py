@@ -10,7 +10,8 @@
 ``UNTIL_BROKEN``
     if set, no more schedules begin after one that broke a promise.
 ``BREAK``
-    a fault of ``tests.simulation.sabotage`` that is put into the product.
+    a fault of ``tests.simulation.sabotage`` that is put into the product; ``all`` tries one after
+    the other until it is found, and succeeds if all are.
 ``VERBOSE``
     tells each message of a single schedule too.
 
@@ -21,8 +22,10 @@ the same: the order in which Python walks through sets of strings is fixed as we
 import os
 import secrets
 import sys
+from dataclasses import replace
 
 from tests.simulation import runner
+from tests.simulation.sabotage import SABOTAGES
 
 
 def main() -> int:
@@ -42,7 +45,14 @@ def main() -> int:
         tells_history=is_single,
         until_broken="UNTIL_BROKEN" in environment,
     )
-    return runner.run(wanted)
+    if wanted.sabotage != "all":
+        return runner.run(wanted)
+    hidden = [
+        name
+        for name in SABOTAGES
+        if runner.run(replace(wanted, sabotage=name, until_broken=True)) == 0
+    ]
+    return len(hidden)
 
 
 if __name__ == "__main__":

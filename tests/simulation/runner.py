@@ -64,6 +64,8 @@ class _Tally:
 def run(wanted: Wanted) -> int:
     """Run what is wanted, as many at a time as there are processors; return the exit code."""
     started_s = time.monotonic()
+    if wanted.sabotage:
+        _say(f"broken on purpose: {wanted.sabotage}")
     place = _MEMORY if _MEMORY.is_dir() else Path(tempfile.gettempdir())
     _sweep(place)
     with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=place) as folder:
