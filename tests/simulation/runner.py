@@ -62,7 +62,7 @@ class _Tally:
 
 
 def run(wanted: Wanted) -> int:
-    """Run what is wanted, as many at a time as there are processors; return the exit code."""
+    """Run what is wanted, as many at a time as it may use processors; return the exit code."""
     started_s = time.monotonic()
     if wanted.sabotage:
         _say(f"broken on purpose: {wanted.sabotage}")
@@ -89,7 +89,7 @@ def _sweep(place: Path) -> None:
 def _run_all(wanted: Wanted, folder: Path) -> _Tally:
     tally, running = _Tally(), dict[int, _Run]()
     waiting = list(reversed(wanted.seeds))
-    places = os.cpu_count() or 1
+    places = len(os.sched_getaffinity(0))
     while waiting or running:
         if tally.broken and wanted.until_broken:
             waiting.clear()
