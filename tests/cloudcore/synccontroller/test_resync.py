@@ -13,7 +13,7 @@ import pytest
 
 from cloudcore.kube import kinds
 from cloudcore.kube.client import MERGE_PATCH, KubeClient
-from cloudcore.kube.listwatch import Interrupted
+from cloudcore.kube.listwatch import Interrupted, ListCompleted
 from cloudcore.kube.views import ObjectKey
 from cloudcore.synccontroller import records, resync
 from cloudcore.synccontroller.wanted import wanted
@@ -236,6 +236,34 @@ async def test_caches_that_lost_the_api_server_correct_nobody(
         assert not [one for one in cloud.hub.seen[mark:] if one.header.type == "inventory"]
 
 
+@pytest.mark.parametrize(
+    ("report", "answered"),
+    [
+        ({"digest": to_hex(7), "newest": {"pod": "1"}}, {"differs": True}),
+        ({"objects": [], "newest": {"pod": "1"}}, {"updated": 1, "deleted": 0}),
+        ({"objects": [("pod", "a", "b", "uid-1", "1")]}, {"updated": 1, "deleted": 1}),
+    ],
+)
+async def test_an_edge_that_knows_something_is_answered_when_the_caches_are_in_step_again(
+    client: KubeClient, report: Mapping[str, Any], answered: Mapping[str, Any]
+) -> None:
+    async with controlled(client) as cloud, asyncio.TaskGroup() as group:
+        node = await make_edge_node(cloud)
+        progress, pods = cloud.controller._downstream.progress, cloud.controller._state.pods
+        progress.note(pods, Interrupted())
+        resource = f"node/{node}/null/inventory/{node}"
+        mark = len(cloud.hub.seen)
+        asked = group.create_task(cloud.hub.ask(Operation.QUERY, resource, raw(report)))
+
+        async def waits() -> bool:
+            return bool(progress._waiting)
+
+        await eventually(waits)
+        assert not [one for one in cloud.hub.seen[mark:] if one.header.type == "inventory"]
+        progress.note(pods, ListCompleted("1"))
+        assert load((await asked).content) == answered
+
+
 async def test_an_edge_that_has_nothing_gets_what_is_known_though_the_api_server_is_away(
     client: KubeClient,
 ) -> None:
@@ -243,8 +271,14 @@ async def test_an_edge_that_has_nothing_gets_what_is_known_though_the_api_server
         node = await make_edge_node(cloud)
         downstream = cloud.controller._downstream
         downstream.progress.note(cloud.controller._state.pods, Interrupted())
-        answer = await ask(cloud, node, [])
-        assert load(answer.content) == {"updated": 1, "deleted": 0}
+        for report, answered in (
+            ({"digest": to_hex(0), "count": 0, "newest": {}}, {"differs": True}),
+            ({"objects": []}, {"updated": 1, "deleted": 0}),
+        ):
+            answer = await cloud.hub.ask(
+                Operation.QUERY, f"node/{node}/null/inventory/{node}", raw(report)
+            )
+            assert load(answer.content) == answered
 
 
 async def test_who_holds_something_and_has_no_node_yet_is_asked_again_when_it_has(
