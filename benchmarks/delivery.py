@@ -23,6 +23,7 @@ BURST_CONFIGMAPS: Final = 20
 BURSTS: Final = 10
 TIMEOUT_S: Final = 60.0
 _SETTLE_S: Final = 2.0
+_ACKNOWLEDGED_S: Final = 0.05
 NAMESPACE: Final = "bench"
 _ACKNOWLEDGED: Final = "cloudcore_messages_acknowledged_total"
 _POLL_S: Final = 0.005
@@ -98,7 +99,7 @@ async def _fan_out(api: Api, pid: int, fleet: Fleet) -> list[Figure]:
         await api.replace(path, objects.configmap(number + 1))
         latencies.append((await fleet.arrive(TIMEOUT_S) - start) * 1000)
         # The acknowledgements of the last messages are still to be read.
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(_ACKNOWLEDGED_S)
         used += cpu_s(pid) - before
     each = used / (UPDATES * NODES) * 1e6
     return [

@@ -4,7 +4,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from common.metrics import MessageMetrics
+from common.metrics import MessageMetrics, Tally
 
 LEASE_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -19,10 +19,10 @@ class CloudMetrics(MessageMetrics):
     def __init__(self, registry: CollectorRegistry) -> None:
         """Show the metrics in ``registry``."""
         super().__init__(registry, "cloudcore")
-        self.offered = Counter(
+        self.offered = Tally(
             "cloudcore_messages_offered",
             "States of objects that were put into the outbox of a connected node.",
-            registry=registry,
+            registry,
         )
         self.node_day_bytes = Gauge(
             "cloudcore_node_day_bytes",

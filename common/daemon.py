@@ -15,6 +15,10 @@ from common.config import DaemonSettings
 from common.errors import ConfigError, EdgeError
 from common.logs import set_up
 
+_GARBAGE_OBJECTS: Final = 10_000
+"""New objects after which cycles are looked for. Messages make none, and many objects; 700, which
+is Python's own number, is a twentieth of the time that delivering takes."""
+
 EXIT_FAILURE: Final = 1
 EXIT_CONFIG: Final = 2
 
@@ -41,6 +45,7 @@ def run_daemon(
     # needs not be looked at by every collection to come.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_GARBAGE_OBJECTS)
     faults: list[BaseException] = []
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -46,7 +46,10 @@ from common.resource import split_node
 
 logger = logging.getLogger(__name__)
 
-BATCH: Final = 256
+BATCH: Final = 1024
+"""Messages that are taken from the bus at a time. A change that many nodes get is then written to
+all of them before the first acknowledgement is read; it takes some 30 ms."""
+
 _COMMANDS: Final = frozenset({Operation.DISCONNECTED, Operation.KEEPALIVE})
 """About a node as such: its resource is ``node/<id>``."""
 

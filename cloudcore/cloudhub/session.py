@@ -360,14 +360,14 @@ class Session:
             _check_text(payload)
         message = wire.decode(payload, max_bytes=self._services.max_message_bytes)
         intake.check_envelope(message)
-        metrics.received.labels(message.operation).inc()
+        metrics.received.inc(message.operation)
         self._trace("<", message)
         self._take_in(message, len(payload))
 
     def _receive_frame(self, frame: frames.Frame) -> None:
         match frame:
             case frames.Beat():
-                self._services.metrics.received.labels(Operation.KEEPALIVE).inc()
+                self._services.metrics.received.inc(Operation.KEEPALIVE)
                 now_s = self._services.clock()
                 self._beats.heard(frame, now_s, is_quiet=not self._outbox.objects)
                 self._services.inbox.add(self)
@@ -451,7 +451,7 @@ class Session:
         self._encoded += parcel.content_bytes
         if message.operation is Operation.RESPONSE:
             self._credit.answer_written()
-        self._services.metrics.sent.labels(message.operation).inc()
+        self._services.metrics.sent.inc(message.operation)
         self._trace(">", message)
         if size == LARGE:
             return self._begin_transfer(parcel, now_s)

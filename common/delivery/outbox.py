@@ -19,6 +19,7 @@ reply shares the object's key (a later update overwrites it) and one message at 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Generic, Protocol, TypeVar
 
 from common.delivery.pace import Pace
@@ -79,6 +80,7 @@ class Outbox(Generic[P]):
     """The messages that wait for, or await an acknowledgement from, one peer."""
 
     __slots__ = (  # there is one for each peer
+        "_due_s",
         "_in_flight",
         "_in_flight_ids",
         "_measure",
@@ -114,6 +116,7 @@ class Outbox(Generic[P]):
         self._waiting: dict[UID, P] = {}  # in the order of the first offer
         self._in_flight: dict[str, _InFlight[P]] = {}  # by msg_id, oldest first
         self._in_flight_ids: dict[UID, str] = {}
+        self._due_s = inf  # no deadline is before; to look at all for each message is too much
         self.pace = Pace()
         """Of the bytes under way; whoever writes parts tells it of these."""
 
@@ -180,6 +183,7 @@ class Outbox(Generic[P]):
         entry = self._in_flight.get(msg_id)
         if entry is not None:
             entry.deadline_s = now_s + self._patience_s(entry.attempts)
+            self._due_s = min(self._due_s, entry.deadline_s)
 
     def deadline_s(self) -> float | None:
         """Return when ``take`` will have something to send again; None with nothing in flight."""
@@ -198,6 +202,8 @@ class Outbox(Generic[P]):
         return None
 
     def _take_overdue(self, now_s: float, *, may_be_large: bool) -> tuple[P, int] | None:
+        if self._due_s > now_s:
+            return None
         for entry in self._in_flight.values():
             if entry.deadline_s > now_s:
                 continue
@@ -214,6 +220,7 @@ class Outbox(Generic[P]):
             if entry.is_paced:
                 self.pace.forget(entry.size)
             return self._launch(entry.uid, parcel, size, now_s, entry.attempts + 1)
+        self._due_s = min((entry.deadline_s for entry in self._in_flight.values()), default=inf)
         return None
 
     def _take_waiting(self, now_s: float, *, may_be_large: bool) -> tuple[P, int] | None:
@@ -238,6 +245,7 @@ class Outbox(Generic[P]):
         if entry.is_paced:
             self.pace.launch(size)
         entry.deadline_s += self._patience_s(attempts)
+        self._due_s = min(self._due_s, entry.deadline_s)
         self._in_flight[parcel.msg_id] = entry
         self._in_flight_ids[uid] = parcel.msg_id
         return parcel, size

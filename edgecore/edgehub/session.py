@@ -164,7 +164,7 @@ class Session:
             await self._accept(step.whole.message())
 
     async def _accept(self, message: Message) -> None:
-        self._metrics.received.labels(message.operation.value).inc()
+        self._metrics.received.inc(message.operation.value)
         if message.parent_id:
             self._give_back(message)
         elif message.route.group == GroupName.RESOURCE:
@@ -218,11 +218,11 @@ class Session:
             )
             data = encode(msgspec.structs.replace(item, header=header))
             await self._link.send_text(data)
-            self._metrics.sent.labels(item.operation.value).inc()
+            self._metrics.sent.inc(item.operation.value)
         else:
             data = frames.encode(item)
             await self._link.send_binary(data)
-            self._metrics.sent.labels(type(item).__name__.lower()).inc()
+            self._metrics.sent.inc(type(item).__name__.lower())
         self._metrics.sent_bytes.inc(len(data))
 
     # --- beats: with a cloud that answers them ---------------------------------------------------
@@ -265,7 +265,7 @@ class Session:
 
     def _take_answer(self, answer: BeatAnswer) -> None:
         assert self._beats is not None  # else it would not have been understood
-        self._metrics.received.labels("beatanswer").inc()
+        self._metrics.received.inc("beatanswer")
         sent_s = self._beats.answered(answer)
         if sent_s is not None:
             self._clock.learn(answer.time_ms, sent_s, self._clock.monotonic())

@@ -18,14 +18,23 @@ def test_each_daemon_counts_under_its_own_name() -> None:
 def test_two_daemons_in_one_process_do_not_share_counters() -> None:
     one, other = (MessageMetrics(CollectorRegistry(), "edgecore") for _ in range(2))
     one.acknowledged.inc()
-    assert other.acknowledged._value.get() == 0
+    assert other.acknowledged.value == 0
 
 
 def test_what_is_counted_by_operation_is_shown_by_operation() -> None:
     registry = CollectorRegistry()
     metrics = MessageMetrics(registry, "edgecore")
     for operation in ("query", "query", "insert"):
-        metrics.sent.labels(operation).inc()
+        metrics.sent.inc(operation)
     shown = generate_latest(registry).decode()
     assert 'edgecore_messages_sent_total{operation="query"} 2.0' in shown
     assert 'edgecore_messages_sent_total{operation="insert"} 1.0' in shown
+
+
+def test_what_is_counted_is_a_counter_for_prometheus() -> None:
+    registry = CollectorRegistry()
+    metrics = MessageMetrics(registry, "edgecore")
+    metrics.acknowledged.inc(3)
+    shown = generate_latest(registry).decode()
+    assert "# TYPE edgecore_messages_acknowledged_total counter" in shown
+    assert registry.get_sample_value("edgecore_messages_acknowledged_total") == 3

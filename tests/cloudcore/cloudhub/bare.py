@@ -233,9 +233,9 @@ class Bare:
         """Promise P8: offered = acknowledged + superseded + dropped + held."""
         # Asked all the time by some tests, and so not by way of the page that shows them.
         metrics, held = self.metrics, 0 if self.ended else self.session.backlog
-        assert metrics.offered._value.get() == (
-            metrics.acknowledged._value.get()
-            + metrics.superseded._value.get()
+        assert metrics.offered.value == (
+            metrics.acknowledged.value
+            + metrics.superseded.value
             + metrics.dropped.labels("disconnected")._value.get()
             + held
         )
