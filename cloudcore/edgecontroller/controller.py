@@ -51,12 +51,18 @@ class EdgeController:
         sender = Sender(bus, context, metrics)
         self._state = state = ClusterState(locations)
         reader = ObjectReader(client, state)
+        self._leases = LeaseKeeper(client, state, sender, metrics)
         self._downstream = DownstreamController(
-            client, state, reader, sender, metrics=metrics, health=health
+            client,
+            state,
+            reader,
+            sender,
+            registered=self._leases.registered,
+            metrics=metrics,
+            health=health,
         )
         self._resync = resync = Resync(client, state, reader, sender, self._downstream, metrics)
         services = Services(client, state, reader, Clock(), resync)
-        self._leases = LeaseKeeper(client, state, sender, metrics)
         presence = Presence(state.peers, self._leases, resync)
         self._upstream = UpstreamController(context, services, presence, sender)
 

@@ -11,7 +11,7 @@ edges take although they have higher versions, and all connected edges are compa
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
@@ -64,17 +64,23 @@ _FIRST: Final = (kinds.NODES, kinds.PODS)
 class DownstreamController:
     """Follows the API server, keeps ``ClusterState`` up to date, and tells the nodes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators, each of another kind
         self,
         client: KubeClient,
         state: ClusterState,
         reader: ObjectReader,
         sender: Sender,
         *,
+        registered: Callable[[NodeID], None],
         metrics: CloudMetrics,
         health: Health,
     ) -> None:
-        """Follow by ``client``; ``health`` hears when the caches are in step."""
+        """Follow by ``client``.
+
+        ``registered`` hears of each Node that has become an edge node, ``health`` when the caches
+        are in step.
+        """
+        self._registered = registered
         self._client, self._state, self._sender, self._health = client, state, sender, health
         self.synced = asyncio.Event()
         """Set when all first lists are complete; from then on changes are sent."""
@@ -280,6 +286,7 @@ class DownstreamController:
             self.absences.wake()
             self.doubts.add([node])
         if is_new:
+            self._registered(node)
             self._tasks.create_task(self._adopt_pods(node), name=f"adopt pods of {node}")
 
     def note_stray(self, node: NodeID) -> None:

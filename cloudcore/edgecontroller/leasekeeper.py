@@ -79,6 +79,12 @@ class LeaseKeeper:
             tenure.beat_s = now_s
         self._want(tenure)
 
+    def registered(self, node: NodeID) -> None:
+        """Take note that ``node``, connected or not, has a Node now, as its lease needs one."""
+        tenure = self._tenures.get(node)
+        if tenure is not None and tenure.form is None:
+            self._want(tenure)
+
     def disconnected(self, node: NodeID) -> None:
         """Leave the lease of ``node`` alone from now on."""
         self._end(node)
@@ -142,6 +148,8 @@ class LeaseKeeper:
             self._writes.labels(outcome).inc()
             if outcome is Outcome.OVERTAKEN:
                 await self._resign(tenure)
+            elif outcome is Outcome.NO_NODE and tenure.beat_s is None:
+                tenure.beat_s = beat_s  # it vouches for the lease when there is a Node
             elif outcome in (Outcome.RENEWED, Outcome.CLAIMED):
                 self._note_success(beat_s)
 

@@ -20,19 +20,21 @@ from cloudcore.edgecontroller.leasekeeper import AT_A_TIME, LeaseKeeper
 from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.edgecontroller.sender import Sender
 from cloudcore.edgecontroller.state import ClusterState, Peer
+from cloudcore.kube.listwatch import ObjectChanged, RawObject
+from cloudcore.kube.views import NodeView, view_as
 from cloudcore.metrics import CloudMetrics
 from common.beehive.context import MessageContext
 from common.errors import RemoteError
 from common.names import GroupName, ModuleName, NodeID, Operation, PeerProtocol
 from common.status import failure
-from tests.cloudcore.cluster import eventually, load
+from tests.cloudcore.cluster import body, eventually, load, node_object
 
 NODE = NodeID("n1")
 CONNECTION = "c1"
 
 
 class FakeApi:
-    """Leases by path. Every node has one; each write makes a new version."""
+    """Leases by path. Every node has one, unless told otherwise; each write makes a new version."""
 
     def __init__(self) -> None:
         self.leases: dict[str, dict[str, Any]] = {}
@@ -42,12 +44,20 @@ class FakeApi:
         self.refusal: RemoteError | None = None
         self.answer: bytes | None = None
         self.inside = self.most_inside = 0
+        self.has_leases = True
 
     async def get(self, path: str, *, as_node: NodeID | None = None) -> bytes:
+        if not self.has_leases:
+            raise RemoteError(failure(404, "no lease"))
         return msgspec.json.encode(self._lease(path, as_node))
 
     async def create(self, path: str, body: bytes, *, as_node: NodeID | None = None) -> bytes:
-        raise AssertionError(f"every node has a lease: {path} {body!r} {as_node}")
+        assert not self.has_leases, f"every node has a lease: {path}"
+        self.has_leases = True
+        made = load(body)
+        made["metadata"]["resourceVersion"] = "1"
+        self.leases[f"{path}/{as_node}"] = made
+        return msgspec.json.encode(made)
 
     async def update(self, path: str, body: bytes, *, as_node: NodeID | None = None) -> bytes:
         assert as_node is not None
@@ -94,7 +104,7 @@ class Scene:
         self.metrics = CloudMetrics(CollectorRegistry())
         sender = Sender(self.bus, ControllerContext(), self.metrics)
         state = ClusterState(LocationCache())
-        self.peers = state.peers
+        self.peers, self.nodes = state.peers, state.nodes
         self.keeper = LeaseKeeper(self.api, state, sender, self.metrics)
 
     def connect(self, node: NodeID = NODE, connection: str = CONNECTION) -> None:
@@ -104,6 +114,14 @@ class Scene:
         self, node: NodeID = NODE, connection: str = CONNECTION, *, progresses: bool = True
     ) -> None:
         self.keeper.beat(node, connection, progresses=progresses)
+
+    def knows(self, node: NodeID) -> None:
+        """Have a Node of that name."""
+        made = node_object(node)
+        made["metadata"] |= {"uid": "node-uid", "resourceVersion": "1"}
+        text = body(made)
+        one = RawObject(view_as(text, NodeView), msgspec.Raw(text))
+        self.nodes.cache.apply(ObjectChanged(one))
 
     def count(self, outcome: str) -> int:
         return int(self.metrics.lease_writes.labels(outcome)._value.get())
@@ -167,6 +185,27 @@ async def test_beats_that_come_while_the_api_server_is_slow_are_one_renewal(scen
     await scene.until("renewed", 2)
     await settled()
     assert scene.api.writes == [NODE] * 3
+
+
+async def test_a_node_that_registers_has_a_lease_before_its_next_beat(scene: Scene) -> None:
+    scene.api.has_leases = False
+    scene.connect()
+    scene.beat()
+    await scene.until("no_node")
+    await settled()
+    scene.knows(NODE)
+    scene.keeper.registered(NODE)
+    await scene.until("claimed")
+    [lease] = scene.api.leases.values()
+    assert lease["metadata"]["ownerReferences"][0]["name"] == NODE
+
+
+async def test_of_a_node_that_registers_and_is_not_connected_nothing_is_written(
+    scene: Scene,
+) -> None:
+    scene.keeper.registered(NODE)
+    await settled()
+    assert scene.attempts == 0
 
 
 async def test_a_beat_and_a_connection_at_one_moment_are_one_write(scene: Scene) -> None:
