@@ -9,7 +9,7 @@ up: as a process that was sent SIGKILL.
 
 import asyncio
 import contextvars
-import selectors
+import heapq
 from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -23,6 +23,8 @@ MAX_CALLBACKS: Final = 3_000_000
 """A schedule that needs more runs in circles."""
 
 _LEAST_WAIT_S: Final = 1e-6
+_SAME_S: Final = 1e-9
+_FEW_TIMERS: Final = 100
 
 
 class StalledError(Exception):
@@ -64,53 +66,134 @@ class _Task(asyncio.Task[Any]):
         return self._number
 
 
-class _Selector(selectors.BaseSelector):
-    """Waits for nothing: where there is nothing to do the clock is put forward."""
+class _Handle:
+    """A callback that is to be called; as much of ``asyncio.Handle`` as anybody uses."""
 
-    def __init__(self, loop: "VirtualLoop") -> None:
-        self._loop = loop
+    __slots__ = ("args", "callback", "context", "is_cancelled")
 
-    def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None:
-            raise StalledError("nothing is left that could happen")
-        if timeout > 0:
-            self._loop.jump()
-        return []
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context
+    ) -> None:
+        self.callback, self.args, self.context = callback, args, context
+        self.is_cancelled = False
 
-    def register(self, fileobj: Any, events: int, data: Any = None) -> Any:  # noqa: ARG002 - the signature of a selector
-        raise AssertionError("a simulation has no sockets")
+    def cancel(self) -> None:
+        """Have it never called."""
+        self.is_cancelled = True
+        self.callback, self.args = _nothing, ()
 
-    def unregister(self, fileobj: Any) -> Any:  # noqa: ARG002 - as above
-        raise AssertionError("a simulation has no sockets")
+    def cancelled(self) -> bool:
+        """Return whether it will not be called."""
+        return self.is_cancelled
 
-    def get_map(self) -> Any:
-        return {}
+
+class _Timer(float):
+    """A callback and the time it is due, as a number: so a heap compares quickly."""
+
+    __slots__ = ("args", "callback", "context", "is_cancelled", "loop")
+
+    callback: Callable[..., object]
+    args: tuple[Any, ...]
+    context: contextvars.Context
+    is_cancelled: bool
+    loop: "VirtualLoop | None"
+    """The loop that has it among its timers."""
+
+    def cancel(self) -> None:
+        """Have it never called."""
+        if not self.is_cancelled:
+            self.is_cancelled = True
+            self.callback, self.args = _nothing, ()
+            if self.loop is not None:
+                self.loop.lost_timers += 1
+
+    def cancelled(self) -> bool:
+        """Return whether it will not be called."""
+        return self.is_cancelled
+
+    def when(self) -> float:
+        """Return the time it is due."""
+        return float(self)
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """See the module's docstring. Files are read and written at once, in no time."""
+    """See the module's docstring. Files are read and written at once, in no time.
+
+    What asyncio has in Python for handles, timers and its rounds is here once more, without what a
+    simulation never needs: most of its time would pass there.
+    """
 
     # What BaseEventLoop keeps, and no stub names.
-    _selector: _Selector
-    _clock_resolution: float
-    _ready: deque[events.Handle]
-    _scheduled: list[events.TimerHandle]
+    _ready: deque[_Handle | _Timer]
+    _scheduled: list[_Timer]
+    _stopping: bool
 
     def __init__(self) -> None:
         super().__init__()
         self._now_s = 0.0
         self._callbacks = 0
-        self._selector = _Selector(self)
-        self._clock_resolution = 1e-9
+        self.lost_timers = 0
+        """Cancelled ones that are still among the others."""
+
         self.set_task_factory(_make_task)
 
     def time(self) -> float:
         """Return the simulated seconds since the beginning."""
         return self._now_s
 
-    def jump(self) -> None:
-        """Go to the time of the next timer."""
-        self._now_s = max(self._now_s, self._scheduled[0].when())
+    def _run_once(self) -> None:
+        """Go round after round until somebody stops the loop."""
+        ready = self._ready
+        while True:
+            self._forget_lost_timers()
+            self._take_due()
+            count = len(ready)
+            self._callbacks += count
+            if self._callbacks > MAX_CALLBACKS:
+                raise StalledError(f"after {MAX_CALLBACKS} steps there is no end in sight")
+            for _ in range(count):
+                handle = ready.popleft()
+                if not handle.is_cancelled:
+                    try:
+                        handle.context.run(handle.callback, *handle.args)
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - what asyncio does with it
+                        self._report(handle, error)
+            if self._stopping:
+                return
+
+    def _forget_lost_timers(self) -> None:
+        """Drop cancelled timers that come next, or all of them once they are the most."""
+        timers = self._scheduled
+        if len(timers) > _FEW_TIMERS and self.lost_timers > len(timers) / 2:
+            for timer in timers:
+                if timer.is_cancelled:
+                    timer.loop = None
+            self._scheduled = [timer for timer in timers if not timer.is_cancelled]
+            heapq.heapify(self._scheduled)
+            self.lost_timers = 0
+            return
+        while timers and timers[0].is_cancelled:
+            heapq.heappop(timers).loop = None
+            self.lost_timers -= 1
+
+    def _take_due(self) -> None:
+        """Have the timers called that are due; where nothing else is to be done, those to come."""
+        timers, ready = self._scheduled, self._ready
+        if not ready and not self._stopping:
+            if not timers:
+                raise StalledError("nothing is left that could happen")
+            self._now_s = max(self._now_s, float(timers[0]))
+        end_s = self._now_s + _SAME_S
+        while timers and timers[0] < end_s:
+            timer = heapq.heappop(timers)
+            timer.loop = None
+            ready.append(timer)
+
+    def _report(self, handle: _Handle | _Timer, error: BaseException) -> None:
+        message = f"Exception in callback {handle.callback!r}"
+        self.call_exception_handler({"message": message, "exception": error})
 
     def start(self, daemon: Daemon, main: Coroutine[Any, Any, None]) -> None:
         """Run ``main`` as the main task of ``daemon``; how it fails stands in ``failures``."""
@@ -125,7 +208,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """End ``daemon`` as by SIGKILL: at once, with nothing done afterwards."""
         daemon.is_alive = False
         for handle in (*self._ready, *self._scheduled):
-            if _owner(handle) is daemon:
+            if handle.context.get(_DAEMON) is daemon:
                 handle.cancel()
         for task in asyncio.all_tasks(self):
             if isinstance(task, _Task) and task.daemon is daemon:
@@ -138,11 +221,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
         context: contextvars.Context | None = None,
     ) -> events.Handle:
         """Do as any loop, unless the daemon that wants it is dead."""
-        self._callbacks += 1
-        if self._callbacks > MAX_CALLBACKS:
-            raise StalledError(f"after {MAX_CALLBACKS} steps there is no end in sight")
-        handle = super().call_soon(callback, *args, context=context)
-        return _buried(handle)
+        if context is None:
+            context = contextvars.copy_context()
+        handle = _Handle(callback, args, context)
+        daemon = context.get(_DAEMON)
+        if daemon is None or daemon.is_alive:
+            self._ready.append(handle)
+        else:
+            handle.cancel()
+        return handle  # type: ignore[return-value] # stands for asyncio's
 
     def call_soon_threadsafe(
         self,
@@ -161,7 +248,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
         context: contextvars.Context | None = None,
     ) -> events.TimerHandle:
         """Do as any loop, unless the daemon that wants it is dead."""
-        return _buried(super().call_at(when, callback, *args, context=context))
+        if context is None:
+            context = contextvars.copy_context()
+        timer = _Timer(when)
+        timer.callback, timer.args, timer.context = callback, args, context
+        timer.is_cancelled, timer.loop = False, self
+        heapq.heappush(self._scheduled, timer)
+        daemon = context.get(_DAEMON)
+        if daemon is not None and not daemon.is_alive:
+            timer.cancel()
+        return timer  # type: ignore[return-value] # stands for asyncio's
 
     def call_later(
         self,
@@ -176,7 +272,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """
         if delay > 0:
             delay = max(delay, _LEAST_WAIT_S)
-        return super().call_later(delay, callback, *args, context=context)
+        return self.call_at(self._now_s + delay, callback, *args, context=context)
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
@@ -193,24 +289,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         """There is nobody in another thread who would have to be woken."""
 
-    def _process_events(self, event_list: list[Any]) -> None:
-        """There are none."""
 
-
-H = TypeVar("H", bound=events.Handle)
-
-
-def _owner(handle: events.Handle) -> Daemon | None:
-    context: contextvars.Context = handle._context  # type: ignore[attr-defined] # not in the stubs
-    return context.get(_DAEMON)
-
-
-def _buried(handle: H) -> H:
-    """Cancel what a dead daemon has scheduled."""
-    daemon = _owner(handle)
-    if daemon is not None and not daemon.is_alive:
-        handle.cancel()
-    return handle
+def _nothing() -> None:
+    """Stand for a callback that was cancelled, so that it is not kept."""
 
 
 def _make_task(
