@@ -62,6 +62,8 @@ class Issued:
     der: bytes
     serial: int
     not_after: datetime
+    key_hash: str = ""
+    """See ``key_hash``."""
 
 
 def new_key() -> Key:
@@ -128,24 +130,58 @@ def fingerprint(der: bytes) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
+def key_hash(key: ec.EllipticCurvePublicKey) -> str:
+    """Return the SHA-256 of a public key (SubjectPublicKeyInfo) in hex: who asks again is known."""
+    spki = serialization.PublicFormat.SubjectPublicKeyInfo
+    return hashlib.sha256(key.public_bytes(serialization.Encoding.DER, spki)).hexdigest()
+
+
 def new_authority(now: datetime) -> Authority:
     """Return a new self-signed authority of KubeEdge's shape."""
+    return _self_signed(new_key(), _name((NameOID.COMMON_NAME, _CA_NAME)), _CA_SERIAL, now)
+
+
+def next_authority(now: datetime) -> Authority:
+    """Return a new self-signed authority that is to follow another one.
+
+    Its name has a part of its own: whoever looks for the issuer of a certificate by name finds one
+    of the two, also where the certificate does not say which key has signed it.
+    """
     key = new_key()
-    name = _name((NameOID.COMMON_NAME, _CA_NAME))
-    certificate = (
-        _builder(name, key.public_key(), issuer=name, now=now, lifetime=CA_LIFETIME)
-        .serial_number(_CA_SERIAL)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(_key_usage(is_ca=True), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage(
-                [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-            ),
-            critical=False,
+    qualifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()
+    name = _name((NameOID.COMMON_NAME, _CA_NAME), (NameOID.DN_QUALIFIER, qualifier))
+    return _self_signed(key, name, x509.random_serial_number(), now)
+
+
+def cross_sign(old: Authority, new: Authority, now: datetime) -> x509.Certificate:
+    """Return a certificate by ``old`` of name and key of ``new``.
+
+    A server that shows it beside its own certificate by ``new`` is believed by those who trust
+    ``old`` only. It is good for as long as both are.
+    """
+    certificate = new.certificate
+    lifetime = min(old.certificate.not_valid_after_utc, certificate.not_valid_after_utc) - now
+    return (
+        _authority_builder(
+            new.key.public_key(),
+            certificate.subject,
+            old.certificate.subject,
+            now,
+            lifetime,
         )
-        .sign(key, hashes.SHA256())
+        .serial_number(x509.random_serial_number())
+        .add_extension(_authority_key_identifier(old), critical=False)
+        .sign(old.key, hashes.SHA256())
     )
-    return Authority(certificate, key)
+
+
+def has_signed(authority: Authority, certificate: x509.Certificate) -> bool:
+    """Whether ``certificate`` was signed by ``authority``; says nothing of its dates."""
+    try:
+        certificate.verify_directly_issued_by(authority.certificate)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def load_authority(cert_der: bytes, key_der: bytes) -> Authority:
@@ -251,6 +287,7 @@ def issue_node(
         certificate.public_bytes(serialization.Encoding.DER),
         certificate.serial_number,
         certificate.not_valid_after_utc,
+        key_hash(key),
     )
 
 
@@ -349,6 +386,32 @@ def _builder(
         .not_valid_before(now - BACKDATED)
         .not_valid_after(now + lifetime)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _self_signed(key: Key, name: x509.Name, serial: int, now: datetime) -> Authority:
+    certificate = (
+        _authority_builder(key.public_key(), name, name, now, CA_LIFETIME)
+        .serial_number(serial)
+        .sign(key, hashes.SHA256())
+    )
+    return Authority(certificate, key)
+
+
+def _authority_builder(
+    key: ec.EllipticCurvePublicKey,
+    subject: x509.Name,
+    issuer: x509.Name,
+    now: datetime,
+    lifetime: timedelta,
+) -> x509.CertificateBuilder:
+    """Return what stands in the certificate of an authority, whoever signs it."""
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    return (
+        _builder(subject, key, issuer=issuer, now=now, lifetime=lifetime)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_key_usage(is_ca=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     )
 
 

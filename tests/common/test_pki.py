@@ -91,6 +91,17 @@ def test_a_node_gets_a_certificate_for_its_own_name_and_nothing_else(
     certificate.verify_directly_issued_by(authority.certificate)
 
 
+def test_a_key_is_known_by_its_hash_and_a_certificate_tells_whose_it_is(
+    authority: pki.Authority,
+) -> None:
+    key = pki.new_key()
+    issued = pki.issue_node(authority, pki.new_csr(key, NODE), NODE, NOW)
+    again = pki.issue_node(authority, pki.new_csr(key, NODE), NODE, NOW)
+    assert issued.key_hash == again.key_hash == pki.key_hash(key.public_key())
+    assert issued.key_hash != pki.key_hash(pki.new_key().public_key())
+    assert len(issued.key_hash) == 64
+
+
 def test_the_signers_own_identifier_stands_in_what_it_signs() -> None:
     # Go 1.25 hashes keys otherwise than cryptography does; OpenSSL compares the two extensions.
     key, name = pki.new_key(), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "KubeEdge")])
@@ -184,3 +195,44 @@ def test_hosts_have_one_spelling_in_a_certificate_and_out_of_it() -> None:
     assert pki.canonical_hosts(hosts) == pki.server_hosts(certificate)
     with pytest.raises(CertificateError):
         pki.canonical_hosts(["wörld"])
+
+
+def test_an_authority_that_follows_another_one_is_told_from_it_by_its_name(
+    authority: pki.Authority,
+) -> None:
+    follower, another = pki.next_authority(NOW), pki.next_authority(NOW)
+    names = {one.certificate.subject for one in (authority, follower, another)}
+    assert len(names) == 3
+    assert all("CN=KubeEdge" in name.rfc4514_string() for name in names)
+    assert pki.load_authority(follower.der, pki.key_to_der(follower.key)).der == follower.der
+    assert pki.has_signed(follower, follower.certificate)
+
+
+def test_the_older_authority_vouches_for_the_newer_ones_name_and_key(
+    authority: pki.Authority,
+) -> None:
+    late = NOW + timedelta(days=400)
+    follower = pki.next_authority(late)
+    cross = pki.cross_sign(authority, follower, late)
+    assert cross.subject == follower.certificate.subject
+    assert cross.public_key() == follower.certificate.public_key()
+    assert pki.has_signed(authority, cross)
+    assert not pki.has_signed(follower, cross)
+    assert cross.not_valid_after_utc == authority.certificate.not_valid_after_utc
+    identifier = x509.SubjectKeyIdentifier
+    stated = [
+        c.extensions.get_extension_for_class(identifier) for c in (cross, follower.certificate)
+    ]
+    assert stated[0] == stated[1]
+    issuer = cross.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    old = authority.certificate.extensions.get_extension_for_class(identifier).value
+    assert issuer.key_identifier == old.digest
+
+
+def test_what_an_authority_of_the_same_name_has_signed_is_not_its_own(
+    authority: pki.Authority,
+) -> None:
+    other = pki.new_authority(NOW)
+    for signer in (authority, other):
+        issued = pki.issue_node(signer, pki.new_csr(pki.new_key(), NODE), NODE, NOW)
+        assert pki.has_signed(authority, pki.load_certificate(issued.der)) is (signer is authority)
