@@ -1,8 +1,9 @@
 """Which certificates were issued: known to every cloudcore, by a ConfigMap for each node.
 
-It holds ``{"serial": hex, "notAfter": RFC 3339}``, of the certificate that was issued last. A plain
-token enrols only a name that has none that is still good. An object for each node costs the same
-however many nodes there are, and the API server itself lets only one of two create it.
+It holds ``{"serial": hex, "notAfter": RFC 3339, "key": hash}``, of the certificate that was issued
+last. A plain token enrols only a name that has none that is still good, or the key that has it. An
+object for each node costs the same however many nodes there are, and the API server itself lets
+only one of two create it.
 """
 
 import asyncio
@@ -41,12 +42,16 @@ class Entry:
     version: str
     """Of the record."""
 
+    key_hash: str = ""
+    """Of the public key that has the certificate (``pki.key_hash``); "" where it is not known."""
+
 
 class _Entry(msgspec.Struct):
     """An entry as it is written."""
 
     serial: str
     notAfter: str  # noqa: N815 - spelled as Kubernetes does
+    key: str = ""
 
 
 class Ledger:
@@ -75,7 +80,9 @@ class Ledger:
         Raises:
             RemoteError: 409, somebody else has enrolled that name meanwhile; or as ``find``.
         """
-        text = msgspec.json.encode(_Entry(f"{issued.serial:x}", rfc3339(issued.not_after))).decode()
+        until = rfc3339(issued.not_after)
+        entry = _Entry(f"{issued.serial:x}", until, issued.key_hash)
+        text = msgspec.json.encode(entry).decode()
         try:
             if seen is None:
                 await self._client.create(_collection(), _configmap(node, text))
@@ -144,4 +151,4 @@ def _entry(body: bytes, node: NodeID) -> Entry:
     except (msgspec.DecodeError, ValueError) as error:
         where = f"ConfigMap {NAMESPACE}/{record_name(node)}"
         raise RemoteError(failure(500, f"{where}: damaged, delete it: {error}")) from error
-    return Entry(entry.serial, not_after, configmap["metadata"]["resourceVersion"])
+    return Entry(entry.serial, not_after, configmap["metadata"]["resourceVersion"], entry.key)

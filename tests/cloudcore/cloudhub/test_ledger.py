@@ -23,7 +23,7 @@ UNTIL = NOW + timedelta(days=365)
 
 
 def issued(serial: int) -> Issued:
-    return Issued(b"", serial, UNTIL)
+    return Issued(b"", serial, UNTIL, f"key {serial}")
 
 
 @pytest.fixture
@@ -48,6 +48,7 @@ async def test_what_was_issued_last_is_known_to_every_cloudcore(
     entry = await Ledger(client).find(node)
     assert entry is not None
     assert (entry.serial, entry.not_after) == ("abc", UNTIL)
+    assert entry.key_hash == f"key {0xABC}"
     await ledger.record(node, issued(0xDEF), entry)
     assert await serial_of(ledger, node) == "def"
     with pytest.raises(RemoteError, match="409"):
