@@ -110,6 +110,10 @@ CLUSTER_HEADER: Final = "Cloudedge-Cluster"
 """Header of cloudcore's response to an edge that connects: the UID of the namespace kube-system,
 by which clusters are told apart, whatever their names and addresses are."""
 
+AUTHORITY_HEADER: Final = "Cloudedge-Authority"
+"""Header of an edge that connects, and of cloudcore's response: SHA-256, in hex, of the certificate
+of the newest authority that the edge trusts, and of the one that signs now."""
+
 CLUSTER_SCOPE: Final = "null"
 """The literal that stands for the namespace of cluster-scoped objects in a resource."""
 
