@@ -46,7 +46,9 @@ class Listener:
     name: str
     """In logs and counters."""
 
-    context: ssl.SSLContext
+    context: Callable[[], ssl.SSLContext]
+    """Asked for each connection, so that what is shown and trusted can change meanwhile."""
+
     factory: Callable[[], asyncio.BaseProtocol]
     open_connections: Callable[[], int]
 
@@ -172,7 +174,7 @@ class Acceptor(asyncio.AbstractServer):
             transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
                 self._listener.factory,
                 accepted,
-                ssl=self._listener.context,
+                ssl=self._listener.context(),
                 ssl_handshake_timeout=self._limits.handshake_timeout_s,
                 ssl_shutdown_timeout=self._limits.handshake_timeout_s,
             )

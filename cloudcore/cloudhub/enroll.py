@@ -83,13 +83,13 @@ class Enrollment:
 
     @asynccontextmanager
     async def served(
-        self, sockets: Sequence[socket.socket], context: ssl.SSLContext
+        self, sockets: Sequence[socket.socket], context: Callable[[], ssl.SSLContext]
     ) -> AsyncIterator[None]:
         """Serve on ``sockets``, which are listening and non-blocking, while the context lasts.
 
         Args:
             sockets: closed at the end.
-            context: TLS; a client's certificate is optional.
+            context: returns TLS for the next connection; a client's certificate is optional.
         """
         runner = web.AppRunner(
             self.application(),

@@ -112,7 +112,7 @@ class CloudHub:
         *,
         metrics: CloudMetrics,
         config: HubConfig | None = None,
-        door: tuple[Sequence[socket.socket], ssl.SSLContext] | None = None,
+        door: tuple[Sequence[socket.socket], Callable[[], ssl.SSLContext]] | None = None,
     ) -> None:
         """Make the module.
 
@@ -124,8 +124,8 @@ class CloudHub:
             gate: who may connect.
             metrics: counts what happens.
             config: its limits.
-            door: sockets that listen and do not block, closed when the module ends, and TLS with
-                client certificates; None where connections come by ``serve`` alone.
+            door: sockets that listen and do not block, closed when the module ends, and what
+                returns TLS with client certificates; None where connections come by ``serve``.
         """
         self._bus, self._send_module, self._locations = bus, send_module, locations
         self._registry, self._gate, self._metrics = registry, gate, metrics

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -48,12 +48,12 @@ class ServerIdentity:
         self._contexts: list[ssl.SSLContext] = []
         self._files: tuple[Path, Path] = (folder, folder)
 
-    def context(self, verify: ssl.VerifyMode) -> ssl.SSLContext:
-        """Return a TLS context for a server; it shows the newest certificate from now on."""
+    def context(self, verify: ssl.VerifyMode) -> Callable[[], ssl.SSLContext]:
+        """Return what returns a server's TLS context, for each of its connections."""
         context = tls.server_context(*self._files, client_ca_pem=self.authority.pem)
         context.verify_mode = verify
         self._contexts.append(context)
-        return context
+        return lambda: context
 
     async def load(self, client: KubeClient) -> None:
         """Read or make the server's certificate, and show it.

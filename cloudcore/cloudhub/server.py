@@ -55,7 +55,7 @@ class HubServer:
     def __init__(  # noqa: PLR0913 - its collaborators, each of another kind
         self,
         sockets: Sequence[socket.socket],
-        context: ssl.SSLContext,
+        context: Callable[[], ssl.SSLContext],
         admission: Admission,
         serve: Callable[[HubConnection], Receiver],
         metrics: MessageMetrics,
@@ -68,7 +68,7 @@ class HubServer:
 
         Args:
             sockets: listening and non-blocking; closed by ``close``.
-            context: TLS with client certificates.
+            context: returns TLS with client certificates, for the next connection.
             admission: who may connect.
             serve: called for each accepted connection; returns who gets what comes.
             metrics: where refusals are counted.

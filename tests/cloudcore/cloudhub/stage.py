@@ -290,6 +290,7 @@ async def staged(
     if ready is None:
         ready = asyncio.Event()
         ready.set()
+    tls_context = certificates.server()
     hub = CloudHub(
         bus,
         ModuleName.EDGE_CONTROLLER,
@@ -298,7 +299,7 @@ async def staged(
         Gate(lambda node: node not in foreign, ready.wait),
         metrics=metrics,
         config=HubConfig(max_message_bytes, keepalive_s, terms or Terms()),
-        door=(sockets, certificates.server()),
+        door=(sockets, lambda: tls_context),
     )
     port: int = sockets[0].getsockname()[1]
     async with asyncio.TaskGroup() as group:

@@ -58,12 +58,13 @@ async def accepting(folder: Path, limits: AcceptLimits) -> AsyncIterator[World]:
     certificates, sockets = Certificates(folder), bind([(HOST, 0)])
     registry = CollectorRegistry()
     client = tls.client_context(certificates.authority.pem)
+    server = certificates.server(ssl.CERT_OPTIONAL)
     world = World(sockets[0].getsockname()[1], registry, client)
     acceptor = Acceptor(
         sockets,
         Listener(
             "test",
-            certificates.server(ssl.CERT_OPTIONAL),
+            lambda: server,
             lambda: Greeter(world),
             lambda: len(world.open_connections),
         ),

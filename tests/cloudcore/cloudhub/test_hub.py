@@ -135,7 +135,7 @@ async def test_a_hub_that_fails_takes_the_daemon_down_though_everybody_waits_for
         registry,
         Gate(lambda _: True, ready.wait),
         metrics=metrics,
-        door=(sockets, certificates.server()),
+        door=(sockets, certificates.server),
     )
     controller = BusyController(bus)
     port: int = sockets[0].getsockname()[1]

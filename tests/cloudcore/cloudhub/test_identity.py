@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,9 +50,9 @@ async def identity_of(client: KubeClient, folder: Path) -> ServerIdentity:
     return identity
 
 
-async def shown(identity: ServerIdentity, context: ssl.SSLContext) -> bytes:
+async def shown(identity: ServerIdentity, context: Callable[[], ssl.SSLContext]) -> bytes:
     """Return the certificate that a server with ``context`` shows."""
-    server = await asyncio.start_server(lambda _, writer: writer.close(), HOST, 0, ssl=context)
+    server = await asyncio.start_server(lambda _, writer: writer.close(), HOST, 0, ssl=context())
     async with server:
         port = server.sockets[0].getsockname()[1]
         client = tls.client_context(identity.authority.pem)
