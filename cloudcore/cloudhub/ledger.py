@@ -1,57 +1,42 @@
-"""Which certificates were issued: known to every cloudcore, by a ConfigMap for each node.
+"""Which certificates were issued and revoked: known to every cloudcore, by a ConfigMap a node.
 
-It holds ``{"serial": hex, "notAfter": RFC 3339, "key": hash}``, of the certificate that was issued
-last. A plain token enrols only a name that has none that is still good, or the key that has it. An
-object for each node costs the same however many nodes there are, and the API server itself lets
-only one of two create it.
+What it holds tells ``cloudcore.cloudhub.ledgerentry``. A plain token enrols only a name that has no
+certificate that is still good, or the key that has it. An object for each node costs the same
+however many nodes there are, and the API server itself lets only one of two create it.
 """
 
 import asyncio
-import hashlib
-import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from cloudcore.cloudhub import earlierledger
+from cloudcore.cloudhub import earlierledger, ledgerentry
 from cloudcore.cloudhub.credentials import NAMESPACE
+from cloudcore.cloudhub.ledgerentry import DamagedRecord, Entry
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
-from common.clock import parse_rfc3339, rfc3339
 from common.errors import RemoteError
 from common.names import NodeID
 from common.pki import Issued
 from common.status import failure
 
-_KEY: Final = "certificate"
-_PREFIX: Final = "edgecertificate."
-_HASHED_PREFIX: Final = "edgecertificate-of."
-_MAX_NAME_CHARS: Final = 253
-_LABEL: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_ATTEMPTS: Final = 8
+_PAGE_LIMIT: Final = 500
+
+Change = Callable[[Entry | None], Entry | None]
+"""From what is said of a node to what is to be said of it; None where nothing has to change."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """The certificate that a node got last."""
+@dataclass(slots=True)
+class Listing:
+    """All records, as they were at one moment."""
 
-    serial: str
-    not_after: datetime
-    version: str
-    """Of the record."""
-
-    key_hash: str = ""
-    """Of the public key that has the certificate (``pki.key_hash``); "" where it is not known."""
-
-
-class _Entry(msgspec.Struct):
-    """An entry as it is written."""
-
-    serial: str
-    notAfter: str  # noqa: N815 - spelled as Kubernetes does
-    key: str = ""
+    entries: dict[NodeID, Entry] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+    """For each record that cannot be read, what to do."""
 
 
 class Ledger:
@@ -63,36 +48,105 @@ class Ledger:
         self._is_moved = False
 
     async def find(self, node: NodeID) -> Entry | None:
-        """Return the certificate that ``node`` got last; None where it never got one.
+        """Return what is known of ``node``; None where it never got a certificate.
 
         Raises:
-            RemoteError: the API server refuses, or is away.
+            RemoteError: the API server refuses, or is away; or the record is damaged.
         """
         await self._take_over_the_earlier_one()
-        body = await self._client.find(_path(node))
-        return None if body is None else _entry(body, node)
+        body = await self._client.find(ledgerentry.record_path(node))
+        if body is None:
+            return None
+        try:
+            return ledgerentry.entry_of(msgspec.json.decode(body))
+        except DamagedRecord as error:
+            raise RemoteError(failure(500, str(error))) from error
 
-    async def record(self, node: NodeID, issued: Issued, seen: Entry | None) -> None:
+    async def record(
+        self,
+        node: NodeID,
+        issued: Issued,
+        seen: Entry | None,
+        *,
+        issuer: str = "",
+        presented: int | None = None,
+    ) -> None:
         """Note that ``node`` gets ``issued``, unless its entry is not ``seen`` any more.
 
-        So of two requests for one name at the same moment, on whichever cloudcores, one wins.
+        So of two requests for one name at the same moment, on whichever cloudcores, one wins; and
+        who is revoked at that moment gets nothing.
+
+        Args:
+            node: whose certificate it is.
+            issued: the certificate.
+            seen: what ``find`` has returned.
+            issuer: fingerprint of the authority that has signed it.
+            presented: serial of the certificate that is renewed by it, if there was one.
 
         Raises:
             RemoteError: 409, somebody else has enrolled that name meanwhile; or as ``find``.
         """
-        until = rfc3339(issued.not_after)
-        entry = _Entry(f"{issued.serial:x}", until, issued.key_hash)
-        text = msgspec.json.encode(entry).decode()
+        entry = ledgerentry.with_issued(seen, issued, issuer, presented)
+        if not await self._put(node, entry):
+            raise RemoteError(failure(409, f"{node} is being enrolled by somebody else"))
+
+    async def change(self, node: NodeID, change: Change) -> Entry | None:
+        """Have ``change`` decide what is said of ``node``, and return what is said then.
+
+        It is asked again where somebody else has changed the entry meanwhile.
+
+        Raises:
+            RemoteError: as ``find``; 409 where others change that entry all the time.
+        """
+        for _ in range(_ATTEMPTS):
+            seen = await self.find(node)
+            wanted = change(seen)
+            if wanted is None:
+                return seen
+            if await self._put(node, wanted):
+                return wanted
+        raise RemoteError(failure(409, f"the record of {node} is written by others all the time"))
+
+    async def revoke(self, node: NodeID, now: datetime) -> None:
+        """Revoke all certificates that ``node`` has got until ``now``.
+
+        Raises:
+            RemoteError: as ``change``.
+        """
+        await self.change(node, lambda seen: ledgerentry.with_revoked(seen, now))
+
+    async def list_all(self) -> Listing:
+        """Return the records of all nodes.
+
+        Raises:
+            RemoteError: as ``find``, but for damaged records; 410 where it took too long.
+        """
+        await self._take_over_the_earlier_one()
+        listing, following = Listing(), ""
+        while True:
+            params = {"limit": str(_PAGE_LIMIT)} | ({"continue": following} if following else {})
+            body = await self._client.get(_collection(), params=params)
+            page: dict[str, Any] = msgspec.json.decode(body)
+            for configmap in page.get("items") or ():
+                _add(configmap, listing)
+            following = page["metadata"].get("continue", "")
+            if not following:
+                return listing
+
+    async def _put(self, node: NodeID, entry: Entry) -> bool:
+        """Write ``entry`` in place of the one it was made from; return False where that is gone."""
+        body = ledgerentry.to_configmap(node, entry)
         try:
-            if seen is None:
-                await self._client.create(_collection(), _configmap(node, text))
+            if entry.version:
+                await self._client.update(ledgerentry.record_path(node), body)
             else:
-                await self._client.update(_path(node), _configmap(node, text, seen.version))
+                await self._client.create(_collection(), body)
         except RemoteError as error:
-            if not error.status.is_conflict:
+            is_gone = bool(entry.version) and error.status.is_not_found
+            if not error.status.is_conflict and not is_gone:
                 raise
-            status = failure(409, f"{node} is being enrolled by somebody else")
-            raise RemoteError(status) from error
+            return False
+        return True
 
     async def _take_over_the_earlier_one(self) -> None:
         if self._is_moved:
@@ -105,50 +159,20 @@ class Ledger:
     async def _keep(self, node: NodeID, text: str) -> None:
         """Take over an entry of the earlier record, unless there is one of this."""
         try:
-            await self._client.create(_collection(), _configmap(node, text))
+            await self._client.create(_collection(), ledgerentry.taken_over(node, text))
         except RemoteError as error:
             if not error.status.is_conflict:
                 raise
-
-
-def record_name(node: NodeID) -> str:
-    """Return the name of the ConfigMap for ``node``: readable, wherever that can be a name."""
-    name = f"{_PREFIX}{node}"
-    if len(name) <= _MAX_NAME_CHARS and _NAME.fullmatch(node) is not None:
-        return name
-    return f"{_HASHED_PREFIX}{hashlib.sha256(node.encode()).hexdigest()}"
 
 
 def _collection() -> str:
     return kinds.CONFIGMAPS.path(NAMESPACE)
 
 
-def _path(node: NodeID) -> str:
-    return kinds.CONFIGMAPS.path(NAMESPACE, record_name(node))
-
-
-def _configmap(node: NodeID, text: str, version: str = "") -> bytes:
-    return msgspec.json.encode(
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {
-                "name": record_name(node),
-                "namespace": NAMESPACE,
-                "resourceVersion": version,
-            },
-            "data": {"node": node, _KEY: text},
-        }
-    )
-
-
-def _entry(body: bytes, node: NodeID) -> Entry:
-    configmap: dict[str, Any] = msgspec.json.decode(body)
-    text = (configmap.get("data") or {}).get(_KEY, "")
+def _add(configmap: dict[str, Any], listing: Listing) -> None:
+    if not ledgerentry.is_record(configmap["metadata"]["name"]):
+        return
     try:
-        entry = msgspec.json.decode(text, type=_Entry)
-        not_after = parse_rfc3339(entry.notAfter)
-    except (msgspec.DecodeError, ValueError) as error:
-        where = f"ConfigMap {NAMESPACE}/{record_name(node)}"
-        raise RemoteError(failure(500, f"{where}: damaged, delete it: {error}")) from error
-    return Entry(entry.serial, not_after, configmap["metadata"]["resourceVersion"], entry.key)
+        listing.entries[ledgerentry.node_of(configmap)] = ledgerentry.entry_of(configmap)
+    except DamagedRecord as error:
+        listing.damaged.append(str(error))

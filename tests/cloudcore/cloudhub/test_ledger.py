@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from cloudcore.cloudhub import credentials
-from cloudcore.cloudhub.ledger import Ledger, record_name
-from cloudcore.kube import kinds
+from cloudcore.cloudhub.ledger import Ledger
+from cloudcore.cloudhub.ledgerentry import Entry, record_path
 from cloudcore.kube.client import KubeClient
 from common.errors import RemoteError
 from common.names import NodeID
@@ -107,16 +107,88 @@ async def test_an_api_server_that_is_away_is_not_taken_for_a_rival(
 async def test_a_damaged_entry_is_named(ledger: Ledger, client: KubeClient, damaged: str) -> None:
     node = NodeID(unique("n"))
     await ledger.record(node, issued(1), None)
-    path = kinds.CONFIGMAPS.path(credentials.NAMESPACE, record_name(node))
+    path = record_path(node)
     configmap: dict[str, Any] = msgspec.json.decode(await client.get(path))
     configmap["data"]["certificate"] = damaged
     await client.update(path, msgspec.json.encode(configmap))
     with pytest.raises(RemoteError, match=f"edgecertificate.{node}: damaged"):
         await ledger.find(node)
+    assert node not in (listing := await ledger.list_all()).entries
+    assert any(node in text for text in listing.damaged)
+    await client.delete(path)
 
 
-def test_every_node_has_a_record_of_its_own_name() -> None:
-    assert record_name(NodeID("shop-17.example")) == "edgecertificate.shop-17.example"
-    names = {record_name(NodeID(node)) for node in ("a..b", "a.-b", "a" * 253, "a" * 252)}
-    assert len(names) == 4
-    assert all(len(name) <= 253 for name in names)
+@pytest.mark.e2e
+async def test_who_is_revoked_while_it_renews_gets_nothing(ledger: Ledger) -> None:
+    node = NodeID(unique("n"))
+    await ledger.record(node, issued(1), None)
+    seen = await ledger.find(node)
+    await ledger.revoke(node, NOW)
+    with pytest.raises(RemoteError, match="409"):
+        await ledger.record(node, issued(2), seen, presented=1)
+    now = await ledger.find(node)
+    assert now is not None
+    assert (now.revoked_at, now.accepts(1), now.accepts(2)) == (NOW, False, False)
+    await ledger.record(node, issued(3), now, issuer="abc")
+    good = await ledger.find(node)
+    assert good is not None
+    assert (good.issuer, good.accepts(1), good.accepts(3)) == ("abc", False, True)
+
+
+@pytest.mark.e2e
+async def test_a_revocation_that_meets_an_enrolment_holds_for_what_was_there(
+    client: KubeClient, ledger: Ledger
+) -> None:
+    node = NodeID(unique("n"))
+    await ledger.record(node, issued(1), None)
+    first = True
+
+    class Overtaken(Ledger):
+        """Somebody else writes between its reading and its writing, once."""
+
+        async def find(self, node: NodeID) -> Entry | None:
+            nonlocal first
+            seen = await super().find(node)
+            if first:
+                first = False
+                await ledger.record(node, issued(2), seen)
+            return seen
+
+    await Overtaken(client).revoke(node, NOW)
+    entry = await ledger.find(node)
+    assert entry is not None
+    assert entry.serial == "2"
+    assert entry.is_shut_out
+    assert await ledger.change(node, lambda _: None) == await ledger.find(node)
+
+
+@pytest.mark.e2e
+async def test_an_entry_that_is_always_written_by_others_is_given_up(
+    client: KubeClient, ledger: Ledger
+) -> None:
+    node = NodeID(unique("n"))
+
+    class Late(Ledger):
+        """What it has read is not there any more."""
+
+        async def find(self, node: NodeID) -> Entry | None:
+            del node
+            return Entry("1", NOW, version="1")
+
+    with pytest.raises(RemoteError, match="all the time"):
+        await Late(client).revoke(node, NOW)
+    assert await ledger.find(node) is None
+
+
+@pytest.mark.e2e
+async def test_all_records_are_listed_page_by_page(
+    client: KubeClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloudcore.cloudhub.ledger._PAGE_LIMIT", 2)
+    nodes = [NodeID(unique("n")) for _ in range(5)]
+    for serial, node in enumerate(nodes):
+        await ledger.record(node, issued(serial), None)
+    await ledger.revoke(nodes[0], NOW)
+    listing = await Ledger(client).list_all()
+    assert [listing.entries[node].serial for node in nodes] == ["0", "1", "2", "3", "4"]
+    assert [listing.entries[node].is_shut_out for node in nodes] == [True] + 4 * [False]
