@@ -17,6 +17,7 @@ from cloudcore.cloudhub.handshake import Terms
 from cloudcore.cloudhub.hub import CloudHub, Gate, HubConfig
 from cloudcore.cloudhub.identity import load_identity
 from cloudcore.cloudhub.registry import SessionRegistry
+from cloudcore.cloudhub.tokenrecords import TokenRecords
 from cloudcore.config import CloudCoreSettings
 from cloudcore.edgecontroller.context import ControllerContext
 from cloudcore.edgecontroller.controller import EdgeController
@@ -62,7 +63,12 @@ async def run(settings: CloudCoreSettings, stop: asyncio.Event) -> None:
         health.set_condition("api-server")
         keeping = background.create_task(identity.keep(client), name="credentials")
         opened.callback(keeping.cancel)
-        enrollment = Enrollment(client, identity.authority, metrics, lambda: datetime.now(UTC))
+        records = TokenRecords(client)
+        clearing = background.create_task(records.keep_clear(_now), name="token records")
+        opened.callback(clearing.cancel)
+        enrollment = Enrollment(
+            client, identity.authority, metrics, _now, plain_tokens=settings.plain_tokens
+        )
         await opened.enter_async_context(
             enrollment.served(sockets.https, identity.context(ssl.CERT_OPTIONAL))
         )
@@ -123,6 +129,10 @@ def _open_monitor(
         opened.enter_context(monitor(split_address(address), health, registry))
     except OSError as error:
         raise ConfigError([f"--monitor-address: {address}: {error.strerror}"]) from error
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 async def _beat(health: Health) -> None:

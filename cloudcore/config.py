@@ -51,6 +51,12 @@ class CloudCoreSettings(DaemonSettings):
         description="Bytes of the largest message that an edge may send.",
     )
 
+    plain_tokens: bool = Field(
+        default=True,
+        description="Let nodes enrol by plain tokens too, as KubeEdge has them: these have no name,"
+        " and can be neither revoked nor counted.",
+    )
+
     @field_validator("advertise_address", mode="before")
     @classmethod
     def _to_addresses(cls, value: object) -> object:

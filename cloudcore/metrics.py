@@ -53,3 +53,8 @@ class CloudMetrics(MessageMetrics):
             "Nodes on which a comparison would delete so much that it waits to be released.",
             registry=registry,
         )
+        self.plain_token_enrolments = Counter(
+            "cloudcore_plain_token_enrolments",
+            "Enrolments by a token without a record, which can be neither revoked nor counted.",
+            registry=registry,
+        )

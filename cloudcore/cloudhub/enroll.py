@@ -7,9 +7,10 @@
 ``GET /node/{name}``   200 ``Node found``, 404 ``Node not found``
 =====================  =============================================================================
 
-A plain token enrols only a name that has no Node and no certificate that is still good; a token
-that is bound to a node, or the node's own certificate, enrols that node in any case. Unlike
-KubeEdge's, the request's subject must be the node's, and every refusal says what to do.
+A token enrols only a name that has no Node and no certificate that is still good, or the very key
+that got this certificate, since answers get lost; a token that is bound to a node by its name, or
+the node's own certificate, enrols that node in any case. Unlike KubeEdge's, the request's subject
+must be the node's, and every refusal says what to do.
 
 Source: KubeEdge cloud/pkg/cloudhub/servers/httpserver/server.go.
 """
@@ -27,15 +28,18 @@ from typing import Final
 
 from aiohttp import web
 
-from cloudcore.cloudhub import tokens
 from cloudcore.cloudhub.acceptor import AcceptLimits, Acceptor, Listener
-from cloudcore.cloudhub.ledger import Entry, Ledger
+from cloudcore.cloudhub.ledger import Ledger
+from cloudcore.cloudhub.ledgerentry import Entry
+from cloudcore.cloudhub.tokendoor import Shown, TokenDoor
+from cloudcore.cloudhub.tokenrecord import Asker
+from cloudcore.cloudhub.tokenrecords import TokenRecords
 from cloudcore.cloudhub.tokens import TokenError
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
+from cloudcore.metrics import CloudMetrics
 from common import pki
 from common.errors import CertificateError, RemoteError
-from common.metrics import MessageMetrics
 from common.names import NodeID
 
 logger = logging.getLogger(__name__)
@@ -64,12 +68,17 @@ class Enrollment:
         self,
         client: KubeClient,
         authority: pki.Authority,
-        metrics: MessageMetrics,
+        metrics: CloudMetrics,
         now: Callable[[], datetime],
+        *,
+        plain_tokens: bool = True,
     ) -> None:
         """Serve certificates of ``authority``; ``client`` tells which nodes there are."""
         self._client, self._authority = client, authority
         self._ledger, self._metrics, self._now = Ledger(client), metrics, now
+        self._tokens = TokenDoor(
+            TokenRecords(client), lambda: (authority,), metrics, now, plain_tokens=plain_tokens
+        )
 
     def application(self) -> web.Application:
         """Return the application for an HTTPS server."""
@@ -123,12 +132,12 @@ class Enrollment:
 
     async def _certificate(self, request: web.Request) -> web.Response:
         node = _node_name(request.headers.get("NodeName", ""))
-        is_known = self._authenticate(request, node)
+        shown = self._authenticate(request, node)
         csr = await _body(request)
         issued = self._sign(csr, node)
         seen = await self._ledger.find(node)
-        if not is_known:
-            await self._require_free_name(node, seen)
+        if shown is not None:
+            await self._use_token(shown, Asker(node, issued.key_hash), seen)
         await self._ledger.record(node, issued, seen)
         logger.info(
             "certificate issued",
@@ -136,17 +145,17 @@ class Enrollment:
         )
         return web.Response(body=issued.der)
 
-    def _authenticate(self, request: web.Request, node: NodeID) -> bool:
-        """Return whether the requester is known to be ``node``, or may only take a free name.
+    def _authenticate(self, request: web.Request, node: NodeID) -> Shown | None:
+        """Return the token of the requester; None where it is known to be ``node``.
 
         Raises:
-            Refused: it may do neither.
+            Refused, TokenError: it is not, and has no token that could be good for it.
         """
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport is not None else None
         if certificate:
             if pki.node_of_certificate(certificate) == node:
-                return True
+                return None
             raise Refused(
                 HTTPStatus.UNAUTHORIZED, "wrong_certificate", f"the certificate is not {node}'s"
             )
@@ -157,15 +166,18 @@ class Enrollment:
                 "no_token",
                 "a join token is needed: make one with `cloudcore token create`",
             )
-        try:
-            grant = tokens.check_token(self._authority, presented.strip(), self._now())
-        except TokenError as error:
-            raise Refused(HTTPStatus.UNAUTHORIZED, "token", str(error)) from error
-        if grant.node not in (None, node):
-            raise Refused(
-                HTTPStatus.UNAUTHORIZED, "token", f"the token is bound to {grant.node}, not {node}"
-            )
-        return grant.node == node
+        return self._tokens.look_at(presented.strip(), node)
+
+    async def _use_token(self, shown: Shown, asker: Asker, seen: Entry | None) -> None:
+        """Use the token, of which nothing is used up where the name is refused.
+
+        Raises:
+            Refused, TokenError: the token is not good for that name.
+        """
+        ticket = await self._tokens.find(shown, asker)
+        if not ticket.is_bound:
+            await self._require_free_name(asker, seen)
+        await self._tokens.use(ticket)
 
     def _sign(self, csr: bytes, node: NodeID) -> pki.Issued:
         try:
@@ -173,12 +185,15 @@ class Enrollment:
         except CertificateError as error:
             raise Refused(HTTPStatus.BAD_REQUEST, "csr", str(error)) from error
 
-    async def _require_free_name(self, node: NodeID, seen: Entry | None) -> None:
-        """Refuse a plain token for a name that somebody has.
+    async def _require_free_name(self, asker: Asker, seen: Entry | None) -> None:
+        """Refuse a token that is not bound for a name that somebody else has.
 
         Raises:
             Refused: the Node exists, or a certificate of that name is still good.
         """
+        node = asker.node
+        if seen is not None and seen.key_hash == asker.key_hash:
+            return  # an answer got lost: whoever has that key has the name
         if seen is not None and seen.not_after > self._now():
             why = f"{node} is already enrolled (its certificate is good until {seen.not_after})"
         elif await self._has_node(node):
@@ -203,6 +218,9 @@ class Enrollment:
             return await handler(request)
         except Refused as refused:
             return self._refuse(request, refused)
+        except TokenError as error:
+            refusal = Refused(HTTPStatus.UNAUTHORIZED, "token", str(error))
+            return self._refuse(request, refusal)
         except RemoteError as error:
             code = (
                 HTTPStatus.CONFLICT if error.status.is_conflict else HTTPStatus.SERVICE_UNAVAILABLE

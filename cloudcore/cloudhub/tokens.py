@@ -1,15 +1,20 @@
 """Join tokens: who has one may ask for a node's certificate. Pure.
 
 ``<SHA-256 of the authority's certificate, hex>.<JWT>``; the JWT is signed with HS256, its key is
-the authority's private key as DER. A token with the claim ``node`` is good for that node only, and
-for it in any case. KubeEdge's tokens have the claim ``exp`` alone.
+the authority's private key as DER. There are two kinds:
+
+- A *named* token has the claims ``jti``, which no other has, and ``sub``, the name of its record
+  (``tokenrecord``). What it is good for stands there.
+- A *plain* token has no record. KubeEdge's have the claim ``exp`` alone. One with the claim
+  ``node``, as an earlier version made them, is good for that node only, and for it in any case.
 
 Source: KubeEdge pkg/security/token/token.go.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import jwt
 
@@ -22,6 +27,10 @@ MAX_LIFETIME: Final = timedelta(days=366)
 MAX_TOKEN_CHARS: Final = 4096
 _ALGORITHM: Final = "HS256"
 _NODE_CLAIM: Final = "node"
+_ID_CLAIM: Final = "jti"
+_NAME_CLAIM: Final = "sub"
+
+REMEDY: Final = "make another with `cloudcore token create`"
 
 
 class TokenError(EdgeError):
@@ -30,25 +39,51 @@ class TokenError(EdgeError):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a sound token allows."""
+    """What a sound token says of itself."""
 
     node: NodeID | None
-    """The only node that it is good for; None for any whose name is free."""
+    """The only node that a plain token is good for; None for any whose name is free."""
+
+    name: str | None = None
+    """Of the token's record, which tells the rest; None for a plain token."""
 
 
 def new_token(
     authority: pki.Authority, now: datetime, lifetime: timedelta = LIFETIME, node: str = ""
 ) -> str:
-    """Return a token that is good for ``lifetime``, bound to ``node`` if one is given."""
+    """Return a plain token that is good for ``lifetime``, bound to ``node`` if one is given."""
     claims: dict[str, object] = {"exp": now + lifetime}
     if node:
         claims[_NODE_CLAIM] = node
-    encoded = jwt.encode(claims, pki.key_to_der(authority.key), algorithm=_ALGORITHM)
-    return f"{pki.fingerprint(authority.der)}.{encoded}"
+    return _signed(authority, claims)
+
+
+def new_named_token(authority: pki.Authority, expires: datetime, name: str, token_id: str) -> str:
+    """Return the token of the record ``name``.
+
+    Args:
+        authority: it signs.
+        expires: when the token ends.
+        name: of the record.
+        token_id: random, at least 128 bit: two tokens of one name are never the same.
+    """
+    claims: dict[str, object] = {"exp": expires, _ID_CLAIM: token_id, _NAME_CLAIM: name}
+    return _signed(authority, claims)
 
 
 def check_token(authority: pki.Authority, presented: str, now: datetime) -> Grant:
-    """Return what the JWT of a token, ``presented`` without the hash, allows.
+    """Return what the JWT of a token, ``presented`` without the hash, says.
+
+    Raises:
+        TokenError: it is none of ours, or has expired.
+    """
+    return check_token_of_any((authority,), presented, now)
+
+
+def check_token_of_any(
+    authorities: Iterable[pki.Authority], presented: str, now: datetime
+) -> Grant:
+    """Return what ``presented`` says, whichever of ``authorities`` has signed it.
 
     Raises:
         TokenError: it is none of ours, or has expired.
@@ -57,21 +92,44 @@ def check_token(authority: pki.Authority, presented: str, now: datetime) -> Gran
         raise TokenError("the token is too long to be one")
     if not presented.isascii():  # among it what HTTP makes of bytes that are no UTF-8
         raise TokenError("a token has letters, digits, '.', '-' and '_' only")
+    claims = next(filter(None, (_claims(one, presented) for one in authorities)), None)
+    if claims is None:
+        raise TokenError(f"the token is not one of this cluster: {REMEDY}")
+    grant = _grant(claims)
+    if now.timestamp() >= claims["exp"]:
+        raise TokenError(f"the token is expired: {REMEDY}")
+    return grant
+
+
+def _signed(authority: pki.Authority, claims: dict[str, object]) -> str:
+    encoded = jwt.encode(claims, pki.key_to_der(authority.key), algorithm=_ALGORITHM)
+    return f"{pki.fingerprint(authority.der)}.{encoded}"
+
+
+def _claims(authority: pki.Authority, presented: str) -> dict[str, Any] | None:
+    """Return the claims of a token of ``authority``; None where it is none.
+
+    The library compares signatures in constant time.
+    """
     try:
-        claims = jwt.decode(
+        claims: dict[str, Any] = jwt.decode(
             presented,
             pki.key_to_der(authority.key),
             algorithms=[_ALGORITHM],
             # The time is an argument here, not the library's own clock.
             options={"require": ["exp"], "verify_exp": False},
         )
-    except jwt.InvalidTokenError as error:
-        raise TokenError(
-            "the token is not one of this cluster: make another with `cloudcore token create`"
-        ) from error
-    expires, node = claims["exp"], claims.get(_NODE_CLAIM)
-    if not isinstance(expires, int | float) or not isinstance(node, str | None):
+    except jwt.InvalidTokenError:
+        return None
+    return claims
+
+
+def _grant(claims: dict[str, Any]) -> Grant:
+    node, token_id, name = (claims.get(one) for one in (_NODE_CLAIM, _ID_CLAIM, _NAME_CLAIM))
+    if not isinstance(claims["exp"], int | float) or not isinstance(node, str | None):
         raise TokenError("the token's claims are of another kind than this version makes")
-    if now.timestamp() >= expires:
-        raise TokenError("the token is expired: make another with `cloudcore token create`")
-    return Grant(NodeID(node) if node else None)
+    if token_id is None:
+        return Grant(NodeID(node) if node else None)
+    if not isinstance(name, str) or not name:
+        raise TokenError("the token's claims are of another kind than this version makes")
+    return Grant(None, name)

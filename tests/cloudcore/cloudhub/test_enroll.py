@@ -16,9 +16,9 @@ from cloudcore.cloudhub.acceptor import bind
 from cloudcore.cloudhub.enroll import MAX_CSR_BYTES, MAX_HEADER_BYTES, Enrollment
 from cloudcore.cloudhub.identity import load_identity
 from cloudcore.kube.client import KubeClient
+from cloudcore.metrics import CloudMetrics
 from common import pki, tls
 from common.files import write_private
-from common.metrics import MessageMetrics
 from common.names import NodeID
 from tests.cloudcore.cloudhub.stage import HOST
 from tests.cloudcore.cluster import make_node, unique
@@ -93,12 +93,12 @@ async def joining(client: KubeClient, tmp_path: Path) -> AsyncIterator[Joining]:
     port = sockets[0].getsockname()[1]
     enrollment = Enrollment(
         client,
-        identity.authority,
-        MessageMetrics(registry, "cloudcore"),
+        identity.authorities.current,
+        CloudMetrics(registry),
         lambda: datetime.now(UTC),
     )
     async with enrollment.served(sockets, identity.context(ssl.CERT_OPTIONAL)):
-        yield Joining(f"https://{HOST}:{port}", identity.authority, registry, tmp_path)
+        yield Joining(f"https://{HOST}:{port}", identity.authorities.current, registry, tmp_path)
 
 
 def node_in(der: bytes) -> str | None:
