@@ -49,6 +49,27 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+class transaction:  # noqa: N801 - used as a function
+    """A transaction that is rolled back if it fails, whatever the failure left of it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Commit, or roll back."""
+        try:
+            if kind is None:
+                self._connection.execute("COMMIT")
+        finally:
+            # A full disk ends some transactions by itself and leaves others open.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+
 def store_error(path: Path, error: Exception) -> StoreError:
     """Return ``error`` of SQLite in our words."""
     code = _code(error)

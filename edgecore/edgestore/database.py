@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from common.errors import StoreError
-from edgecore.edgestore.connecting import SQLITE_ERRORS, connect, store_error
+from edgecore.edgestore.clear import seal_what_is_clear
+from edgecore.edgestore.connecting import SQLITE_ERRORS, connect, store_error, transaction
+from edgecore.edgestore.keyfile import KeyFile
 from edgecore.edgestore.opening import open_sound
 from edgecore.edgestore.records import (
     COMPLETE_STATE,
@@ -38,6 +40,7 @@ from edgecore.edgestore.rows import (
     to_tombstone,
     tombstone_row,
 )
+from edgecore.edgestore.sealing import SEALED_TYPES, Sealer
 from edgecore.edgestore.waltail import Loss
 
 logger = logging.getLogger(__name__)
@@ -60,7 +63,8 @@ _GET: Final = f"SELECT {_COLUMNS} FROM objects WHERE key = ?"  # noqa: S608 - ma
 _LIST: Final = f"SELECT {_COLUMNS} FROM objects WHERE type = ? ORDER BY key"  # noqa: S608 - as above
 _ALL: Final = f"SELECT rowid, {_COLUMNS} FROM objects"  # noqa: S608 - as above
 _DROP: Final = "DELETE FROM objects WHERE rowid = ?"
-_IDENTITIES: Final = "SELECT key, type, uid, resource_version, value FROM objects"
+_IDENTITIES: Final = f"SELECT {_COLUMNS} FROM objects"  # noqa: S608 - as above
+_KEYS: Final = "SELECT key FROM objects WHERE type = ?"
 _TOMBSTONE_COLUMNS: Final = "uid, key, resource_version, final, checksum"
 _TOMBSTONES: Final = f"SELECT {_TOMBSTONE_COLUMNS} FROM tombstones ORDER BY seq"  # noqa: S608 - as above
 _ALL_TOMBSTONES: Final = f"SELECT seq, {_TOMBSTONE_COLUMNS} FROM tombstones"  # noqa: S608 - as above
@@ -73,9 +77,16 @@ T = TypeVar("T")
 class Database:
     """One file. ``commit`` and ``close`` belong to one thread, the reads to another."""
 
-    def __init__(self, path: Path) -> None:
-        """Name the file; nothing is opened yet."""
+    def __init__(self, path: Path, keys: KeyFile | None = None) -> None:
+        """Name the files; nothing is opened yet.
+
+        Args:
+            path: the database.
+            keys: the key that the values of Secrets are sealed with; in a file beside if None.
+        """
         self.path = path
+        self.keys = keys or KeyFile(path.with_suffix(".key"))
+        self._sealer = Sealer(self.keys)
         self._owed: tuple[Write, ...] = ()  # to be written with whatever comes next
         self._connection: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
@@ -87,14 +98,18 @@ class Database:
         first commit that finds room.
 
         Raises:
-            StoreError: the folder or file cannot be opened, or a newer edgecore made the file.
+            StoreError: the folder or file cannot be opened, or a newer edgecore made the file, or
+                the key that was given is none.
         """
+        self.keys.check()
         self._connection, loss = open_sound(self.path)
         try:
-            if self._drop_damaged(self._connection):
-                return Loss.CERTAIN
+            has_dropped = self._drop_damaged(self._connection)
         except SQLITE_ERRORS as error:
             raise store_error(self.path, error) from error
+        self._seal_what_is_clear(self._connection)
+        if has_dropped:
+            return Loss.CERTAIN
         if loss is not Loss.NONE:
             self._owed = (SetState(COMPLETE_STATE, ""),)
             with suppress(StoreError):
@@ -120,9 +135,9 @@ class Database:
         """
         connection = self._opened()
         try:
-            with _transaction(connection):
+            with transaction(connection):
                 for write in (*self._owed, *writes):
-                    _execute(connection, write)
+                    _execute(connection, write, self._sealer)
         except sqlite3.Error as error:
             raise store_error(self.path, error) from error
         except (OverflowError, UnicodeError) as error:
@@ -130,7 +145,7 @@ class Database:
         self._owed = ()
 
     def get(self, key: str) -> StoredObject | None:
-        """Return what has ``key``.
+        """Return what has ``key``; None also where it is sealed and the key does not open it.
 
         Raises:
             StoreError: the file cannot be read, or the value is damaged.
@@ -138,7 +153,7 @@ class Database:
         return next(iter(self._each(self._to_object, _GET, key)), None)
 
     def of_type(self, resource_type: str) -> list[StoredObject]:
-        """Return all objects of a type, by key.
+        """Return all objects of a type that can be opened, by key.
 
         Raises:
             StoreError: as ``get``.
@@ -146,12 +161,22 @@ class Database:
         return self._each(self._to_object, _LIST, resource_type)
 
     def identities(self) -> list[Identity]:
-        """Return what all objects are; their values are read one at a time, to be hashed.
+        """Return what all objects are that can be opened.
+
+        Their values are read one at a time, to be hashed.
 
         Raises:
             StoreError: the file cannot be read.
         """
-        return self._each(to_identity, _IDENTITIES)
+        return self._each(self._to_identity, _IDENTITIES)
+
+    def sealed_keys(self) -> list[str]:
+        """Return the keys of all objects of the types that are sealed, opened or not.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        return [key for kind in SEALED_TYPES for key in self._each(_to_text, _KEYS, kind)]
 
     def tombstones(self) -> list[Tombstone]:
         """Return the objects that have ended, oldest first.
@@ -174,8 +199,8 @@ class Database:
             raise StoreError(f"{self.path}: not open")
         return self._connection
 
-    def _each(self, make: Callable[[Row], T], sql: str, *values: str) -> list[T]:
-        """Return what ``make`` makes of each row."""
+    def _each(self, make: Callable[[Row], T | None], sql: str, *values: str) -> list[T]:
+        """Return what ``make`` makes of each row, as far as it makes anything of it."""
         self._opened()
         try:
             if self._reader is None:
@@ -183,19 +208,34 @@ class Database:
                 self._reader.execute("PRAGMA query_only = ON")
             # Closed whatever happens: a cursor that is left open keeps the log from being folded.
             with closing(self._reader.execute(sql, values)) as rows:
-                return [make(row) for row in rows]
+                return [made for row in rows if (made := make(row)) is not None]
         except SQLITE_ERRORS as error:
             raise store_error(self.path, error) from error
 
-    def _to_object(self, row: Row) -> StoredObject:
+    def _to_object(self, row: Row) -> StoredObject | None:
         if not is_sound_object(row):
             raise StoreError(f"{self.path}: the value of {row[0]} is damaged")
-        return to_object(row)
+        opened = self._sealer.opened(row)
+        return None if opened is None else to_object(opened)
+
+    def _to_identity(self, row: Row) -> Identity | None:
+        opened = self._sealer.opened(row)
+        return None if opened is None else to_identity(opened)
 
     def _to_tombstone(self, row: Row) -> Tombstone:
         if not is_sound_tombstone(row):
             raise StoreError(f"{self.path}: the tombstone of {row[1]} is damaged")
         return to_tombstone(row)
+
+    def _seal_what_is_clear(self, connection: sqlite3.Connection) -> None:
+        try:
+            sealed = seal_what_is_clear(connection, self._sealer)
+        except (*SQLITE_ERRORS, StoreError) as error:
+            # That pods run matters more; and nothing is in the clear that was not before.
+            logger.warning("Secrets are not sealed yet", extra={"error": str(error)})
+        else:
+            if sealed is not None:
+                logger.info("what was stored in the clear is sealed", extra={"secrets": sealed})
 
     def _drop_damaged(self, connection: sqlite3.Connection) -> bool:
         """Forget rows that are not what was written; return whether there were any."""
@@ -211,10 +251,10 @@ class Database:
         ]
         if not objects and not tombstones:
             return False
-        with _transaction(connection):
+        with transaction(connection):
             connection.executemany(_DROP, [(number,) for number, _ in objects])
             connection.executemany(_DROP_TOMBSTONE, [(number,) for number, _ in tombstones])
-            _execute(connection, SetState(COMPLETE_STATE, ""))
+            _execute(connection, SetState(COMPLETE_STATE, ""), self._sealer)
         for _, key in objects:
             logger.error("a stored object is damaged and is forgotten", extra={"key": key})
         for _, key in tombstones:
@@ -222,29 +262,10 @@ class Database:
         return True
 
 
-class _transaction:  # noqa: N801 - used as a function
-    """A transaction that is rolled back if it fails, whatever the failure left of it."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._connection.execute("COMMIT")
-        finally:
-            # A full disk ends some transactions by itself and leaves others open.
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-
-
-def _execute(connection: sqlite3.Connection, write: Write) -> None:
+def _execute(connection: sqlite3.Connection, write: Write, sealer: Sealer) -> None:
     match write:
         case Put(stored):
-            connection.execute(_PUT, object_row(stored))
+            connection.execute(_PUT, object_row(stored, sealer.value(stored)))
         case Remove(key):
             connection.execute(_REMOVE, (key,))
         case Bury(tombstone):

@@ -12,10 +12,10 @@ from edgecore.edgestore.records import Entry, Identity, StoredObject, Tombstone
 Row = tuple[Any, ...]
 
 
-def object_row(o: StoredObject) -> Row:
-    """Return the row that keeps an object."""
-    checksum = _object_checksum(o.key, o.uid, o.version, o.value)
-    return (o.key, o.resource_type, o.namespace, o.name, o.uid, o.version, checksum, o.value)
+def object_row(o: StoredObject, value: bytes) -> Row:
+    """Return the row that keeps an object, its value in the form of ``value``."""
+    checksum = _object_checksum(o.key, o.uid, o.version, value)
+    return (o.key, o.resource_type, o.namespace, o.name, o.uid, o.version, checksum, value)
 
 
 def is_sound_object(row: Row) -> bool:
@@ -33,8 +33,8 @@ def to_object(row: Row) -> StoredObject:
 
 
 def to_identity(row: Row) -> Identity:
-    """Return what a row of key, type, UID, version and value says of its object."""
-    key, kind, uid, version, value = row
+    """Return what a sound row says of its object."""
+    key, kind, _, _, uid, version, _, value = row
     return Identity(key, kind, Entry(uid, version, content_hash(value)))
 
 

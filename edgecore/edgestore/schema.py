@@ -13,9 +13,15 @@ from edgecore.edgestore.connecting import DamagedError
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
+
+CLEAR_STATE: Final = "clear"
+"""Key of the state that says that there may be Secrets in the clear; absent where there are none"""
+
 MIGRATIONS: Final[Mapping[int, str]] = {
     1: "ALTER TABLE tombstones ADD COLUMN checksum INTEGER",  # none: from before there were any
+    # What is sealed from now on an older edgecore would take for JSON. See clear.py.
+    2: f"INSERT INTO state SELECT '{CLEAR_STATE}', 'yes' WHERE EXISTS (SELECT 1 FROM objects)",  # noqa: S608 - made of constants
 }
 """From the schema version that is the key to the next one: SQL, run in one transaction."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,16 +10,22 @@ from types import TracebackType
 from typing import Final, TypeVar
 
 from edgecore.edgestore.database import Database
+from edgecore.edgestore.keyfile import FILE_NAME as KEY_FILE_NAME
+from edgecore.edgestore.keyfile import KeyFile
 from edgecore.edgestore.records import (
     COMPLETE_STATE,
     Bury,
     Index,
+    Put,
+    Remove,
     SetState,
     StoredObject,
     Write,
 )
 from edgecore.edgestore.waltail import Loss
 from edgecore.edgestore.writer import Writer
+
+logger = logging.getLogger(__name__)
 
 FILE_NAME: Final = "edge-store.db"
 
@@ -47,19 +54,23 @@ class EdgeStore:
     it. ``index`` says what is stored without reading: it follows each commit.
     """
 
-    def __init__(self, data_dir: Path, threads: StoreThreads | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, threads: StoreThreads | None = None, key: Path | None = None
+    ) -> None:
         """Name the folder of the file.
 
         Args:
             data_dir: the folder; made, with mode 0700, if it is missing.
             threads: to be shared with other stores; the store has its own if None.
+            key: file with the key for Secrets, which is only read; one in ``data_dir`` if None.
         """
-        self._database = Database(data_dir / FILE_NAME)
+        self._database = Database(data_dir / FILE_NAME, KeyFile(data_dir / KEY_FILE_NAME, key))
         self._threads = StoreThreads() if threads is None else threads
         self._has_own_threads = threads is None
         self.index = Index()
         self.was_damaged = False
         """Something was damaged and is gone: found when the file was opened."""
+        self._unopened: set[str] = set()  # keys of Secrets that another key has sealed
         self.is_complete = False
         """Whether the cloud has confirmed, at some time, that this is all there is, and nothing
         was lost since. Until then what is missing here may exist: nothing follows from that."""
@@ -74,9 +85,10 @@ class EdgeStore:
             loss = await self._read(self._database.open)
             self.was_damaged = loss is Loss.CERTAIN
             is_confirmed = await self.state(COMPLETE_STATE) == _YES
-            self.is_complete = is_confirmed and loss is Loss.NONE
             for identity in await self._read(self._database.identities):
                 self.index.add(identity)
+            await self._look_for_unopened()
+            self.is_complete = is_confirmed and loss is Loss.NONE and not self._unopened
             for tombstone in await self._read(self._database.tombstones):
                 self.index.note(Bury(tombstone))
         except BaseException:
@@ -106,6 +118,8 @@ class EdgeStore:
         """
         if not writes:
             return
+        # Before it is done: what is replaced now is not to be removed by what comes after.
+        self._unopened.difference_update(w.stored.key for w in writes if isinstance(w, Put))
         done = self._threads.writer.submit(self._database, writes)
         done.add_done_callback(functools.partial(self._note, writes))
         await asyncio.wait([done])  # unlike `await done`, it leaves `done` alone if cancelled
@@ -151,8 +165,23 @@ class EdgeStore:
         Raises:
             StoreError: as ``apply``.
         """
-        await self.set_state(COMPLETE_STATE, _YES)
+        # What cannot be opened was sent anew by now, or is not needed any more.
+        await self.apply([SetState(COMPLETE_STATE, _YES), *map(Remove, sorted(self._unopened))])
         self.is_complete = True
+
+    async def _look_for_unopened(self) -> None:
+        """Find the Secrets that are stored and cannot be opened; they stay, as if not there.
+
+        With its own key back, each is there again, unless it was replaced in the meantime.
+        """
+        keys = await self._read(self._database.sealed_keys)
+        self._unopened = {key for key in keys if self.index.entry(key) is None}
+        if self._unopened:
+            logger.error(
+                "stored Secrets cannot be opened: the key is lost, or another one. The cloud is"
+                " asked for them anew; until then pods that start and need them have to wait",
+                extra={"secrets": len(self._unopened), "key": str(self._database.keys)},
+            )
 
     async def _read(self, read: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads.reader, read)

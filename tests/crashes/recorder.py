@@ -13,6 +13,7 @@ from tests.crashes.disk import Event, FailedSync, Image, Sync, Write
 from tests.crashes.vfs import OK, Look, library, watched
 
 FILE: Final = "edge-store.db"
+KEY: Final = "edge-store.key"
 
 Fault = Callable[[int, Event | Look], int]
 """Says of the n-th operation with which result code of SQLite it fails; ``OK`` for none."""

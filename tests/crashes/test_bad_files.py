@@ -21,7 +21,7 @@ from edgecore.edgestore.store import FILE_NAME, EdgeStore
 from edgecore.edgestore.waltail import FRAME_HEADER_BYTES, HEADER_BYTES, Loss
 from tests.crashes import disk
 from tests.crashes.disk import Image
-from tests.crashes.recorder import FILE, Recorder, lay_out, nothing_fails, recorded
+from tests.crashes.recorder import FILE, KEY, Recorder, lay_out, nothing_fails, recorded
 from tests.crashes.runs import read
 from tests.crashes.sampling import ALL, sample
 from tests.crashes.script import Held, batches, held, history
@@ -42,7 +42,7 @@ def left_by_a_kill(folder: Path) -> tuple[Image, list[Held]]:
     database.open()
     for batch in written:
         database.commit(batch)
-    image = {name: (folder / name).read_bytes() for name in (FILE, LOG)}
+    image = {name: (folder / name).read_bytes() for name in (FILE, LOG, KEY)}
     database.close()
     return image, history(written)
 
@@ -50,7 +50,7 @@ def left_by_a_kill(folder: Path) -> tuple[Image, list[Held]]:
 def left_by_a_stop(folder: Path) -> tuple[Image, Held]:
     """Return the file of a store that was closed, and what it holds."""
     _, states = left_by_a_kill(folder)
-    return {FILE: (folder / FILE).read_bytes()}, states[-1]
+    return {name: (folder / name).read_bytes() for name in (FILE, KEY)}, states[-1]
 
 
 def flipped(image: Image, name: str, at: int, bit: int) -> Image:

@@ -276,6 +276,8 @@ class _WatchedOs:
         if self._folder.is_itself(path):
             self._tell(SyncFolder())
         elif name is not None:
+            if name.startswith("."):  # made by ``common.files``, whose stream writes it unseen
+                self._tell(Write(name, 0, os.pread(descriptor, 1 << 20, 0)))
             self._tell(Sync(name))
 
     def write(self, descriptor: int, data: bytes, offset: int) -> int:

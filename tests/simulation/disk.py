@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgecore.edgestore.database import Database
+from edgecore.edgestore.keyfile import FILE_NAME as KEY_FILE_NAME
 from edgecore.edgestore.records import Write
 from edgecore.edgestore.store import FILE_NAME, StoreThreads
 from edgecore.edgestore.writer import Writer, _commit, _Job, _settle
@@ -62,8 +63,7 @@ class Disk:
     def die(self) -> None:
         """Keep what a killed process has left: its files, and nothing that was in its memory."""
         old, self.folder = self.folder, self._next_folder()
-        for suffix in ("", "-wal"):
-            file = old / f"{FILE_NAME}{suffix}"
+        for file in (old / FILE_NAME, old / f"{FILE_NAME}-wal", old / KEY_FILE_NAME):
             if file.exists():
                 shutil.copy(file, self.folder)
 

@@ -11,6 +11,7 @@ import pytest
 
 from common.errors import StoreError
 from edgecore.edgestore.database import Database
+from edgecore.edgestore.keyfile import KeyFile
 from edgecore.edgestore.records import (
     MAX_TOMBSTONES,
     Bury,
@@ -132,6 +133,7 @@ import signal, sys
 from pathlib import Path
 from common.errors import StoreError
 from edgecore.edgestore.database import Database
+from edgecore.edgestore.keyfile import KeyFile
 from edgecore.edgestore.records import Put, StoredObject
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 database = Database(Path(sys.argv[1]))
@@ -165,6 +167,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from edgecore.edgestore.database import Database
+from edgecore.edgestore.keyfile import KeyFile
 from edgecore.edgestore.records import Put, StoredObject
 database = Database(Path(sys.argv[1]))
 database.open()
@@ -205,3 +208,62 @@ def assert_holds(path: Path, names: list[str]) -> None:
     present = {pod.name for pod in database.of_type("pod")}
     assert set(names) <= present
     database.close()
+
+
+def test_no_value_of_a_secret_ever_reaches_the_files(tmp_path: Path) -> None:
+    path = tmp_path / "edge-store.db"
+    secret, token = b'{"password":"hunter2"}' * 400, b'{"status":{"token":"hunter2"}}'
+    database = Database(path)
+    database.open()
+    database.commit(
+        [Put(stored("default/secret/db", uid="u", version=n, value=secret)) for n in (1, 2)]
+    )
+    database.commit([Put(stored("default/serviceaccounttoken/a", value=token))])
+    assert database.get("default/secret/db") == stored(
+        "default/secret/db", uid="u", version=2, value=secret
+    )
+    assert [one.value for one in database.of_type("serviceaccounttoken")] == [token]
+    for file in tmp_path.iterdir():
+        assert b"hunter2" not in file.read_bytes()
+    database.close()
+    assert b"hunter2" not in path.read_bytes()
+
+
+def test_what_another_key_has_sealed_is_as_if_not_there_and_comes_back_with_it(
+    tmp_path: Path,
+) -> None:
+    path, key = tmp_path / "edge-store.db", tmp_path / "edge-store.key"
+    secret, pod = stored("default/secret/db", value=b"hunter2"), stored("default/pod/a")
+    database = Database(path)
+    database.open()
+    database.commit([Put(secret), Put(pod)])
+    database.close()
+    kept = key.read_bytes()
+    for wrong in (None, b"another key, which is long enough\n"):
+        key.unlink()
+        if wrong is not None:
+            key.write_bytes(wrong)
+        database = Database(path)
+        assert database.open() is Loss.NONE
+        assert [one.key for one in database.identities()] == [pod.key]
+        assert database.get(secret.key) is None
+        assert database.of_type("secret") == []
+        assert database.sealed_keys() == [secret.key]
+        database.commit([Put(stored("default/secret/new", value=b"other"))])
+        assert [one.key for one in database.of_type("secret")] == ["default/secret/new"]
+        database.commit([Remove("default/secret/new")])
+        database.close()
+    key.write_bytes(kept)
+    database = Database(path)
+    database.open()
+    assert database.get(secret.key) == secret
+    database.close()
+
+
+def test_a_credential_that_is_no_key_keeps_the_store_from_opening(tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.write_bytes(b"short")
+    database = Database(tmp_path / "edge-store.db", KeyFile(tmp_path / "edge-store.key", given))
+    with pytest.raises(StoreError, match="no key"):
+        database.open()
+    assert not (tmp_path / "edge-store.db").exists()

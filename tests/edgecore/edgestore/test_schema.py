@@ -40,11 +40,11 @@ def test_a_schema_is_brought_up_to_date_step_by_step(path: Path) -> None:
     filled(path)
     connection = connect(path)
     steps = {
-        2: "ALTER TABLE state ADD COLUMN note TEXT",
-        3: "CREATE TABLE later (a TEXT); INSERT INTO later VALUES ('b')",
+        3: "ALTER TABLE state ADD COLUMN note TEXT",
+        4: "CREATE TABLE later (a TEXT); INSERT INTO later VALUES ('b')",
     }
     migrate(connection, path, steps)
-    assert connection.execute("PRAGMA user_version").fetchone() == (4,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (5,)
     assert connection.execute("SELECT a FROM later").fetchall() == [("b",)]
     assert connection.execute("SELECT count(*) FROM objects").fetchone() == (1,)
     connection.close()
@@ -54,7 +54,7 @@ def test_a_step_that_fails_leaves_the_schema_before_it(path: Path) -> None:
     filled(path)
     connection = connect(path)
     with pytest.raises(sqlite3.Error):
-        migrate(connection, path, {2: "CREATE TABLE later (a TEXT); SELECT * FROM nowhere"})
+        migrate(connection, path, {3: "CREATE TABLE later (a TEXT); SELECT * FROM nowhere"})
     connection.close()
     database = Database(path)
     assert database.open() is Loss.NONE
