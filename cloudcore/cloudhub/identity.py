@@ -13,7 +13,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from cloudcore.cloudhub import credentials
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from cloudcore.cloudhub import authoritystore, credentials
+from cloudcore.cloudhub.authorities import Authorities
 from cloudcore.kube.client import KubeClient
 from cloudcore.kube.cluster import read_cluster_uid
 from common import pki, tls
@@ -23,7 +27,13 @@ from common.names import UID
 
 logger = logging.getLogger(__name__)
 
-_TOKEN_PERIOD_S: Final = 12 * 3600.0
+_PERIOD_S: Final = 12 * 3600.0
+"""How often it is looked whether token and certificate have to be renewed."""
+
+LOOK_S: Final = 5.0
+"""How often it is looked whether the authority was rotated. Meanwhile the other cloudcores may have
+given out certificates that this one does not accept."""
+
 _WORTH_A_RETRY: Final = frozenset(
     {
         HTTPStatus.CONFLICT,
@@ -37,53 +47,115 @@ _API_BACKOFF: Final = BackoffPolicy(first_s=0.5, cap_s=10.0)
 
 
 class ServerIdentity:
-    """The authority, and the certificate that both servers show; renewed while they run."""
+    """The authorities, and the certificate that both servers show; renewed while they run."""
 
-    def __init__(
-        self, cluster: UID, authority: pki.Authority, hosts: Sequence[str], folder: Path
-    ) -> None:
-        """Show a certificate of ``authority`` for ``hosts``, whose files lie in ``folder``."""
-        self.cluster, self.authority = cluster, authority
-        self._hosts, self._folder = hosts, folder
-        self._contexts: list[ssl.SSLContext] = []
-        self._files: tuple[Path, Path] = (folder, folder)
+    def __init__(self, cluster: UID, hosts: Sequence[str], folder: Path) -> None:
+        """Show a certificate for ``hosts``, whose files lie in ``folder``."""
+        self.cluster = cluster
+        self._hosts, self._folder = tuple(hosts), folder
+        self._dropped: frozenset[str] = frozenset()
+        self._authorities: Authorities | None = None
+        self._shown = b""
+        self._contexts: dict[ssl.VerifyMode, ssl.SSLContext] = {}
+        self._changed = asyncio.Event()
+
+    @property
+    def authorities(self) -> Authorities:
+        """The authorities as they are now: another one after a rotation."""
+        assert self._authorities is not None, "used before it is loaded"
+        return self._authorities
+
+    @property
+    def authority(self) -> pki.Authority:
+        """The authority that signs now."""
+        return self.authorities.current
 
     def context(self, verify: ssl.VerifyMode) -> Callable[[], ssl.SSLContext]:
-        """Return what returns a server's TLS context, for each of its connections."""
-        context = tls.server_context(*self._files, client_ca_pem=self.authority.pem)
-        context.verify_mode = verify
-        self._contexts.append(context)
-        return lambda: context
+        """Return what returns a server's TLS context, as it has to be for the next connection."""
+        return lambda: self._contexts[verify]
+
+    def rename(self, hosts: Sequence[str]) -> None:
+        """Show a certificate for ``hosts`` soon; what was asked for before and is not now, goes."""
+        self._dropped = (self._dropped | set(self._hosts)) - set(hosts)
+        self._hosts = tuple(hosts)
+        self._changed.set()
 
     async def load(self, client: KubeClient) -> None:
-        """Read or make the server's certificate, and show it.
+        """Read or make the authority and the server's certificate, and show that.
 
         Raises:
             RemoteError, CertificateError: see ``credentials.load_server``.
+            OSError: the files cannot be written.
         """
+        now = datetime.now(UTC)
+        self._take(await authoritystore.load_authorities(client, now))
         certificate, key = await credentials.load_server(
-            client, self.authority, self._hosts, datetime.now(UTC)
+            client, self.authorities, self._hosts, now, self._dropped
         )
-        self._files = credentials.write_server_files(self._folder, certificate, key)
-        for context in self._contexts:
-            context.load_cert_chain(*self._files)
+        self._dropped = frozenset()
+        shown = certificate.public_bytes(Encoding.DER) + self.authorities.pem.encode()
+        if shown != self._shown:
+            self._show(certificate, key)
+            self._shown = shown
 
     async def keep(self, client: KubeClient) -> None:
-        """See to it that join token and certificate are good for long enough, until cancelled.
+        """See to it that everything is good for long enough, until cancelled.
 
-        What fails is tried again, however often: a token that is not renewed locks new nodes out.
+        An authority that is rotated is taken over within ``LOOK_S``, hosts that are exchanged at
+        once. What fails is tried again, however often: a token that is not renewed locks new nodes
+        out.
         """
-        backoff = Backoff(_API_BACKOFF)
+        backoff, due_s = Backoff(_API_BACKOFF), 0.0
+        clock = asyncio.get_running_loop().time
         while True:
             try:
-                await credentials.publish_token(client, self.authority, datetime.now(UTC))
-                await self.load(client)
+                if await self._is_rotated(client) or self._changed.is_set() or clock() >= due_s:
+                    self._changed.clear()
+                    await self._renew(client)
+                    due_s = clock() + _PERIOD_S
             except (RemoteError, CertificateError, OSError) as error:
+                due_s = 0.0
                 logger.warning("credentials are not renewed", extra={"error": str(error)})
                 await asyncio.sleep(backoff.next_s())
             else:
                 backoff.reset()
-                await asyncio.sleep(_TOKEN_PERIOD_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):
+                        await self._changed.wait()
+
+    async def _is_rotated(self, client: KubeClient) -> bool:
+        """Whether the API server keeps other authorities than are known.
+
+        Raises:
+            CertificateError: it keeps none: a new one is made at the next start, not before, since
+                whoever deletes the Secret may have done so by mistake.
+        """
+        found = await authoritystore.find_authorities(client)
+        if found is None:
+            raise CertificateError(authoritystore.GONE)
+        return found.pem != self.authorities.pem
+
+    async def _renew(self, client: KubeClient) -> None:
+        await self.load(client)
+        await credentials.publish_token(client, self.authorities.current, datetime.now(UTC))
+
+    def _take(self, authorities: Authorities) -> None:
+        before = self._authorities
+        if before is not None and before.pem != authorities.pem:
+            logger.warning(
+                "the authorities have changed",
+                extra={"trusted": ",".join(pki.fingerprint(a.der) for a in authorities.trusted)},
+            )
+        self._authorities = authorities
+
+    def _show(self, certificate: x509.Certificate, key: pki.Key) -> None:
+        files = credentials.write_server_files(
+            self._folder, certificate, key, self.authorities.chain_pem
+        )
+        for verify in (ssl.CERT_OPTIONAL, ssl.CERT_REQUIRED):
+            context = tls.server_context(*files, client_ca_pem=self.authorities.pem)
+            context.verify_mode = verify
+            self._contexts[verify] = context
 
 
 async def load_identity(
@@ -99,8 +171,7 @@ async def load_identity(
     while not stop.is_set():
         try:
             cluster = await read_cluster_uid(client)
-            authority = await credentials.load_authority(client, datetime.now(UTC))
-            identity = ServerIdentity(cluster, authority, hosts, folder)
+            identity = ServerIdentity(cluster, hosts, folder)
             await identity.load(client)
         except RemoteError as error:
             if error.status.code not in _WORTH_A_RETRY:

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cloudcore.cloudhub import credentials, tokens
+from cloudcore.cloudhub import authoritystore, credentials, tokens
+from cloudcore.cloudhub.authorities import Authorities
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
 from common import pki, tls
@@ -27,7 +28,7 @@ from tests.cloudcore.cluster import unique
 pytestmark = pytest.mark.e2e
 
 NOW = datetime.now(UTC)
-NAMES = (credentials.CA_SECRET, credentials.SERVER_SECRET, credentials.TOKEN_SECRET)
+NAMES = (authoritystore.CA_SECRET, credentials.SERVER_SECRET, credentials.TOKEN_SECRET)
 
 
 @pytest.fixture(scope="module")
@@ -77,16 +78,16 @@ async def test_a_damaged_authority_is_reported_and_never_replaced(
     api: KubeClient, key: str, value: str | None
 ) -> None:
     await credentials.load_authority(api, NOW)
-    path = kinds.SECRETS.path(credentials.NAMESPACE, credentials.CA_SECRET)
+    path = kinds.SECRETS.path(credentials.NAMESPACE, authoritystore.CA_SECRET)
     secret: dict[str, Any] = msgspec.json.decode(await api.get(path))
     secret["data"][key] = value
     if value is None:
         del secret["data"][key]
     await api.update(path, msgspec.json.encode(secret))
-    before = await data_of(api, credentials.CA_SECRET)
+    before = await data_of(api, authoritystore.CA_SECRET)
     with pytest.raises(CertificateError, match="kubeedge/casecret"):
         await credentials.load_authority(api, NOW)
-    assert await data_of(api, credentials.CA_SECRET) == before
+    assert await data_of(api, authoritystore.CA_SECRET) == before
 
 
 async def test_the_server_certificate_is_kept_as_long_as_it_serves(
@@ -94,11 +95,11 @@ async def test_the_server_certificate_is_kept_as_long_as_it_serves(
 ) -> None:
     authority = await credentials.load_authority(api, NOW)
     hosts = ["192.0.2.1", "0:0:0:0:0:0:0:1", "cloud.example"]
-    certificate, key = await credentials.load_server(api, authority, hosts, NOW)
+    certificate, key = await credentials.load_server(api, Authorities(authority), hosts, NOW)
     data = await data_of(api, credentials.SERVER_SECRET)
     assert data["cloudcoredata"] == certificate.public_bytes(Encoding.DER)
     assert data["cloudcorekeydata"] == pki.key_to_der(key)
-    again, _ = await credentials.load_server(api, authority, hosts[:2], NOW)
+    again, _ = await credentials.load_server(api, Authorities(authority), hosts[:2], NOW)
     assert again == certificate, "it has all the hosts that are asked for"
     files = credentials.write_server_files(tmp_path, certificate, key)
     tls.server_context(*files, client_ca_pem=authority.pem)
@@ -106,31 +107,31 @@ async def test_the_server_certificate_is_kept_as_long_as_it_serves(
 
 async def test_a_replica_with_another_address_joins_the_certificate(api: KubeClient) -> None:
     authority = await credentials.load_authority(api, NOW)
-    await credentials.load_server(api, authority, ["192.0.2.1"], NOW)
-    both, _ = await credentials.load_server(api, authority, ["192.0.2.2"], NOW)
+    await credentials.load_server(api, Authorities(authority), ["192.0.2.1"], NOW)
+    both, _ = await credentials.load_server(api, Authorities(authority), ["192.0.2.2"], NOW)
     assert pki.server_hosts(both) == {"192.0.2.1", "192.0.2.2"}
-    first, _ = await credentials.load_server(api, authority, ["192.0.2.1"], NOW)
+    first, _ = await credentials.load_server(api, Authorities(authority), ["192.0.2.1"], NOW)
     assert first == both, "the two do not take turns"
 
 
 async def test_a_server_certificate_is_renewed_in_time(api: KubeClient) -> None:
     authority = await credentials.load_authority(api, NOW)
-    first, _ = await credentials.load_server(api, authority, ["192.0.2.1"], NOW)
+    first, _ = await credentials.load_server(api, Authorities(authority), ["192.0.2.1"], NOW)
     late = first.not_valid_after_utc - credentials.RENEW_WITHIN
     kept, _ = await credentials.load_server(
-        api, authority, ["192.0.2.1"], late - timedelta(seconds=1)
+        api, Authorities(authority), ["192.0.2.1"], late - timedelta(seconds=1)
     )
     assert kept == first
-    renewed, _ = await credentials.load_server(api, authority, ["192.0.2.1"], late)
+    renewed, _ = await credentials.load_server(api, Authorities(authority), ["192.0.2.1"], late)
     assert renewed != first
     assert renewed.not_valid_after_utc > first.not_valid_after_utc
 
 
 async def test_a_server_certificate_of_another_authority_is_replaced(api: KubeClient) -> None:
     other = pki.new_authority(NOW)
-    stale, _ = await credentials.load_server(api, other, ["192.0.2.1"], NOW)
+    stale, _ = await credentials.load_server(api, Authorities(other), ["192.0.2.1"], NOW)
     authority = await credentials.load_authority(api, NOW)
-    fresh, _ = await credentials.load_server(api, authority, ["192.0.2.1"], NOW)
+    fresh, _ = await credentials.load_server(api, Authorities(authority), ["192.0.2.1"], NOW)
     assert fresh != stale
     fresh.verify_directly_issued_by(authority.certificate)
 
@@ -142,8 +143,10 @@ async def test_cloudcores_that_start_at_once_share_one_certificate_for_all_their
     hosts = [f"192.0.2.{number}" for number in range(1, 6)]
     async with asyncio.TaskGroup() as group:
         for host in hosts:
-            group.create_task(credentials.load_server(api, authority, [host], NOW))
-    kept = [await credentials.load_server(api, authority, [host], NOW) for host in hosts]
+            group.create_task(credentials.load_server(api, Authorities(authority), [host], NOW))
+    kept = [
+        await credentials.load_server(api, Authorities(authority), [host], NOW) for host in hosts
+    ]
     assert len({certificate.serial_number for certificate, _ in kept}) == 1
     assert pki.server_hosts(kept[0][0]) == set(hosts)
 
@@ -188,7 +191,7 @@ async def test_who_is_always_late_gives_up_and_says_so(
 ) -> None:
     authority = await credentials.load_authority(api, NOW)
     await credentials.publish_token(api, authority, NOW)
-    await credentials.load_server(api, authority, ["192.0.2.1"], NOW)
+    await credentials.load_server(api, Authorities(authority), ["192.0.2.1"], NOW)
 
     async def touch(name: str) -> None:
         path = kinds.SECRETS.path(credentials.NAMESPACE, name)
@@ -206,7 +209,7 @@ async def test_who_is_always_late_gives_up_and_says_so(
         with pytest.raises(RemoteError, match="tokensecret is written by others"):
             await credentials.publish_token(client, authority, late)
         with pytest.raises(RemoteError, match="cloudcoresecret is written by others"):
-            await credentials.load_server(client, authority, ["192.0.2.2"], late)
+            await credentials.load_server(client, Authorities(authority), ["192.0.2.2"], late)
 
 
 async def test_a_secret_that_is_deleted_meanwhile_is_made_again(

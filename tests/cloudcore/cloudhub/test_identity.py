@@ -55,7 +55,7 @@ async def shown(identity: ServerIdentity, context: Callable[[], ssl.SSLContext])
     server = await asyncio.start_server(lambda _, writer: writer.close(), HOST, 0, ssl=context())
     async with server:
         port = server.sockets[0].getsockname()[1]
-        client = tls.client_context(identity.authority.pem)
+        client = tls.client_context(identity.authorities.current.pem)
         _, writer = await asyncio.open_connection(HOST, port, ssl=client)
         der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         writer.close()
@@ -75,7 +75,7 @@ async def test_a_renewed_certificate_is_shown_to_whoever_connects_next(
     await identity.load(client)
     after = await shown(identity, context)
     assert after != before
-    pki.load_certificate(after).verify_directly_issued_by(identity.authority.certificate)
+    pki.load_certificate(after).verify_directly_issued_by(identity.authorities.current.certificate)
 
 
 async def test_it_knows_which_cluster_it_serves(client: KubeClient, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ async def test_a_token_that_could_not_be_renewed_is_renewed_later(
         with suppress(RemoteError):  # there is none yet
             await client.delete(TOKEN)
         await credentials.publish_token(
-            client, identity.authority, datetime.now(UTC) - timedelta(hours=12)
+            client, identity.authorities.current, datetime.now(UTC) - timedelta(hours=12)
         )
         stale = await client.get(TOKEN)
         client.failures = 2
