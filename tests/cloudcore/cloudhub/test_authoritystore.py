@@ -17,8 +17,8 @@ from cloudcore.kube.client import KubeClient
 from common import pki
 from common.errors import CertificateError, RemoteError
 from common.names import NodeID
+from deploy.devcluster.commands import Component
 from deploy.devcluster.controlplane import ControlPlane
-from deploy.devcluster.program import Component
 
 pytestmark = pytest.mark.e2e
 
