@@ -8,6 +8,7 @@ code  counted as          because
 1003  ``binary_frame``    messages are text frames
 1007  ``malformed``       no JSON, no message, a wrong type, nested too deep, not UTF-8
 1009  ``too_large``       above ``max_message_bytes``
+4401  ``revoked``         the certificate was revoked; only another one helps
 4408  ``silent``          not a byte for ``keepalive_s``
 4409  ``replaced``        a newer connection of the node has taken over
 4410  (not a refusal)     the Node was deleted, and the edge is KubeEdge's
@@ -40,6 +41,11 @@ class Close:
 
 GOING_AWAY: Final = Close(1001, "", "cloudcore stops")
 BINARY_FRAME: Final = Close(1003, "binary_frame", "messages are text frames")
+REVOKED: Final = Close(
+    4401,
+    "revoked",
+    "the certificate is revoked: enrol this edge anew, with a new token that is bound to its name",
+)
 REPLACED: Final = Close(4409, "replaced", "a newer connection of this node has taken over")
 NODE_DELETED: Final = Close(4410, "", "the Node of this edge was deleted")
 STALLED: Final = Close(4413, "stalled", "the edge takes nothing of what it is sent")

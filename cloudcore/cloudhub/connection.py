@@ -78,7 +78,7 @@ class Door(Protocol):
 
 
 class HubConnection(asyncio.BufferedProtocol):
-    """``node``, ``peer_protocol`` and ``capabilities`` are set when the handshake is accepted."""
+    """What its slots without an underscore tell of the peer is set by the handshake."""
 
     # An attribute that is new to an object which uvloop has looked at makes CPython give it a
     # dictionary with names of its own, 1.5 KiB: so these are slots.
@@ -102,10 +102,12 @@ class HubConnection(asyncio.BufferedProtocol):
         "last_received_s",
         "node",
         "peer_protocol",
+        "serial",
     )
 
     node: NodeID
     peer_protocol: PeerProtocol
+    serial: int
     _transport: asyncio.Transport
 
     def __init__(

@@ -46,6 +46,9 @@ class Handshake:
     is_connected: bool
     """The node has a connection, which this one will replace."""
 
+    is_revoked: bool = False
+    """The certificate was revoked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -81,6 +84,8 @@ def judge(handshake: Handshake, *, is_edge: bool, has_room: bool) -> Refusal | N
             "the client certificate is not a node's: its subject must be O=system:nodes,"
             f" CN={node_user(NodeID('NAME'))}. Enrol this edge again with a new token.",
         )
+    if handshake.is_revoked:
+        return Refusal(HTTPStatus.FORBIDDEN, "revoked", revoked_text(node))
     if set(handshake.node_ids) != {node}:
         return Refusal(
             HTTPStatus.FORBIDDEN,
@@ -109,6 +114,14 @@ def judge(handshake: Handshake, *, is_edge: bool, has_room: bool) -> Refusal | N
             " to another one.",
         )
     return None
+
+
+def revoked_text(node: NodeID) -> str:
+    """Return what an edge is told whose certificate was revoked."""
+    return (
+        f"the certificate of {node} is revoked: enrol this edge anew, with a new token that is"
+        f" bound to its name (`cloudcore token create --node-name {node}`)"
+    )
 
 
 def select_protocol(offered: Sequence[str]) -> PeerProtocol:

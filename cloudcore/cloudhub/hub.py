@@ -73,6 +73,11 @@ class _Connection(msgspec.Struct):
     connection: str
 
 
+def _never_revoked(node: NodeID, serial: int) -> bool:
+    del node, serial
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """Who may connect, and from when on."""
@@ -81,8 +86,12 @@ class Gate:
     """Whether a node is an edge node, or has yet to register."""
 
     ready: Callable[[], Awaitable[object]]
-    """Returns when it is known which pods are bound to whom. Nobody is let in before: an edge
-    would be told that its own pods do not exist, and what they name is none of its business."""
+    """Returns when it is known which pods are bound to whom, and who is revoked. Nobody is let in
+    before: an edge would be told that its own pods do not exist, and what they name is none of its
+    business."""
+
+    is_revoked: Callable[[NodeID, int], bool] = _never_revoked
+    """Whether the certificate of a node with that serial number counts no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +194,12 @@ class CloudHub:
         session.begin()
         return session
 
+    def end_revoked(self, node: NodeID) -> None:
+        """Close the connection of ``node`` at once if its certificate is revoked by now."""
+        session = self._registry.get(node)
+        if session is not None and self._gate.is_revoked(node, session.serial):
+            session.end(closing.REVOKED)
+
     async def _listen(self) -> None:
         if self._door is None:
             return
@@ -195,6 +210,7 @@ class CloudHub:
                 is_connected=lambda node: self._registry.get(node) is not None,
                 has_room=self._registry.has_room,
                 is_edge=self._gate.is_edge,
+                is_revoked=self._gate.is_revoked,
             )
             self._server = HubServer(
                 sockets,

@@ -40,6 +40,9 @@ class Admission:
     is_edge: Callable[[NodeID], bool]
     """Whether a node has the edge label, or has yet to register."""
 
+    is_revoked: Callable[[NodeID, int], bool]
+    """Whether the certificate of a node with that serial number counts no more."""
+
 
 class _Protocol(ServerProtocol):
     """The library's default refuses a client that offers no subprotocol."""
@@ -116,6 +119,7 @@ class HubServer:
     def answer(self, connection: HubConnection, request: Request) -> Response:
         """Judge a request; see ``Door``."""
         node = node_of_certificate(connection.certificate)
+        serial = int(str(connection.certificate.get("serialNumber", "0")), 16)
         admission = self._admission
         refusal = handshake.judge(
             Handshake(
@@ -123,6 +127,7 @@ class HubServer:
                 node_ids=request.headers.get_all(handshake.NODE_ID_HEADER),
                 uses=request.headers.get_all(handshake.CONNECTION_USE_HEADER),
                 is_connected=node is not None and admission.is_connected(node),
+                is_revoked=node is not None and admission.is_revoked(node, serial),
             ),
             is_edge=node is None or admission.is_edge(node),
             has_room=admission.has_room(),
@@ -130,7 +135,7 @@ class HubServer:
         if refusal is not None:
             return self._refuse(connection, refusal)
         assert node is not None
-        connection.node = node
+        connection.node, connection.serial = node, serial
         return connection.accept(request, self._terms)
 
     def opened(self, connection: HubConnection) -> Receiver:

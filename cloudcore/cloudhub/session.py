@@ -70,6 +70,9 @@ class Wire(Protocol):
     """A connection, as far as a session needs one."""
 
     node: NodeID
+    serial: int
+    """Of the certificate that the node has shown."""
+
     peer_protocol: PeerProtocol
     capabilities: Capabilities
     last_received_s: float
@@ -187,6 +190,11 @@ class Session:
     def backlog(self) -> int:
         """Objects that wait for, or await acknowledgement by, the node."""
         return self._outbox.objects
+
+    @property
+    def serial(self) -> int:
+        """Of the certificate that the node has shown."""
+        return self._wire.serial
 
     def offer(self, uid: UID, parcel: Parcel) -> None:
         """Send the state of an object, unless the node is to get a newer one already.

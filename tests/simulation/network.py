@@ -161,6 +161,7 @@ class CloudEnd:
     def __init__(self, connection: "Connection", node: NodeID, capabilities: Capabilities) -> None:
         self._connection = connection
         self.node, self.capabilities = node, capabilities
+        self.serial = 0
         self.peer_protocol = PeerProtocol.CLOUDEDGE_V1
         self.last_received_s = asyncio.get_running_loop().time()
         self.is_writable = True
@@ -229,7 +230,8 @@ class EdgeEnd:
     """A connection as edgehub sees it: ``edgecore.edgehub.link.Link``."""
 
     protocol = PeerProtocol.CLOUDEDGE_V1
-    cluster = ""
+    cluster = authority = ""
+    certificate = b""
 
     def __init__(self, connection: "Connection", capabilities: Capabilities) -> None:
         self._connection = connection

@@ -47,6 +47,7 @@ class BareWire:
     capabilities: Capabilities = ALL
     peer_protocol: PeerProtocol = PeerProtocol.CLOUDEDGE_V1
     node: NodeID = NODE
+    serial: int = 1
     last_received_s: float = 0.0
     is_writable: bool = True
     unsent: int = 0

@@ -203,6 +203,10 @@ class Stage:
     locations: LocationCache
     port: int
     foreign: set[str]
+    revoked: dict[str, bool]
+    """By node, whether the certificate that is shown was revoked."""
+
+    hub: CloudHub
 
     def session(self, node: str) -> Session:
         session = self.registry.get(NodeID(node))
@@ -287,6 +291,7 @@ async def staged(
     certificates, locations = Certificates(folder), LocationCache()
     sockets = bind([(HOST, 0)])
     foreign: set[str] = set()
+    revoked: dict[str, bool] = {}
     if ready is None:
         ready = asyncio.Event()
         ready.set()
@@ -296,7 +301,11 @@ async def staged(
         ModuleName.EDGE_CONTROLLER,
         locations,
         sessions,
-        Gate(lambda node: node not in foreign, ready.wait),
+        Gate(
+            lambda node: node not in foreign,
+            ready.wait,
+            lambda node, serial: serial > 0 and revoked.get(node, False),
+        ),
         metrics=metrics,
         config=HubConfig(max_message_bytes, keepalive_s, terms or Terms()),
         door=(sockets, lambda: tls_context),
@@ -306,7 +315,17 @@ async def staged(
         group.create_task(controller.run(), name="controller")
         running = group.create_task(hub.run(), name="hub")
         yield Stage(
-            bus, controller, sessions, metrics, registry, certificates, locations, port, foreign
+            bus,
+            controller,
+            sessions,
+            metrics,
+            registry,
+            certificates,
+            locations,
+            port,
+            foreign,
+            revoked,
+            hub,
         )
         controller.is_paused = False
         bus.close(ModuleName.CLOUD_HUB)

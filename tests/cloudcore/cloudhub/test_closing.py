@@ -34,9 +34,11 @@ def test_every_code_is_listed() -> None:
         closing.malformed(""),
         closing.too_large(""),
         closing.silent(30),
+        closing.REVOKED,
         closing.REPLACED,
         closing.STALLED,
         closing.NODE_LIMIT,
     ):
         assert str(close.code) in listed
         assert close.counted_as in listed
+        assert close.frame_text() == close.text

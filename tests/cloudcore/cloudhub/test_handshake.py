@@ -58,6 +58,15 @@ def test_a_node_that_is_no_edge_node_does_not_connect() -> None:
     assert asked(is_edge=False) == "not_an_edge_node"
 
 
+def test_a_certificate_that_was_revoked_opens_no_door() -> None:
+    refusal = judge(
+        Handshake(NODE, (), (), is_connected=True, is_revoked=True), is_edge=True, has_room=True
+    )
+    assert refusal is not None
+    assert (refusal.status, refusal.reason) == (HTTPStatus.FORBIDDEN, "revoked")
+    assert f"cloudcore token create --node-name {NODE}" in refusal.text
+
+
 def test_a_full_hub_still_takes_back_a_node_that_it_has() -> None:
     assert asked(has_room=False) == "node_limit"
     assert asked(has_room=False, is_connected=True) == ""

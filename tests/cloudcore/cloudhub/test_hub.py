@@ -98,6 +98,25 @@ async def test_handshakes_of_silent_strangers_do_not_delay_a_stop(tmp_path: Path
         writer.close()
 
 
+async def test_a_node_that_is_revoked_loses_its_connection_at_once_and_others_do_not(
+    stage: Stage,
+) -> None:
+    async with stage.edge("n1") as first, stage.edge("n2") as second:
+        stage.hub.end_revoked(NodeID("n1"))
+        assert await first.is_served()
+        stage.revoked["n1"] = True
+        for node in ("n1", "n2", "n3"):
+            stage.hub.end_revoked(NodeID(node))
+        # What it said just before it heard of it counts no more.
+        request = await first.send(Operation.QUERY, "shop/secret/any")
+        code, text = await first.closed()
+        assert (code, "token" in text) == (4401, True)
+        assert (await stage.controller.next_of(Operation.DISCONNECTED)).resource == "node/n1"
+        assert all(one.msg_id != request.msg_id for one in stage.controller.seen)
+        assert stage.refused("revoked") == 1
+        assert await second.is_served()
+
+
 class BusyController:
     """It says more than fits into the hub's mailbox, and only then looks into its own."""
 

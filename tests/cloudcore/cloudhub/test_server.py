@@ -123,6 +123,17 @@ async def test_a_node_without_the_edge_label_is_refused(stage: Stage) -> None:
     assert stage.refused("not_an_edge_node") == 1
 
 
+async def test_a_certificate_that_was_revoked_is_refused_with_the_way_back(stage: Stage) -> None:
+    stage.revoked["n1"] = True
+    with pytest.raises(InvalidStatus) as refused:
+        await stage.connect("n1")
+    assert refused.value.response.status_code == 403
+    assert b"cloudcore token create --node-name n1" in (refused.value.response.body or b"")
+    assert stage.refused("revoked") == 1
+    async with stage.edge("n2") as other:
+        assert await other.is_served()
+
+
 async def test_a_certificate_that_is_no_nodes_is_refused(stage: Stage, tmp_path: Path) -> None:
     # KubeEdge's own servers have certificates of the same authority, but not for clients.
     server = stage.certificates.server()
