@@ -67,7 +67,7 @@ async def run(settings: CloudCoreSettings, stop: asyncio.Event) -> None:
         clearing = background.create_task(records.keep_clear(_now), name="token records")
         opened.callback(clearing.cancel)
         enrollment = Enrollment(
-            client, identity.authority, metrics, _now, plain_tokens=settings.plain_tokens
+            client, lambda: identity.authorities, metrics, _now, plain_tokens=settings.plain_tokens
         )
         await opened.enter_async_context(
             enrollment.served(sockets.https, identity.context(ssl.CERT_OPTIONAL))

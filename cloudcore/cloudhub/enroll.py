@@ -1,7 +1,10 @@
 """Enrolment over HTTPS: the authority's certificate, and certificates for nodes.
 
 =====================  =============================================================================
-``GET /ca.crt``        200: the authority's certificate, DER
+``GET /ca.crt``        200: the certificate of the authority that signs, DER. With
+                       ``?fingerprint=<SHA-256, hex>`` that of the trusted one with this hash, 404
+                       where there is none
+``GET /ca.pem``        200: the certificates of all trusted authorities, the newest first, PEM
 ``GET /edge.crt``      body: PKCS#10 request, DER; headers ``NodeName`` and, without a client
                        certificate, ``Authorization: Bearer <JWT>``. 200: the certificate, DER
 ``GET /node/{name}``   200 ``Node found``, 404 ``Node not found``
@@ -29,6 +32,7 @@ from typing import Final
 from aiohttp import web
 
 from cloudcore.cloudhub.acceptor import AcceptLimits, Acceptor, Listener
+from cloudcore.cloudhub.authorities import Authorities
 from cloudcore.cloudhub.ledger import Ledger
 from cloudcore.cloudhub.ledgerentry import Entry
 from cloudcore.cloudhub.tokendoor import Shown, TokenDoor
@@ -67,17 +71,21 @@ class Enrollment:
     def __init__(
         self,
         client: KubeClient,
-        authority: pki.Authority,
+        authorities: Callable[[], Authorities],
         metrics: CloudMetrics,
         now: Callable[[], datetime],
         *,
         plain_tokens: bool = True,
     ) -> None:
-        """Serve certificates of ``authority``; ``client`` tells which nodes there are."""
-        self._client, self._authority = client, authority
+        """Serve certificates of the newest of ``authorities``; ``client`` tells which nodes are."""
+        self._client, self._authorities = client, authorities
         self._ledger, self._metrics, self._now = Ledger(client), metrics, now
         self._tokens = TokenDoor(
-            TokenRecords(client), lambda: (authority,), metrics, now, plain_tokens=plain_tokens
+            TokenRecords(client),
+            lambda: authorities().trusted,
+            metrics,
+            now,
+            plain_tokens=plain_tokens,
         )
 
     def application(self) -> web.Application:
@@ -86,6 +94,7 @@ class Enrollment:
             client_max_size=MAX_CSR_BYTES, middlewares=[self._answer_refusals]
         )
         application.router.add_get("/ca.crt", self._ca)
+        application.router.add_get("/ca.pem", self._bundle)
         application.router.add_get("/edge.crt", self._certificate)
         application.router.add_get("/node/{name}", self._node)
         return application
@@ -122,8 +131,16 @@ class Enrollment:
         finally:
             await runner.cleanup()
 
-    async def _ca(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._authority.der)
+    async def _ca(self, request: web.Request) -> web.Response:
+        authorities, fingerprint = self._authorities(), request.query.get("fingerprint")
+        authority = authorities.current if fingerprint is None else authorities.find(fingerprint)
+        if authority is None:
+            text = "no authority with this fingerprint is trusted here: is the token an old one?\n"
+            return web.Response(status=HTTPStatus.NOT_FOUND, text=text)
+        return web.Response(body=authority.der)
+
+    async def _bundle(self, _: web.Request) -> web.Response:
+        return web.Response(text=self._authorities().pem, content_type="application/x-pem-file")
 
     async def _node(self, request: web.Request) -> web.Response:
         if await self._has_node(_node_name(request.match_info["name"])):
@@ -134,11 +151,12 @@ class Enrollment:
         node = _node_name(request.headers.get("NodeName", ""))
         shown = self._authenticate(request, node)
         csr = await _body(request)
-        issued = self._sign(csr, node)
+        authorities = self._authorities()
+        issued = self._sign(authorities.current, csr, node)
         seen = await self._ledger.find(node)
         if shown is not None:
             await self._use_token(shown, Asker(node, issued.key_hash), seen)
-        await self._ledger.record(node, issued, seen)
+        await self._ledger.record(node, issued, seen, issuer=authorities.fingerprint)
         logger.info(
             "certificate issued",
             extra={"node": node, "serial": f"{issued.serial:x}", "until": issued.not_after},
@@ -179,9 +197,9 @@ class Enrollment:
             await self._require_free_name(asker, seen)
         await self._tokens.use(ticket)
 
-    def _sign(self, csr: bytes, node: NodeID) -> pki.Issued:
+    def _sign(self, authority: pki.Authority, csr: bytes, node: NodeID) -> pki.Issued:
         try:
-            return pki.issue_node(self._authority, csr, node, self._now())
+            return pki.issue_node(authority, csr, node, self._now())
         except CertificateError as error:
             raise Refused(HTTPStatus.BAD_REQUEST, "csr", str(error)) from error
 
@@ -192,7 +210,7 @@ class Enrollment:
             Refused: the Node exists, or a certificate of that name is still good.
         """
         node = asker.node
-        if seen is not None and seen.key_hash == asker.key_hash:
+        if seen is not None and seen.key_hash == asker.key_hash and not seen.is_shut_out:
             return  # an answer got lost: whoever has that key has the name
         if seen is not None and seen.not_after > self._now():
             why = f"{node} is already enrolled (its certificate is good until {seen.not_after})"

@@ -65,11 +65,6 @@ class ServerIdentity:
         assert self._authorities is not None, "used before it is loaded"
         return self._authorities
 
-    @property
-    def authority(self) -> pki.Authority:
-        """The authority that signs now."""
-        return self.authorities.current
-
     def context(self, verify: ssl.VerifyMode) -> Callable[[], ssl.SSLContext]:
         """Return what returns a server's TLS context, as it has to be for the next connection."""
         return lambda: self._contexts[verify]

@@ -93,7 +93,7 @@ async def joining(client: KubeClient, tmp_path: Path) -> AsyncIterator[Joining]:
     port = sockets[0].getsockname()[1]
     enrollment = Enrollment(
         client,
-        identity.authorities.current,
+        lambda: identity.authorities,
         CloudMetrics(registry),
         lambda: datetime.now(UTC),
     )
@@ -222,3 +222,17 @@ async def test_who_says_nothing_is_cut_off_and_others_are_served(joining: Joinin
     _, writer = await asyncio.open_connection(host, int(port))
     assert (await joining.get("/ca.crt"))[0] == 200
     writer.close()
+
+
+async def test_an_authority_is_given_by_its_hash(joining: Joining) -> None:
+    stranger = tls.unverified_context()
+    fingerprint = pki.fingerprint(joining.authority.der)
+    given = await joining.get(f"/ca.crt?fingerprint={fingerprint}", context=stranger)
+    assert given == (200, joining.authority.der)
+    status, text = await joining.get(f"/ca.crt?fingerprint={'0' * 64}", context=stranger)
+    assert (status, b"no authority with this fingerprint" in text) == (404, True)
+
+
+async def test_the_bundle_of_those_that_are_trusted_is_given_to_anybody(joining: Joining) -> None:
+    status, text = await joining.get("/ca.pem", context=tls.unverified_context())
+    assert (status, text.decode()) == (200, joining.authority.pem)
