@@ -135,7 +135,7 @@ def judge(kept: Kept, presented: str, asker: Asker, now: datetime) -> None:
         TokenError: it is not; the text tells the fix.
     """
     record = kept.record
-    if not hmac.compare_digest(record.digest, digest_of(presented)):
+    if not hmac.compare_digest(record.digest.encode(), digest_of(presented).encode()):
         raise TokenError(f"the token {kept.name} was replaced by another of that name: {REMEDY}")
     if record.revoked is not None:
         raise TokenError(f"the token {kept.name} was revoked: {REMEDY}")

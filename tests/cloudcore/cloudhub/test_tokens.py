@@ -8,8 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudcore.cloudhub import tokens
-from cloudcore.cloudhub.tokens import TokenError, check_token, new_token
+from cloudcore.cloudhub.tokens import (
+    Grant,
+    TokenError,
+    check_token,
+    check_token_of_any,
+    new_named_token,
+    new_token,
+)
 from common import pki
+from common.names import NodeID
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 AUTHORITY = pki.new_authority(NOW)
@@ -38,7 +46,33 @@ def test_a_token_is_good_until_it_expires() -> None:
 
 def test_a_token_may_be_bound_to_a_node() -> None:
     token = presented(new_token(AUTHORITY, NOW, node="n1"))
-    assert check_token(AUTHORITY, token, NOW).node == "n1"
+    assert check_token(AUTHORITY, token, NOW) == Grant(NodeID("n1"), None)
+
+
+def test_a_named_token_has_kubeedges_form_and_names_its_record() -> None:
+    expires = NOW + timedelta(hours=1)
+    token = new_named_token(AUTHORITY, expires, "shops", "0123")
+    digest, *parts = token.split(".")
+    assert (digest, len(parts)) == (pki.fingerprint(AUTHORITY.der), 3)
+    claims = jwt.decode(presented(token), options={"verify_signature": False})
+    assert claims == {"exp": int(expires.timestamp()), "jti": "0123", "sub": "shops"}
+    assert check_token(AUTHORITY, presented(token), NOW) == Grant(None, "shops")
+    with pytest.raises(TokenError, match="expired"):
+        check_token(AUTHORITY, presented(token), expires)
+
+
+def test_two_tokens_of_one_name_are_not_the_same() -> None:
+    one, other = (new_named_token(AUTHORITY, NOW, "shops", number) for number in ("1", "2"))
+    assert one != other
+
+
+def test_a_token_of_any_of_two_authorities_is_taken() -> None:
+    following = pki.new_authority(NOW)
+    for signer in (AUTHORITY, following):
+        token = presented(new_named_token(signer, NOW + timedelta(hours=1), "shops", "1"))
+        assert check_token_of_any((following, AUTHORITY), token, NOW).name == "shops"
+        with pytest.raises(TokenError, match="not one of this cluster"):
+            check_token_of_any((), token, NOW)
 
 
 def signed(claims: dict[str, object], key: bytes, algorithm: str = "HS256") -> str:
@@ -62,6 +96,10 @@ LATER = int((NOW + timedelta(hours=1)).timestamp())
         jwt.encode({"exp": LATER}, "", algorithm="none"),
         signed({}, KEY),
         signed({"exp": LATER, "node": 7}, KEY),
+        signed({"exp": str(LATER)}, KEY),
+        signed({"exp": LATER, "jti": "1"}, KEY),
+        signed({"exp": LATER, "jti": "1", "sub": ""}, KEY),
+        signed({"exp": LATER, "jti": 1, "sub": "shops"}, KEY),
         "x" * (tokens.MAX_TOKEN_CHARS + 1),
     ],
 )
