@@ -159,7 +159,12 @@ class Enrollment:
         await self._ledger.record(node, issued, seen, issuer=authorities.fingerprint)
         logger.info(
             "certificate issued",
-            extra={"node": node, "serial": f"{issued.serial:x}", "until": issued.not_after},
+            extra={
+                "node": node,
+                "serial": f"{issued.serial:x}",
+                "until": issued.not_after,
+                "token": "" if shown is None else shown.grant.name or "plain",
+            },
         )
         return web.Response(body=issued.der)
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from cloudcore.cloudhub import tokenrecord
-from cloudcore.cloudhub.credentials import NAMESPACE
+from cloudcore.cloudhub.keptsecrets import NAMESPACE
 from cloudcore.cloudhub.tokenrecord import Kept, TokenRecord, Use
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient

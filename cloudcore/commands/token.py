@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
-from cloudcore.cloudhub import credentials, tokenrecord, tokens
+from cloudcore.cloudhub import authoritystore, tokenrecord, tokens
 from cloudcore.cloudhub.tokenrecord import Kept, TokenRecord
 from cloudcore.cloudhub.tokenrecords import TokenRecords
 from cloudcore.commands.columns import lay_out, to_json
@@ -152,7 +152,7 @@ def _require_sound(wish: Wish, output: Path | None) -> None:
 
 async def _create(client: KubeClient, wish: Wish) -> str:
     now = datetime.now(UTC)
-    authority = await credentials.load_authority(client, now)
+    authority = (await authoritystore.load_authorities(client, now)).current
     expires = tokenrecord.to_whole_seconds(now + wish.lifetime)
     token_id = secrets.token_hex(_ID_BYTES)
     token = tokens.new_named_token(authority, expires, wish.name, token_id)

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from cloudcore.cloudhub import credentials, tokenrecord, tokens
+from cloudcore.cloudhub import tokenrecord, tokens
+from cloudcore.cloudhub.keptsecrets import NAMESPACE
 from cloudcore.cloudhub.tokendoor import Ticket, TokenDoor
 from cloudcore.cloudhub.tokenrecord import Asker, Kept, TokenRecord, Use
 from cloudcore.cloudhub.tokenrecords import TokenRecords
@@ -82,7 +83,7 @@ def plain(node: str = "") -> str:
 
 @pytest.fixture
 async def doors(client: KubeClient) -> Doors:
-    namespace = {"metadata": {"name": credentials.NAMESPACE}}
+    namespace = {"metadata": {"name": NAMESPACE}}
     with suppress(RemoteError):  # it is there
         await client.create(kinds.NAMESPACES.path(), msgspec.json.encode(namespace))
     return Doors(client)
@@ -165,7 +166,7 @@ async def test_a_token_that_is_revoked_or_deleted_meanwhile_lets_nobody_in(
             await doors.records.revoke(name_of(jwt), NOW)
         else:
             name = tokenrecord.secret_name(name_of(jwt))
-            await doors.client.delete(kinds.SECRETS.path(credentials.NAMESPACE, name))
+            await doors.client.delete(kinds.SECRETS.path(NAMESPACE, name))
         with pytest.raises(TokenError, match=f"{end}d"):
             await door.use(ticket)
         with pytest.raises(TokenError, match=f"{end}d"):
