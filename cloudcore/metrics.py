@@ -53,6 +53,18 @@ class CloudMetrics(MessageMetrics):
             "Nodes on which a comparison would delete so much that it waits to be released.",
             registry=registry,
         )
+        self.certificates_issued = Counter(
+            "cloudcore_certificates_issued",
+            "Certificates that nodes got, by what they have shown for them: a token, a certificate"
+            " in TLS, or a proof of one that may have expired.",
+            ["by"],
+            registry=registry,
+        )
+        self.revoked_nodes = Gauge(
+            "cloudcore_revoked_nodes",
+            "Nodes whose certificates were revoked and that have got no other since.",
+            registry=registry,
+        )
         self.plain_token_enrolments = Counter(
             "cloudcore_plain_token_enrolments",
             "Enrolments by a token without a record, which can be neither revoked nor counted.",

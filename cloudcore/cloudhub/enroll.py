@@ -6,14 +6,15 @@
                        where there is none
 ``GET /ca.pem``        200: the certificates of all trusted authorities, the newest first, PEM
 ``GET /edge.crt``      body: PKCS#10 request, DER; headers ``NodeName`` and, without a client
-                       certificate, ``Authorization: Bearer <JWT>``. 200: the certificate, DER
+                       certificate, ``Authorization: Bearer <JWT>`` or those of ``common.proof``.
+                       200: the certificate, DER
 ``GET /node/{name}``   200 ``Node found``, 404 ``Node not found``
 =====================  =============================================================================
 
 A token enrols only a name that has no Node and no certificate that is still good, or the very key
-that got this certificate, since answers get lost; a token that is bound to a node by its name, or
-the node's own certificate, enrols that node in any case. Unlike KubeEdge's, the request's subject
-must be the node's, and every refusal says what to do.
+that got this certificate, since answers get lost; a token that is bound to a node by its name
+enrols that node in any case, and the node's own certificate as ``renewal`` tells. Unlike
+KubeEdge's, the request's subject must be the node's, and every refusal says what to do.
 
 Source: KubeEdge cloud/pkg/cloudhub/servers/httpserver/server.go.
 """
@@ -25,24 +26,27 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
+from cloudcore.cloudhub import renewal
 from cloudcore.cloudhub.acceptor import AcceptLimits, Acceptor, Listener
 from cloudcore.cloudhub.authorities import Authorities
+from cloudcore.cloudhub.handshake import Refusal, revoked_text
 from cloudcore.cloudhub.ledger import Ledger
 from cloudcore.cloudhub.ledgerentry import Entry
-from cloudcore.cloudhub.tokendoor import Shown, TokenDoor
+from cloudcore.cloudhub.renewal import OldCertificate, Standing
+from cloudcore.cloudhub.tokendoor import Shown, Ticket, TokenDoor
 from cloudcore.cloudhub.tokenrecord import Asker
 from cloudcore.cloudhub.tokenrecords import TokenRecords
 from cloudcore.cloudhub.tokens import TokenError
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
 from cloudcore.metrics import CloudMetrics
-from common import pki
+from common import pki, proof
 from common.errors import CertificateError, RemoteError
 from common.names import NodeID
 
@@ -52,6 +56,8 @@ MAX_CSR_BYTES: Final = 64 * 1024
 MAX_HEADER_BYTES: Final = 8 * 1024
 KEEPALIVE_TIMEOUT_S: Final = 5.0
 LIMITS: Final = AcceptLimits(handshakes=16, connections=128, lifetime_s=60.0)
+RENEWAL_GRACE: Final = timedelta(days=365)
+"""For how long a certificate that has expired can still be renewed, where nobody has said."""
 
 _NODE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _MAX_NODE_NAME_CHARS: Final = 253
@@ -76,9 +82,11 @@ class Enrollment:
         now: Callable[[], datetime],
         *,
         plain_tokens: bool = True,
+        renewal_grace: timedelta = RENEWAL_GRACE,
     ) -> None:
         """Serve certificates of the newest of ``authorities``; ``client`` tells which nodes are."""
         self._client, self._authorities = client, authorities
+        self._renewal_grace = renewal_grace
         self._ledger, self._metrics, self._now = Ledger(client), metrics, now
         self._tokens = TokenDoor(
             TokenRecords(client),
@@ -152,36 +160,42 @@ class Enrollment:
         shown = self._authenticate(request, node)
         csr = await _body(request)
         authorities = self._authorities()
+        if isinstance(shown, proof.Presented):
+            shown = self._proven(shown, csr, authorities)
+        if isinstance(shown, OldCertificate):
+            _require(renewal.judge_shown(node, shown))  # before it costs anything
         issued = self._sign(authorities.current, csr, node)
         seen = await self._ledger.find(node)
-        if shown is not None:
+        presented = None
+        if isinstance(shown, OldCertificate):
+            await self._require_renewable(node, shown, seen)
+            presented = shown.serial
+        else:
             await self._use_token(shown, Asker(node, issued.key_hash), seen)
-        await self._ledger.record(node, issued, seen, issuer=authorities.fingerprint)
-        logger.info(
-            "certificate issued",
-            extra={
-                "node": node,
-                "serial": f"{issued.serial:x}",
-                "until": issued.not_after,
-                "token": "" if shown is None else shown.grant.name or "plain",
-            },
+        await self._ledger.record(
+            node, issued, seen, issuer=authorities.fingerprint, presented=presented
         )
+        self._note_issued(node, issued, shown)
         return web.Response(body=issued.der)
 
-    def _authenticate(self, request: web.Request, node: NodeID) -> Shown | None:
-        """Return the token of the requester; None where it is known to be ``node``.
+    def _authenticate(
+        self, request: web.Request, node: NodeID
+    ) -> OldCertificate | proof.Presented | Shown:
+        """Return by what the requester wants to be believed.
 
         Raises:
-            Refused, TokenError: it is not, and has no token that could be good for it.
+            Refused, TokenError: by nothing that could be good for ``node``.
         """
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport is not None else None
         if certificate:
-            if pki.node_of_certificate(certificate) == node:
-                return None
-            raise Refused(
-                HTTPStatus.UNAUTHORIZED, "wrong_certificate", f"the certificate is not {node}'s"
-            )
+            return renewal.shown_in_tls(certificate)
+        try:
+            by_proof = proof.read_headers(request.headers)
+        except CertificateError as error:
+            raise _bad_proof(error) from error
+        if by_proof is not None:
+            return by_proof
         scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not presented:
             raise Refused(
@@ -191,6 +205,28 @@ class Enrollment:
             )
         return self._tokens.look_at(presented.strip(), node)
 
+    def _proven(
+        self, presented: proof.Presented, csr: bytes, authorities: Authorities
+    ) -> OldCertificate:
+        try:
+            return renewal.shown_by_proof(presented, csr, authorities, self._now())
+        except CertificateError as error:
+            raise _bad_proof(error) from error
+
+    async def _require_renewable(
+        self, node: NodeID, old: OldCertificate, seen: Entry | None
+    ) -> None:
+        """Refuse a certificate that brings ``node`` no new one.
+
+        Raises:
+            Refused: as ``renewal.judge`` says.
+        """
+        standing = Standing(
+            is_revoked=seen is not None and not seen.accepts(old.serial),
+            is_known=seen is not None or await self._has_node(node),
+        )
+        _require(renewal.judge(node, old, standing, self._renewal_grace))
+
     async def _use_token(self, shown: Shown, asker: Asker, seen: Entry | None) -> None:
         """Use the token, of which nothing is used up where the name is refused.
 
@@ -198,6 +234,7 @@ class Enrollment:
             Refused, TokenError: the token is not good for that name.
         """
         ticket = await self._tokens.find(shown, asker)
+        _require_newer(ticket, seen)
         if not ticket.is_bound:
             await self._require_free_name(asker, seen)
         await self._tokens.use(ticket)
@@ -251,6 +288,24 @@ class Enrollment:
             text = f"the API server says: {error.status.message}"
             return self._refuse(request, Refused(code, "api_server", text))
 
+    def _note_issued(self, node: NodeID, issued: pki.Issued, shown: OldCertificate | Shown) -> None:
+        token = ""
+        if isinstance(shown, OldCertificate):
+            by = "proof" if shown.is_proof else "certificate"
+        else:
+            by, token = "token", shown.grant.name or "plain"
+        self._metrics.certificates_issued.labels(by).inc()
+        logger.info(
+            "certificate issued",
+            extra={
+                "node": node,
+                "serial": f"{issued.serial:x}",
+                "until": issued.not_after,
+                "by": by,
+                "token": token,
+            },
+        )
+
     def _refuse(self, request: web.Request, refused: Refused) -> web.Response:
         self._metrics.refused.labels(f"enroll_{refused.reason}").inc()
         logger.warning(
@@ -263,6 +318,37 @@ class Enrollment:
             },
         )
         return web.Response(status=refused.status, text=f"{refused.text}\n")
+
+
+def _require(refusal: Refusal | None) -> None:
+    """Go on, unless something was refused.
+
+    Raises:
+        Refused: it was.
+    """
+    if refusal is not None:
+        raise Refused(refusal.status, refusal.reason, refusal.text)
+
+
+def _bad_proof(error: CertificateError) -> Refused:
+    return Refused(HTTPStatus.UNAUTHORIZED, "proof", str(error))
+
+
+def _require_newer(ticket: Ticket, seen: Entry | None) -> None:
+    """Refuse a token that may lie on the very machine whose certificate was revoked.
+
+    Tokens that are bound to a node by its name are revoked with its certificate, so one with a
+    record that is still good was made later. Of others nobody knows.
+
+    Raises:
+        Refused: the node was revoked, and the token is not one that was made for it since.
+    """
+    if seen is None or seen.revoked_at is None:
+        return
+    is_lost_answer = seen.key_hash == ticket.asker.key_hash and not seen.is_shut_out
+    if not (is_lost_answer or (ticket.is_bound and ticket.kept is not None)):
+        text = revoked_text(ticket.asker.node)
+        raise Refused(HTTPStatus.FORBIDDEN, "revoked", text)
 
 
 async def _body(request: web.Request) -> bytes:

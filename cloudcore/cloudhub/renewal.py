@@ -99,6 +99,18 @@ def shown_by_proof(
     )
 
 
+def judge_shown(node: NodeID, old: OldCertificate) -> Refusal | None:
+    """Return why ``old`` says nothing for ``node``, whatever is known of that; None if it does."""
+    if old.node == node and old.is_ours:
+        return None
+    whose = f"{node}'s" if old.node != node else "by an authority of this cluster"
+    return Refusal(
+        HTTPStatus.UNAUTHORIZED,
+        "wrong_certificate",
+        f"the certificate is not {whose}: {_remedy(node)}",
+    )
+
+
 def judge(
     node: NodeID, old: OldCertificate, standing: Standing, grace: timedelta
 ) -> Refusal | None:
@@ -110,14 +122,9 @@ def judge(
         standing: what is known of the node.
         grace: for how long an expired one is good for this.
     """
-    remedy = f"use a new token: `cloudcore token create --node-name {node}`"
-    if old.node != node or not old.is_ours:
-        whose = f"{node}'s" if old.node != node else "by an authority of this cluster"
-        return Refusal(
-            HTTPStatus.UNAUTHORIZED,
-            "wrong_certificate",
-            f"the certificate is not {whose}: {remedy}",
-        )
+    refusal = judge_shown(node, old)
+    if refusal is not None:
+        return refusal
     if standing.is_revoked:
         return Refusal(HTTPStatus.FORBIDDEN, "revoked", revoked_text(node))
     if old.expired_for <= _NOTHING:
@@ -127,15 +134,19 @@ def judge(
             HTTPStatus.FORBIDDEN,
             "expired",
             f"the certificate has expired {_days(old.expired_for)} days ago, and is renewed for"
-            f" {_days(grace)} days after it has (--renewal-grace-days): {remedy}",
+            f" {_days(grace)} days after it has (--renewal-grace-days): {_remedy(node)}",
         )
     if not standing.is_known:
         return Refusal(
             HTTPStatus.FORBIDDEN,
             "unknown_node",
-            f"the certificate has expired, and nothing is known of a node {node}: {remedy}",
+            f"the certificate has expired, and nothing is known of a node {node}: {_remedy(node)}",
         )
     return None
+
+
+def _remedy(node: NodeID) -> str:
+    return f"use a new token: `cloudcore token create --node-name {node}`"
 
 
 def _days(duration: timedelta) -> str:

@@ -9,21 +9,27 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from cryptography import x509
 from prometheus_client import CollectorRegistry
 
 from cloudcore.cloudhub import tokens
 from cloudcore.cloudhub.acceptor import bind
 from cloudcore.cloudhub.enroll import MAX_CSR_BYTES, MAX_HEADER_BYTES, Enrollment
 from cloudcore.cloudhub.identity import load_identity
+from cloudcore.cloudhub.ledger import Ledger
+from cloudcore.cloudhub.tokenrecord import TokenRecord, digest_of
+from cloudcore.cloudhub.tokenrecords import TokenRecords
 from cloudcore.kube.client import KubeClient
 from cloudcore.metrics import CloudMetrics
-from common import pki, tls
+from common import pki, proof, tls
 from common.files import write_private
 from common.names import NodeID
 from tests.cloudcore.cloudhub.stage import HOST
 from tests.cloudcore.cluster import make_node, unique
 
 pytestmark = pytest.mark.e2e
+
+DAY = timedelta(days=1)
 
 
 @dataclass
@@ -42,6 +48,20 @@ class Joining:
     def refused(self, reason: str) -> float:
         labels = {"reason": f"enroll_{reason}"}
         return self.registry.get_sample_value("cloudcore_refusals_total", labels) or 0.0
+
+    def issued(self, by: str) -> float:
+        labels = {"by": by}
+        name = "cloudcore_certificates_issued_total"
+        return self.registry.get_sample_value(name, labels) or 0.0
+
+    async def named_token(self, client: KubeClient, node: str = "") -> str:
+        """Return a token that has a record, bound to ``node`` if one is given."""
+        name, expires = unique("token"), datetime.now(UTC).replace(microsecond=0) + DAY
+        whole = tokens.new_named_token(self.authority, expires, name, "id")
+        jwt = whole.partition(".")[2]
+        record = TokenRecord(digest=digest_of(jwt), expires=expires, node=node)
+        await TokenRecords(client).create(name, record)
+        return jwt
 
     async def get(
         self,
@@ -236,3 +256,156 @@ async def test_an_authority_is_given_by_its_hash(joining: Joining) -> None:
 async def test_the_bundle_of_those_that_are_trusted_is_given_to_anybody(joining: Joining) -> None:
     status, text = await joining.get("/ca.pem", context=tls.unverified_context())
     assert (status, text.decode()) == (200, joining.authority.pem)
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """A node as an edge is that was enrolled some time ago."""
+
+    node: str
+    key: pki.Key
+    certificate: x509.Certificate
+
+    def headers(self, csr: bytes) -> dict[str, str]:
+        return {"NodeName": self.node, **proof.renewal_headers(self.key, self.certificate, csr)}
+
+
+def enrolled(
+    signer: pki.Authority, expired_for: timedelta, node: str = "", key: pki.Key | None = None
+) -> Enrolled:
+    """Return a node whose certificate was good for a year, until ``expired_for`` ago."""
+    name, key = NodeID(node or unique("n")), key or pki.new_key()
+    then = datetime.now(UTC) - expired_for - pki.NODE_LIFETIME
+    issued = pki.issue_node(signer, pki.new_csr(key, name), name, then)
+    return Enrolled(name, key, pki.load_certificate(issued.der))
+
+
+async def renew(joining: Joining, edge: Enrolled) -> tuple[int, bytes]:
+    csr = pki.new_csr(pki.new_key(), NodeID(edge.node))
+    return await joining.get("/edge.crt", edge.headers(csr), csr)
+
+
+async def note(client: KubeClient, edge: Enrolled) -> Ledger:
+    """Have the ledger know that the node was enrolled."""
+    certificate, ledger = edge.certificate, Ledger(client)
+    issued = pki.Issued(b"", certificate.serial_number, certificate.not_valid_after_utc)
+    await ledger.record(NodeID(edge.node), issued, None)
+    return ledger
+
+
+async def test_an_old_key_gets_a_new_certificate_though_the_old_one_has_expired(
+    joining: Joining, client: KubeClient
+) -> None:
+    for expired_for in (timedelta(days=-200), timedelta(days=364)):
+        edge = enrolled(joining.authority, expired_for)
+        await note(client, edge)
+        status, der = await renew(joining, edge)
+        assert (status, node_in(der)) == (200, edge.node)
+        pki.load_certificate(der).verify_directly_issued_by(joining.authority.certificate)
+    assert joining.issued("proof") == 2
+
+
+async def test_what_has_expired_is_renewed_for_a_node_that_is_known_only(
+    joining: Joining, client: KubeClient
+) -> None:
+    late = timedelta(days=30)
+    unknown = enrolled(joining.authority, late)
+    status, text = await renew(joining, unknown)
+    assert (status, b"nothing is known of a node" in text) == (403, True)
+    assert joining.refused("unknown_node") == 1
+    registered = enrolled(joining.authority, late, node=await make_node(client))
+    assert (await renew(joining, registered))[0] == 200
+    assert (await renew(joining, enrolled(joining.authority, -late)))[0] == 200
+
+
+async def test_the_grace_ends(joining: Joining, client: KubeClient) -> None:
+    edge = enrolled(joining.authority, timedelta(days=366))
+    await note(client, edge)
+    status, text = await renew(joining, edge)
+    assert (status, b"--renewal-grace-days" in text) == (403, True)
+    assert f"cloudcore token create --node-name {edge.node}" in text.decode()
+    assert joining.refused("expired") == 1
+
+
+async def test_a_proof_is_good_for_its_own_node_key_and_request(joining: Joining) -> None:
+    edge = enrolled(joining.authority, timedelta(days=-1))
+    csr = pki.new_csr(pki.new_key(), NodeID(edge.node))
+    signed = edge.headers(csr)
+    # Another request than the one that was signed.
+    other = pki.new_csr(pki.new_key(), NodeID(edge.node))
+    assert (await joining.get("/edge.crt", signed, other))[0] == 401
+    # Only one of the two headers.
+    halved = {name: signed[name] for name in ("NodeName", proof.CERTIFICATE_HEADER)}
+    assert (await joining.get("/edge.crt", halved, csr))[0] == 401
+    assert joining.refused("proof") == 2
+    # Another node's name, in the header and in the request.
+    name = unique("n")
+    csr = pki.new_csr(pki.new_key(), NodeID(name))
+    status, text = await joining.get("/edge.crt", {**edge.headers(csr), "NodeName": name}, csr)
+    assert (status, f"not {name}'s" in text.decode()) == (401, True)
+    # A certificate by somebody else.
+    stranger = enrolled(pki.new_authority(datetime.now(UTC)), timedelta(days=-1))
+    status, text = await renew(joining, stranger)
+    assert (status, b"not by an authority of this cluster" in text) == (401, True)
+    assert joining.refused("wrong_certificate") == 2
+
+
+async def test_a_revoked_certificate_is_not_renewed_in_any_way(
+    joining: Joining, client: KubeClient
+) -> None:
+    edge = enrolled(joining.authority, timedelta(days=-1))
+    ledger, node = await note(client, edge), NodeID(edge.node)
+    in_tls = joining.certificate(edge.node, joining.authority)
+    assert (await joining.enrol(edge.node, context=in_tls))[0] == 200
+    await ledger.revoke(node, datetime.now(UTC))
+    for status, text in (
+        await renew(joining, edge),
+        await joining.enrol(edge.node, context=in_tls),
+        await joining.enrol(edge.node, joining.token()),
+        await joining.enrol(edge.node, joining.token(edge.node)),  # nobody knows of when it is
+        await joining.enrol(edge.node, await joining.named_token(client)),
+    ):
+        assert (status, b"is revoked" in text) == (403, True)
+        assert f"cloudcore token create --node-name {edge.node}" in text.decode()
+    assert joining.refused("revoked") == 5
+
+
+async def test_a_new_token_makes_a_revoked_node_good_again_and_its_old_keys_not(
+    joining: Joining, client: KubeClient
+) -> None:
+    edge = enrolled(joining.authority, timedelta(days=-1))
+    ledger, node = await note(client, edge), NodeID(edge.node)
+    await ledger.revoke(node, datetime.now(UTC))
+    key, token = pki.new_key(), await joining.named_token(client, edge.node)
+    status, der = await joining.enrol(edge.node, token, csr=pki.new_csr(key, node))
+    assert status == 200
+    again = Enrolled(edge.node, key, pki.load_certificate(der))
+    for _ in range(3):
+        status, der = await renew(joining, again)  # whose answer may get lost
+        assert status == 200
+    assert (await renew(joining, edge))[0] == 403
+    seen = await ledger.find(node)
+    assert seen is not None
+    assert seen.accepts(again.certificate.serial_number)
+    assert seen.accepts(pki.load_certificate(der).serial_number)
+    assert not seen.accepts(edge.certificate.serial_number)
+
+
+async def test_who_is_revoked_while_a_certificate_is_made_does_not_get_it(
+    joining: Joining, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge = enrolled(joining.authority, timedelta(days=-1))
+    ledger, node = await note(client, edge), NodeID(edge.node)
+    find = Ledger.find
+
+    async def find_and_be_overtaken(self: Ledger, node: NodeID) -> object:
+        seen = await find(self, node)
+        monkeypatch.setattr(Ledger, "find", find)
+        await ledger.revoke(node, datetime.now(UTC))
+        return seen
+
+    monkeypatch.setattr(Ledger, "find", find_and_be_overtaken)
+    assert (await renew(joining, edge))[0] == 409
+    seen = await ledger.find(node)
+    assert seen is not None
+    assert seen.is_shut_out
