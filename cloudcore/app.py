@@ -12,10 +12,12 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from cloudcore.cloudhub.acceptor import bind
+from cloudcore.cloudhub.authoritynotes import AuthorityNotes
 from cloudcore.cloudhub.enroll import Enrollment
 from cloudcore.cloudhub.handshake import Terms
 from cloudcore.cloudhub.hub import CloudHub, Gate, HubConfig
 from cloudcore.cloudhub.identity import load_identity
+from cloudcore.cloudhub.ledger import Ledger
 from cloudcore.cloudhub.registry import SessionRegistry
 from cloudcore.cloudhub.tokenrecords import TokenRecords
 from cloudcore.config import CloudCoreSettings
@@ -72,6 +74,9 @@ async def run(settings: CloudCoreSettings, stop: asyncio.Event) -> None:
         await opened.enter_async_context(
             enrollment.served(sockets.https, identity.context(ssl.CERT_OPTIONAL))
         )
+        notes = AuthorityNotes(Ledger(client), lambda: identity.authorities)
+        noting = background.create_task(notes.run(), name="authority notes")
+        opened.callback(noting.cancel)
         context, locations = MessageContext(), LocationCache()
         sessions = SessionRegistry(settings.node_limit, registry)
         controller = EdgeController(
@@ -87,12 +92,16 @@ async def run(settings: CloudCoreSettings, stop: asyncio.Event) -> None:
             ModuleName.EDGE_CONTROLLER,
             locations,
             sessions,
-            Gate(controller.may_be_edge, controller.synced.wait),
+            Gate(controller.may_be_edge, controller.synced.wait, hear=notes.hear),
             metrics=metrics,
             config=HubConfig(
                 settings.max_message_bytes,
                 settings.keepalive_s,
-                Terms(settings.capabilities, identity.cluster),
+                Terms(
+                    settings.capabilities,
+                    identity.cluster,
+                    lambda: identity.authorities.fingerprint,
+                ),
             ),
             door=(sockets.hub, identity.context(ssl.CERT_REQUIRED)),
         )

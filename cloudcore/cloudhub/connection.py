@@ -191,6 +191,11 @@ class HubConnection(asyncio.BufferedProtocol):
         """What the client has shown; empty for nothing, and once the connection is open."""
         return self._transport.get_extra_info("peercert") or {}
 
+    def certificate_der(self) -> bytes:
+        """Return what ``certificate`` is the summary of, while the handshake lasts."""
+        der: bytes = self._transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        return der
+
     def accept(self, request: Request, terms: Terms) -> Response:
         """Return the response that opens the connection, if ``request`` is as it should be.
 

@@ -4,14 +4,21 @@ Unlike KubeEdge's, whose refused connections stay open and dead, every refusal i
 that says why and what to do (cloud/pkg/cloudhub/handler/message_handler.go, HandleConnection).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
 from common import capabilities
 from common.capabilities import Capabilities
-from common.names import CLUSTER_HEADER, EDGE_NODE_LABEL, NodeID, PeerProtocol, node_user
+from common.names import (
+    AUTHORITY_HEADER,
+    CLUSTER_HEADER,
+    EDGE_NODE_LABEL,
+    NodeID,
+    PeerProtocol,
+    node_user,
+)
 
 CONNECTION_USE_HEADER: Final = "ConnectionUse"
 NODE_ID_HEADER: Final = "node_id"
@@ -60,12 +67,17 @@ class Terms:
     cluster: str = ""
     """UID of its cluster, for edges that belong to one; nothing is said of it where empty."""
 
+    authority: Callable[[], str] | None = None
+    """Returns the fingerprint of the authority that signs now; None where nothing is said of it."""
+
     def headers(self, agreed: Capabilities) -> Iterator[tuple[str, str]]:
         """Yield what the response has to say where ``agreed`` holds for the connection."""
         if agreed:
             yield capabilities.HEADER, capabilities.render(agreed)
         if self.cluster:
             yield CLUSTER_HEADER, self.cluster
+        if self.authority is not None:
+            yield AUTHORITY_HEADER, self.authority()
 
 
 def judge(handshake: Handshake, *, is_edge: bool, has_room: bool) -> Refusal | None:

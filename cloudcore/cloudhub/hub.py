@@ -78,6 +78,10 @@ def _never_revoked(node: NodeID, serial: int) -> bool:
     return False
 
 
+def _hear_nothing(node: NodeID, said: Sequence[str], der: Callable[[], bytes]) -> None:
+    del node, said, der
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """Who may connect, and from when on."""
@@ -92,6 +96,9 @@ class Gate:
 
     is_revoked: Callable[[NodeID, int], bool] = _never_revoked
     """Whether the certificate of a node with that serial number counts no more."""
+
+    hear: Callable[[NodeID, Sequence[str], Callable[[], bytes]], None] = _hear_nothing
+    """Gets what edges say of the authorities that they trust; see ``Admission``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +218,7 @@ class CloudHub:
                 has_room=self._registry.has_room,
                 is_edge=self._gate.is_edge,
                 is_revoked=self._gate.is_revoked,
+                hear=self._gate.hear,
             )
             self._server = HubServer(
                 sockets,

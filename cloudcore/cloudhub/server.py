@@ -21,7 +21,7 @@ from cloudcore.cloudhub.connection import READ_BYTES, HubConnection, Receiver
 from cloudcore.cloudhub.handshake import Handshake, Refusal, Terms
 from common import wire
 from common.metrics import MessageMetrics
-from common.names import NodeID, PeerProtocol
+from common.names import AUTHORITY_HEADER, NodeID, PeerProtocol
 from common.pki import node_of_certificate
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,11 @@ class Admission:
 
     is_revoked: Callable[[NodeID, int], bool]
     """Whether the certificate of a node with that serial number counts no more."""
+
+    hear: Callable[[NodeID, Sequence[str], Callable[[], bytes]], None]
+    """Called for each edge of our own protocol that is let in: the fingerprints that it names as
+    that of the newest authority it trusts, which should be one, and what returns its certificate
+    as DER."""
 
 
 class _Protocol(ServerProtocol):
@@ -136,7 +141,11 @@ class HubServer:
             return self._refuse(connection, refusal)
         assert node is not None
         connection.node, connection.serial = node, serial
-        return connection.accept(request, self._terms)
+        response = connection.accept(request, self._terms)
+        if connection.peer_protocol is PeerProtocol.CLOUDEDGE_V1:
+            said = request.headers.get_all(AUTHORITY_HEADER)
+            admission.hear(node, said, connection.certificate_der)
+        return response
 
     def opened(self, connection: HubConnection) -> Receiver:
         """Hand over a connection; see ``Door``."""

@@ -207,6 +207,8 @@ class Stage:
     """By node, whether the certificate that is shown was revoked."""
 
     hub: CloudHub
+    heard: list[tuple[str, list[str], bytes]]
+    """Node, authorities that it named, and certificate of each edge of our own that connected."""
 
     def session(self, node: str) -> Session:
         session = self.registry.get(NodeID(node))
@@ -292,6 +294,7 @@ async def staged(
     sockets = bind([(HOST, 0)])
     foreign: set[str] = set()
     revoked: dict[str, bool] = {}
+    heard: list[tuple[str, list[str], bytes]] = []
     if ready is None:
         ready = asyncio.Event()
         ready.set()
@@ -305,6 +308,7 @@ async def staged(
             lambda node: node not in foreign,
             ready.wait,
             lambda node, serial: serial > 0 and revoked.get(node, False),
+            lambda node, said, der: heard.append((node, list(said), der())),
         ),
         metrics=metrics,
         config=HubConfig(max_message_bytes, keepalive_s, terms or Terms()),
@@ -326,6 +330,7 @@ async def staged(
             foreign,
             revoked,
             hub,
+            heard,
         )
         controller.is_paused = False
         bus.close(ModuleName.CLOUD_HUB)

@@ -6,7 +6,7 @@ import pytest
 
 from cloudcore.cloudhub.handshake import Handshake, Terms, judge, select_protocol
 from common.capabilities import ALL, HEADER, NONE
-from common.names import CLUSTER_HEADER, NodeID, PeerProtocol
+from common.names import AUTHORITY_HEADER, CLUSTER_HEADER, NodeID, PeerProtocol
 
 NODE = NodeID("n1")
 
@@ -82,6 +82,14 @@ def test_the_response_says_what_holds_and_which_cluster_this_is() -> None:
     said = dict(Terms(ALL, "u1").headers(ALL))
     assert said == {HEADER: "acks, beats, chunks, deflate, digest", CLUSTER_HEADER: "u1"}
     assert dict(Terms(ALL, "u1").headers(NONE)) == {CLUSTER_HEADER: "u1"}
+
+
+def test_the_response_names_the_authority_as_it_is_at_that_moment() -> None:
+    signing = ["aa"]
+    terms = Terms(NONE, authority=lambda: signing[0])
+    assert dict(terms.headers(NONE)) == {AUTHORITY_HEADER: "aa"}
+    signing[0] = "bb"
+    assert dict(terms.headers(NONE)) == {AUTHORITY_HEADER: "bb"}
 
 
 def test_where_nothing_holds_and_the_cluster_is_unknown_nothing_is_said() -> None:

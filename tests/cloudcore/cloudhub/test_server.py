@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 from cloudcore.cloudhub.handshake import Terms
 from common import pki, tls
 from common.capabilities import HEADER, NONE
-from common.names import CLUSTER_HEADER, Operation, PeerProtocol
+from common.names import AUTHORITY_HEADER, CLUSTER_HEADER, Operation, PeerProtocol
 from tests.cloudcore.cloudhub.stage import HOST, Stage, staged, until
 
 pytestmark = pytest.mark.both_loops
@@ -72,6 +72,35 @@ async def test_only_our_own_edges_are_told_which_cluster_this_is(
         assert socket.response is not None
         assert socket.response.headers.get(CLUSTER_HEADER) == ("u1" if own else None)
         assert HEADER not in socket.response.headers
+
+
+@pytest.mark.parametrize("said", [[], ["aa"]])
+async def test_what_our_own_edges_trust_is_heard_and_they_are_told_who_signs(
+    tmp_path: Path, said: list[str]
+) -> None:
+    given = {"node_id": "n1", "ConnectionUse": "msg"}
+    given |= {AUTHORITY_HEADER: said[0]} if said else {}
+    own = [Subprotocol(PeerProtocol.CLOUDEDGE_V1)]
+    terms = Terms(NONE, authority=lambda: "bb")
+    async with staged(tmp_path, terms=terms) as stage:
+        async with stage.connect("n1", headers=given, subprotocols=own) as socket:
+            assert socket.response is not None
+            assert socket.response.headers[AUTHORITY_HEADER] == "bb"
+        ((node, heard, der),) = stage.heard
+        assert (node, heard) == ("n1", said)
+        assert pki.node_of_certificate(der) == "n1"
+
+
+async def test_an_edge_of_kubeedge_is_told_of_no_authority_and_not_listened_to(
+    tmp_path: Path,
+) -> None:
+    given = {"node_id": "n1", "ConnectionUse": "msg", AUTHORITY_HEADER: "aa"}
+    terms = Terms(NONE, authority=lambda: "bb")
+    async with staged(tmp_path, terms=terms) as stage:
+        async with stage.connect("n1", headers=given) as socket:
+            assert socket.response is not None
+            assert AUTHORITY_HEADER not in socket.response.headers
+        assert stage.heard == []
 
 
 async def test_a_header_in_parts_is_read_as_one(stage: Stage) -> None:
