@@ -158,4 +158,5 @@ def _is_lasting(token: str, authority: pki.Authority, now: datetime) -> bool:
         grant = tokens.check_token(authority, presented, now + TOKEN_LASTS)
     except tokens.TokenError:
         return False
-    return grant.node is None and fingerprint == pki.fingerprint(authority.der)
+    is_plain = grant.node is None and grant.name is None
+    return is_plain and fingerprint == pki.fingerprint(authority.der)

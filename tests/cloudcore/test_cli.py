@@ -1,18 +1,13 @@
-"""The command line of cloudcore, as processes of their own; the API server is the real one."""
+"""The command line of cloudcore, as processes of their own; there is no API server."""
 
 import os
 import socket
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
-import jwt
 import pytest
 
-from cloudcore.cloudhub import credentials, tokens
-from cloudcore.kube.client import KubeClient
-from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.ports import free_ports
 
 NOBODY = "http://127.0.0.1:1"
@@ -110,25 +105,3 @@ def test_a_port_in_use_is_one_clear_line(option: str, unreachable: Path, tmp_pat
     assert line.startswith(f"cloudcore: {option}: ")
     assert f"127.0.0.1:{port}" in line
     assert "in use" in line
-
-
-async def test_a_join_token_stands_alone_on_one_line(
-    control_plane: ControlPlane, client: KubeClient
-) -> None:
-    kubeconfig = f"--kubeconfig={control_plane.kubeconfig}"
-    code, output, errors = cloudcore("token", "create", kubeconfig, "--node-name", "n1")
-    assert (code, errors) == (0, "")
-    assert output == f"{output.strip()}\n"
-    now = datetime.now(UTC)
-    authority = await credentials.load_authority(client, now)
-    presented = output.strip().partition(".")[2]
-    assert tokens.check_token(authority, presented, now).node == "n1"
-
-
-def test_a_token_is_good_for_as_long_as_asked(control_plane: ControlPlane) -> None:
-    kubeconfig = f"--kubeconfig={control_plane.kubeconfig}"
-    before = datetime.now(UTC).timestamp()
-    _, output, _ = cloudcore("token", "create", kubeconfig, "--ttl-hours", "2")
-    claims = jwt.decode(output.strip().partition(".")[2], options={"verify_signature": False})
-    assert before + 2 * 3600 - 1 <= claims["exp"] <= datetime.now(UTC).timestamp() + 2 * 3600
-    assert "node" not in claims

@@ -176,7 +176,8 @@ async def test_a_token_that_does_not_serve_is_replaced(api: KubeClient) -> None:
     path = kinds.SECRETS.path(credentials.NAMESPACE, credentials.TOKEN_SECRET)
     other = tokens.new_token(pki.new_authority(NOW), NOW)
     bound = tokens.new_token(authority, NOW, node="n1")
-    for useless in ("", "damaged", other, bound):
+    named = tokens.new_named_token(authority, NOW + timedelta(days=9), "t", "id")
+    for useless in ("", "damaged", other, bound, named):
         await credentials.publish_token(api, authority, NOW)
         secret: dict[str, Any] = msgspec.json.decode(await api.get(path))
         secret["data"]["tokendata"] = base64.b64encode(useless.encode()).decode()
