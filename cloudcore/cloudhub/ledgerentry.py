@@ -15,14 +15,14 @@ known, or does not apply:
 
 A node that was ever revoked keeps ``revokedAt``: what was revoked may be renewed long after it has
 expired, so it must be known as such for ever. The label ``REVOKED_LABEL`` tells these records from
-others.
+others; a record that has nothing but the label is that of a revoked node too.
 """
 
 import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -78,6 +78,12 @@ class Entry:
     def is_shut_out(self) -> bool:
         """Whether all certificates of the node are revoked."""
         return self.revoked_at is not None and not self.since
+
+
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+
+SHUT_OUT: Final = Entry("", _EPOCH, revoked_at=_EPOCH)
+"""What is taken for granted of a record that has the label and cannot be read."""
 
 
 class _Written(msgspec.Struct, omit_defaults=True):
@@ -206,7 +212,7 @@ def entry_of(configmap: Mapping[str, Any]) -> Entry:
     try:
         written = msgspec.json.decode(text, type=_Written)
         not_after = parse_rfc3339(written.notAfter)
-        revoked_at = parse_rfc3339(written.revokedAt) if written.revokedAt else None
+        revoked_at = parse_rfc3339(written.revokedAt) if written.revokedAt else _by_label(metadata)
     except (msgspec.DecodeError, ValueError) as error:
         where = f"ConfigMap {NAMESPACE}/{metadata['name']}"
         raise DamagedRecord(f"{where}: damaged, delete it: {error}") from error
@@ -220,3 +226,7 @@ def entry_of(configmap: Mapping[str, Any]) -> Entry:
         written.since,
         written.authority,
     )
+
+
+def _by_label(metadata: Mapping[str, Any]) -> datetime | None:
+    return _EPOCH if REVOKED_LABEL in (metadata.get("labels") or {}) else None

@@ -108,6 +108,16 @@ def test_a_node_whose_answers_get_lost_keeps_the_certificate_that_it_has() -> No
         assert len(set(entry.since)) == len(entry.since)
 
 
+def test_a_label_alone_revokes() -> None:
+    configmap = read(ledgerentry.to_configmap(NODE, Entry("1", NOW)))
+    configmap["metadata"]["labels"] = {ledgerentry.REVOKED_LABEL: "true"}
+    entry = ledgerentry.entry_of(configmap)
+    assert entry.is_shut_out
+    assert ledgerentry.SHUT_OUT.is_shut_out
+    entry = ledgerentry.with_issued(entry, issued(2), "")
+    assert (entry.accepts(1), entry.accepts(2)) == (False, True)
+
+
 @pytest.mark.parametrize(
     "text",
     [
