@@ -6,7 +6,7 @@ import socket
 import ssl
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -19,6 +19,7 @@ from cloudcore.cloudhub.hub import CloudHub, Gate, HubConfig
 from cloudcore.cloudhub.identity import load_identity
 from cloudcore.cloudhub.ledger import Ledger
 from cloudcore.cloudhub.registry import SessionRegistry
+from cloudcore.cloudhub.revocations import Revocations
 from cloudcore.cloudhub.tokenrecords import TokenRecords
 from cloudcore.config import CloudCoreSettings
 from cloudcore.edgecontroller.context import ControllerContext
@@ -69,7 +70,12 @@ async def run(settings: CloudCoreSettings, stop: asyncio.Event) -> None:
         clearing = background.create_task(records.keep_clear(_now), name="token records")
         opened.callback(clearing.cancel)
         enrollment = Enrollment(
-            client, lambda: identity.authorities, metrics, _now, plain_tokens=settings.plain_tokens
+            client,
+            lambda: identity.authorities,
+            metrics,
+            _now,
+            plain_tokens=settings.plain_tokens,
+            renewal_grace=timedelta(days=settings.renewal_grace_days),
         )
         await opened.enter_async_context(
             enrollment.served(sockets.https, identity.context(ssl.CERT_OPTIONAL))
@@ -87,12 +93,18 @@ async def run(settings: CloudCoreSettings, stop: asyncio.Event) -> None:
             health=health,
             context=ControllerContext(backlog=sessions.backlog),
         )
+        revocations = Revocations(client, metrics)
         hub = CloudHub(
             context,
             ModuleName.EDGE_CONTROLLER,
             locations,
             sessions,
-            Gate(controller.may_be_edge, controller.synced.wait, hear=notes.hear),
+            Gate(
+                controller.may_be_edge,
+                lambda: _both_known(controller.synced, revocations),
+                revocations.is_revoked,
+                hear=notes.hear,
+            ),
             metrics=metrics,
             config=HubConfig(
                 settings.max_message_bytes,
@@ -105,6 +117,8 @@ async def run(settings: CloudCoreSettings, stop: asyncio.Event) -> None:
             ),
             door=(sockets.hub, identity.context(ssl.CERT_REQUIRED)),
         )
+        following = background.create_task(revocations.run(hub.end_revoked), name="revocations")
+        opened.callback(following.cancel)
         telling = background.create_task(_tell_systemd(controller.synced, stop), name="sd_notify")
         opened.callback(telling.cancel)
         await run_modules(context, (controller, hub), stop, grace_s=settings.grace_s)
@@ -142,6 +156,11 @@ def _open_monitor(
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+async def _both_known(synced: asyncio.Event, revocations: Revocations) -> None:
+    await revocations.ready()
+    await synced.wait()
 
 
 async def _beat(health: Health) -> None:

@@ -57,6 +57,14 @@ class CloudCoreSettings(DaemonSettings):
         " and can be neither revoked nor counted.",
     )
 
+    renewal_grace_days: float = Field(
+        365.0,
+        ge=0,
+        le=3650,
+        description="Days after its end for which a certificate of a known node can be renewed; 0:"
+        " who comes too late needs a token.",
+    )
+
     @field_validator("advertise_address", mode="before")
     @classmethod
     def _to_addresses(cls, value: object) -> object:
