@@ -17,7 +17,7 @@ from cloudcore.cloudhub.acceptor import bind
 from cloudcore.cloudhub.enroll import MAX_CSR_BYTES, MAX_HEADER_BYTES, Enrollment
 from cloudcore.cloudhub.identity import load_identity
 from cloudcore.cloudhub.ledger import Ledger
-from cloudcore.cloudhub.tokenrecord import TokenRecord, digest_of
+from cloudcore.cloudhub.tokenrecord import TokenRecord, Use, digest_of
 from cloudcore.cloudhub.tokenrecords import TokenRecords
 from cloudcore.kube.client import KubeClient
 from cloudcore.metrics import CloudMetrics
@@ -54,12 +54,16 @@ class Joining:
         name = "cloudcore_certificates_issued_total"
         return self.registry.get_sample_value(name, labels) or 0.0
 
-    async def named_token(self, client: KubeClient, node: str = "") -> str:
+    async def named_token(
+        self, client: KubeClient, node: str = "", *, single_use: bool = False
+    ) -> str:
         """Return a token that has a record, bound to ``node`` if one is given."""
         name, expires = unique("token"), datetime.now(UTC).replace(microsecond=0) + DAY
         whole = tokens.new_named_token(self.authority, expires, name, "id")
         jwt = whole.partition(".")[2]
-        record = TokenRecord(digest=digest_of(jwt), expires=expires, node=node)
+        record = TokenRecord(
+            digest=digest_of(jwt), expires=expires, node=node, single_use=single_use
+        )
         await TokenRecords(client).create(name, record)
         return jwt
 
@@ -169,6 +173,66 @@ async def test_one_of_many_with_plain_tokens_gets_a_name(joining: Joining) -> No
     statuses = sorted(one.result()[0] for one in tries)
     assert statuses[0] == 200
     assert set(statuses[1:]) <= {403, 409}
+
+
+async def test_a_token_of_an_exact_name_enrols_that_node_though_the_name_is_taken(
+    joining: Joining, client: KubeClient
+) -> None:
+    node = await make_node(client)
+    status, der = await joining.enrol(node, await joining.named_token(client, node))
+    assert (status, node_in(der)) == (200, node)
+
+
+@pytest.mark.parametrize("pattern", ["", "n-*"])
+async def test_a_token_of_a_pattern_or_of_none_enrols_free_names_only(
+    joining: Joining, client: KubeClient, pattern: str
+) -> None:
+    token = await joining.named_token(client, pattern)
+    assert (await joining.enrol(await make_node(client), token))[0] == 403
+    free = unique("n")
+    assert (await joining.enrol(free, token))[0] == 200
+    assert (await joining.enrol(free, token))[0] == 403
+    assert (await joining.enrol(unique("m"), token))[0] == (401 if pattern else 200)
+
+
+async def test_a_token_for_one_enrolment_is_not_spent_on_a_name_that_is_refused(
+    joining: Joining, client: KubeClient
+) -> None:
+    token = await joining.named_token(client, single_use=True)
+    taken, free = await make_node(client), unique("n")
+    for _ in range(2):  # having asked once gives no right to a name
+        assert (await joining.enrol(taken, token))[0] == 403
+    assert (await joining.enrol(free, token))[0] == 200
+    status, text = await joining.enrol(unique("n"), token)
+    assert (status, b"has been used" in text) == (401, True)
+    assert joining.refused("token") == 1
+
+
+async def test_a_machine_whose_answer_got_lost_asks_again_with_the_same_key(
+    joining: Joining, client: KubeClient
+) -> None:
+    for token in (await joining.named_token(client, single_use=True), joining.token()):
+        node = NodeID(unique("n"))
+        csr = pki.new_csr(pki.new_key(), node)
+        for _ in range(3):
+            assert (await joining.enrol(node, token, csr=csr))[0] == 200
+        assert (await joining.enrol(node, token))[0] in (401, 403), "not with another key"
+
+
+async def test_a_machine_that_crashed_between_use_and_certificate_asks_again(
+    joining: Joining, client: KubeClient
+) -> None:
+    """What is noted by then is the use, by which key."""
+    token, node = await joining.named_token(client, single_use=True), NodeID(unique("n"))
+    key = pki.new_key()
+    records, now = TokenRecords(client), datetime.now(UTC)
+    name = tokens.check_token(joining.authority, token, now).name
+    assert name is not None
+    kept = await records.find(name)
+    assert kept is not None
+    assert await records.note(kept, Use(node, now, pki.key_hash(key.public_key())))
+    assert (await joining.enrol(node, token))[0] == 401
+    assert (await joining.enrol(node, token, csr=pki.new_csr(key, node)))[0] == 200
 
 
 async def test_a_certificate_renews_itself_and_no_other(joining: Joining) -> None:
