@@ -1,41 +1,26 @@
 """``cloudcore token``: make, list and revoke the tokens with which edges join."""
 
-import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import typer
 
 from cloudcore.cloudhub import authoritystore, tokenrecord, tokens
 from cloudcore.cloudhub.tokenrecord import Kept, TokenRecord
 from cloudcore.cloudhub.tokenrecords import TokenRecords
+from cloudcore.commands.asking import Form, Kubeconfig, ask
 from cloudcore.commands.columns import lay_out, to_json
 from cloudcore.kube.client import KubeClient
 from common.clock import rfc3339
 from common.errors import ConfigError
 from common.files import write_private
 
-T = TypeVar("T")
-
 _HEAD: Final = ("NAME", "FOR", "STATE", "EXPIRES", "SINGLE-USE", "USED-BY", "USED", "REVOKED")
 _ID_BYTES: Final = 16
 _ANY: Final = "any"
-
-Kubeconfig = Annotated[
-    Path | None, typer.Option(help="How to reach the API server; not needed inside a pod.")
-]
-
-
-class Form(StrEnum):
-    """How a list is printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +75,14 @@ def create(
     name = name or f"token-{secrets.token_hex(4)}"
     wish = Wish(name, node_name, timedelta(hours=ttl_hours), single_use)
     _require_sound(wish, output)
-    token = _with_client(kubeconfig, lambda client: _create(client, wish))
+    token = ask(kubeconfig, lambda client: _create(client, wish))
     if output is None:
         typer.echo(token)
         return
     try:
         write_private(output, f"{token}\n".encode())
     except OSError as error:
-        _with_client(kubeconfig, lambda client: _revoke(client, name))  # nobody will ever have it
+        ask(kubeconfig, lambda client: _revoke(client, name))  # nobody will ever have it
         raise ConfigError([f"--output: {output}: {error.strerror}"]) from error
 
 
@@ -112,7 +97,7 @@ def list_all(
 
     Expired ones are listed for a week more.
     """
-    listed = _with_client(kubeconfig, lambda client: TokenRecords(client).list())
+    listed = ask(kubeconfig, lambda client: TokenRecords(client).list())
     now = datetime.now(UTC)
     if output is Form.JSON:
         typer.echo(to_json([_item(kept, now) for kept in listed.records]))
@@ -128,7 +113,7 @@ def revoke(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Have a token let in nobody any more; nodes that it has let in are not touched."""
-    kept = _with_client(kubeconfig, lambda client: _revoke(client, name))
+    kept = ask(kubeconfig, lambda client: _revoke(client, name))
     used = kept.record.used
     if used is not None:
         by = used.node if kept.record.single_use else f"{used.node} and maybe others"
@@ -168,14 +153,6 @@ async def _create(client: KubeClient, wish: Wish) -> str:
 
 async def _revoke(client: KubeClient, name: str) -> Kept:
     return await TokenRecords(client).revoke(name, datetime.now(UTC))
-
-
-def _with_client(kubeconfig: Path | None, work: Callable[[KubeClient], Awaitable[T]]) -> T:
-    async def run() -> T:
-        async with KubeClient(kubeconfig) as client:
-            return await work(client)
-
-    return asyncio.run(run())
 
 
 def _row(kept: Kept, now: datetime) -> list[str]:

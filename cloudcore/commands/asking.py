@@ -1,0 +1,38 @@
+"""What the commands share that ask the API server."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from cloudcore.kube.client import KubeClient
+
+T = TypeVar("T")
+
+Kubeconfig = Annotated[
+    Path | None, typer.Option(help="How to reach the API server; not needed inside a pod.")
+]
+
+
+class Form(StrEnum):
+    """How a list is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def ask(kubeconfig: Path | None, work: Callable[[KubeClient], Awaitable[T]]) -> T:
+    """Return what ``work`` returns, which gets a client and a loop of its own.
+
+    Raises:
+        ConfigError: the kubeconfig cannot be used; or whatever ``work`` raises.
+    """
+
+    async def run() -> T:
+        async with KubeClient(kubeconfig) as client:
+            return await work(client)
+
+    return asyncio.run(run())
