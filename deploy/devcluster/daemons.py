@@ -154,21 +154,34 @@ class CloudCore(Daemon):
             data_dir,
         )
 
-    async def token(self, node: str = "") -> str:
-        """Return a join token; with ``node`` one that is good for that node only."""
+    async def token(self, node: str = "", *options: str) -> str:
+        """Return a new join token.
+
+        Args:
+            node: name or pattern of the nodes that it is for; any if it is empty.
+            options: more of ``cloudcore token create``.
+        """
         bound = [f"--node-name={node}"] if node else []
+        return (await self.command("token", "create", *bound, *options)).strip()
+
+    async def command(self, group: str, verb: str, *arguments: str) -> str:
+        """Return what ``cloudcore <group> <verb>`` prints, which asks the same API server.
+
+        Raises:
+            ProgramError: it failed; the message has what it says of that.
+        """
         process = await asyncio.create_subprocess_exec(
             str(_SCRIPTS / "cloudcore"),
-            *("token", "create", f"--kubeconfig={self._kubeconfig}", *bound),
+            *(group, verb, f"--kubeconfig={self._kubeconfig}", *arguments),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         out, err = await process.communicate()
         if process.returncode != 0:
-            message = f"cloudcore token create failed: {err.decode()}"
+            message = f"cloudcore {group} {verb} failed: {err.decode()}"
             raise ProgramError(message)
-        return out.decode().strip()
+        return out.decode()
 
 
 class EdgeCore(Daemon):
