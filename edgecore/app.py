@@ -5,13 +5,11 @@ to the cloud, which may be away for as long as it likes.
 """
 
 import asyncio
-import fcntl
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -24,6 +22,7 @@ from common.config import split_address
 from common.errors import ConfigError
 from common.health import Health, monitor
 from edgecore.config import EdgeCoreSettings, EdgeSettings, HollowSettings, RuntimeName
+from edgecore.datadir import locked
 from edgecore.edged.edged import Edged
 from edgecore.edged.edgedconfig import EdgedConfig
 from edgecore.edged.local.logrotate import LogLimits
@@ -37,6 +36,7 @@ from edgecore.edgehub.hubconfig import HubConfig
 from edgecore.edgehub.identity import CarryOut, Identity, in_process_of_its_own
 from edgecore.edgehub.network import Credentials, Network
 from edgecore.edgehub.pin import Pin
+from edgecore.edgestore.keyfile import credential
 from edgecore.edgestore.store import EdgeStore, StoreThreads
 from edgecore.metamanager.manager import MetaManager
 from edgecore.metrics import EdgeMetrics
@@ -74,7 +74,7 @@ class Edge:
             StoreError: the edge-store cannot be used; the text says what to do.
             BaseExceptionGroup: a module failed.
         """
-        with _locked(self.settings.data_dir):
+        with locked(self.settings.data_dir):
             async with self.store:
                 self.is_open.set()
                 await run_modules(self.context, self._modules, stop, grace_s=self.settings.grace_s)
@@ -115,7 +115,7 @@ def build_edge(
     world = world or World()
     clock = world.clock or Clock()
     context = MessageContext()
-    store = world.store or EdgeStore(settings.data_dir, threads)
+    store = world.store or EdgeStore(settings.data_dir, threads, credential(os.environ))
     edged = Edged(
         context,
         world.runtime or _runtime(settings),
@@ -268,24 +268,3 @@ def _runtime(settings: EdgeCoreSettings) -> Runtime:
             from edgecore.edged.runtime.cri.runtime import CriRuntime  # noqa: PLC0415
 
             return CriRuntime(settings.runtime_endpoint)
-
-
-@contextmanager
-def _locked(data_dir: Path) -> Iterator[None]:
-    """Hold ``data_dir`` against another edgecore, which would run the same pods a second time."""
-    path = data_dir / "lock"
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigError([f"--data-dir: {data_dir}: {error.strerror}"]) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        fault = f"--data-dir: {data_dir} is in use by another edgecore"
-        raise ConfigError([fault]) from error
-    try:
-        yield
-    finally:
-        os.close(lock)

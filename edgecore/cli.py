@@ -9,6 +9,7 @@ from common.daemon import add_version, fail, raise_descriptor_limit, run_daemon
 from common.errors import EdgeError
 from edgecore import app
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings
+from edgecore.kubeedge.command import import_kubeedge
 
 NAME: Final = "edgecore"
 
@@ -32,6 +33,7 @@ def _commands() -> typer.Typer:
     )
     add_version(commands, NAME)
     commands.command("run")(as_command(EdgeCoreSettings, run, env_prefix=ENV_PREFIX))
+    commands.command("import")(import_kubeedge)
     commands.command("hollow")(as_command(HollowSettings, hollow, env_prefix=ENV_PREFIX))
     return commands
 
