@@ -4,6 +4,7 @@ import typer
 
 from cloudcore import app
 from cloudcore.commands.ca import ca_commands
+from cloudcore.commands.cert import cert_commands
 from cloudcore.commands.token import token_commands
 from cloudcore.config import ENV_PREFIX, CloudCoreSettings
 from cloudcore.memory import give_large_blocks_own_pages
@@ -33,6 +34,7 @@ def _commands() -> typer.Typer:
     commands.command("run")(as_command(CloudCoreSettings, run, env_prefix=ENV_PREFIX))
     commands.add_typer(token_commands(), name="token")
     commands.add_typer(ca_commands(), name="ca")
+    commands.add_typer(cert_commands(), name="cert")
     return commands
 
 
