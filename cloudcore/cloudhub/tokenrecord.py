@@ -74,7 +74,7 @@ class TokenRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     @property
     def is_bound(self) -> bool:
         """Whether it is good for one node by its exact name, and for that in any case."""
-        return bool(self.node) and not _SHELL.intersection(self.node)
+        return is_exact(self.node)
 
     def state(self, now: datetime) -> State:
         """Return whether it lets anybody in at ``now``."""
@@ -104,6 +104,11 @@ class Asker:
 
     node: NodeID
     key_hash: str
+
+
+def is_exact(node: str) -> bool:
+    """Whether ``node`` is a name, neither a pattern nor empty."""
+    return bool(node) and not _SHELL.intersection(node)
 
 
 def fault_of_name(name: str) -> str:

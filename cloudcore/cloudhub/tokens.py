@@ -4,9 +4,10 @@
 the authority's private key as DER. There are two kinds:
 
 - A *named* token has the claims ``jti``, which no other has, and ``sub``, the name of its record
-  (``tokenrecord``). What it is good for stands there.
+  (``tokenrecord``). What it is good for stands there. The claim ``node`` of one that is bound to a
+  node is for cloudcores of an earlier version, which know no records and run beside for a while.
 - A *plain* token has no record. KubeEdge's have the claim ``exp`` alone. One with the claim
-  ``node``, as an earlier version made them, is good for that node only, and for it in any case.
+  ``node``, as that earlier version made them, is good for that node only, and for it in any case.
 
 Source: KubeEdge pkg/security/token/token.go.
 """
@@ -58,7 +59,9 @@ def new_token(
     return _signed(authority, claims)
 
 
-def new_named_token(authority: pki.Authority, expires: datetime, name: str, token_id: str) -> str:
+def new_named_token(
+    authority: pki.Authority, expires: datetime, name: str, token_id: str, node: str = ""
+) -> str:
     """Return the token of the record ``name``.
 
     Args:
@@ -66,8 +69,11 @@ def new_named_token(authority: pki.Authority, expires: datetime, name: str, toke
         expires: when the token ends.
         name: of the record.
         token_id: random, at least 128 bit: two tokens of one name are never the same.
+        node: the only one that the record is for; "" where it is for more.
     """
     claims: dict[str, object] = {"exp": expires, _ID_CLAIM: token_id, _NAME_CLAIM: name}
+    if node:
+        claims[_NODE_CLAIM] = node
     return _signed(authority, claims)
 
 

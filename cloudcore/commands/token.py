@@ -140,7 +140,8 @@ async def _create(client: KubeClient, wish: Wish) -> str:
     authority = (await authoritystore.load_authorities(client, now)).current
     expires = tokenrecord.to_whole_seconds(now + wish.lifetime)
     token_id = secrets.token_hex(_ID_BYTES)
-    token = tokens.new_named_token(authority, expires, wish.name, token_id)
+    bound = wish.node if tokenrecord.is_exact(wish.node) else ""
+    token = tokens.new_named_token(authority, expires, wish.name, token_id, bound)
     record = TokenRecord(
         digest=tokenrecord.digest_of(token.partition(".")[2]),
         expires=expires,

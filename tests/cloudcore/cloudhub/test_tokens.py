@@ -61,6 +61,12 @@ def test_a_named_token_has_kubeedges_form_and_names_its_record() -> None:
         check_token(AUTHORITY, presented(token), expires)
 
 
+def test_a_named_token_tells_an_earlier_version_to_which_node_it_is_bound() -> None:
+    token = presented(new_named_token(AUTHORITY, NOW + timedelta(hours=1), "shops", "1", "n1"))
+    assert jwt.decode(token, options={"verify_signature": False})["node"] == "n1"
+    assert check_token(AUTHORITY, token, NOW) == Grant(None, "shops"), "its record decides"
+
+
 def test_two_tokens_of_one_name_are_not_the_same() -> None:
     one, other = (new_named_token(AUTHORITY, NOW, "shops", number) for number in ("1", "2"))
     assert one != other

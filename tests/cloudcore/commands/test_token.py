@@ -81,6 +81,8 @@ async def test_a_token_stands_alone_on_one_line_and_is_recorded(
     assert kept.record.node == "store-*"
     assert kept.record.single_use
     assert before <= kept.record.expires - timedelta(hours=2) <= now
+    assert "node" not in claims_of(output)
+    assert claims_of((await token("create", "--node-name=n1"))[1])["node"] == "n1"
     assert claims_of(output)["exp"] == kept.record.expires.timestamp()
 
 
