@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -17,24 +17,12 @@ from cloudcore.kube.client import KubeClient
 from common import pki
 from common.errors import CertificateError, RemoteError
 from common.names import NodeID
-from deploy.devcluster.commands import Component
 from deploy.devcluster.controlplane import ControlPlane
 
 pytestmark = pytest.mark.e2e
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 PATH = kinds.SECRETS.path(keptsecrets.NAMESPACE, CA_SECRET)
-
-
-@pytest.fixture(scope="module")
-def own_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        running = ControlPlane(
-            tmp_path_factory.mktemp("own-api"), components=(Component.ETCD, Component.API_SERVER)
-        )
-        runner.run(running.start())
-        yield running
-        runner.run(running.stop())
 
 
 @pytest.fixture

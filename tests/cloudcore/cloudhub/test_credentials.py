@@ -4,7 +4,7 @@ damage what a cluster has one of.
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,6 @@ from cloudcore.kube.client import KubeClient
 from common import pki, tls
 from common.errors import CertificateError, RemoteError
 from common.names import NodeID
-from deploy.devcluster.commands import Component
 from deploy.devcluster.controlplane import ControlPlane
 from tests.cloudcore.cluster import unique
 
@@ -29,17 +28,6 @@ pytestmark = pytest.mark.e2e
 
 NOW = datetime.now(UTC)
 NAMES = (authoritystore.CA_SECRET, credentials.SERVER_SECRET, credentials.TOKEN_SECRET)
-
-
-@pytest.fixture(scope="module")
-def own_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        running = ControlPlane(
-            tmp_path_factory.mktemp("own-api"), components=(Component.ETCD, Component.API_SERVER)
-        )
-        runner.run(running.start())
-        yield running
-        runner.run(running.stop())
 
 
 @pytest.fixture
