@@ -114,6 +114,12 @@ AUTHORITY_HEADER: Final = "Cloudedge-Authority"
 """Header of an edge that connects, and of cloudcore's response: SHA-256, in hex, of the certificate
 of the newest authority that the edge trusts, and of the one that signs now."""
 
+REFUSAL_HEADER: Final = "Cloudedge-Refusal"
+"""Header of cloudcore's responses that refuse something: why, in a word for programs."""
+
+REVOKED: Final = "revoked"
+"""The word for a certificate that counts no more."""
+
 CLUSTER_SCOPE: Final = "null"
 """The literal that stands for the namespace of cluster-scoped objects in a resource."""
 

@@ -14,9 +14,8 @@ that one request: whoever repeats it gets a certificate for a key that only the 
 
 import base64
 import binascii
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -31,6 +30,13 @@ PROOF_HEADER: Final = "Cloudedge-Proof"
 
 _CONTEXT: Final = b"cloudedge renewal\n"
 """Nothing else that the key signs begins like this: not TLS, not a certificate request."""
+
+
+class Headers(Protocol):
+    """The headers of a request, however a library keeps them."""
+
+    def get(self, name: str, /) -> str | None:
+        """Return the value of the header ``name``, however that is spelled; None without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,7 @@ def renewal_headers(key: pki.Key, certificate: x509.Certificate, csr: bytes) -> 
     }
 
 
-def read_headers(headers: Mapping[str, str]) -> Presented | None:
+def read_headers(headers: Headers) -> Presented | None:
     """Return what ``headers`` present; None where the request is not for renewal.
 
     Raises:

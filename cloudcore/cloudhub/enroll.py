@@ -48,7 +48,7 @@ from cloudcore.kube.client import KubeClient
 from cloudcore.metrics import CloudMetrics
 from common import pki, proof
 from common.errors import CertificateError, RemoteError
-from common.names import NodeID
+from common.names import REFUSAL_HEADER, REVOKED, NodeID
 
 logger = logging.getLogger(__name__)
 
@@ -317,7 +317,11 @@ class Enrollment:
                 "detail": refused.text,
             },
         )
-        return web.Response(status=refused.status, text=f"{refused.text}\n")
+        return web.Response(
+            status=refused.status,
+            text=f"{refused.text}\n",
+            headers={REFUSAL_HEADER: refused.reason},
+        )
 
 
 def _require(refusal: Refusal | None) -> None:
@@ -348,7 +352,7 @@ def _require_newer(ticket: Ticket, seen: Entry | None) -> None:
     is_lost_answer = seen.key_hash == ticket.asker.key_hash and not seen.is_shut_out
     if not (is_lost_answer or (ticket.is_bound and ticket.kept is not None)):
         text = revoked_text(ticket.asker.node)
-        raise Refused(HTTPStatus.FORBIDDEN, "revoked", text)
+        raise Refused(HTTPStatus.FORBIDDEN, REVOKED, text)
 
 
 async def _body(request: web.Request) -> bytes:

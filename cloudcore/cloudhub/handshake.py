@@ -15,6 +15,7 @@ from common.names import (
     AUTHORITY_HEADER,
     CLUSTER_HEADER,
     EDGE_NODE_LABEL,
+    REVOKED,
     NodeID,
     PeerProtocol,
     node_user,
@@ -97,7 +98,7 @@ def judge(handshake: Handshake, *, is_edge: bool, has_room: bool) -> Refusal | N
             f" CN={node_user(NodeID('NAME'))}. Enrol this edge again with a new token.",
         )
     if handshake.is_revoked:
-        return Refusal(HTTPStatus.FORBIDDEN, "revoked", revoked_text(node))
+        return Refusal(HTTPStatus.FORBIDDEN, REVOKED, revoked_text(node))
     if set(handshake.node_ids) != {node}:
         return Refusal(
             HTTPStatus.FORBIDDEN,

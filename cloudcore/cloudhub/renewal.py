@@ -35,7 +35,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cloudcore.cloudhub.authorities import Authorities
 from cloudcore.cloudhub.handshake import Refusal, revoked_text
 from common import pki, proof
-from common.names import NodeID
+from common.names import REVOKED, NodeID
 
 _NOTHING: Final = timedelta(0)
 
@@ -126,7 +126,7 @@ def judge(
     if refusal is not None:
         return refusal
     if standing.is_revoked:
-        return Refusal(HTTPStatus.FORBIDDEN, "revoked", revoked_text(node))
+        return Refusal(HTTPStatus.FORBIDDEN, REVOKED, revoked_text(node))
     if old.expired_for <= _NOTHING:
         return None
     if old.expired_for > grace:

@@ -21,7 +21,7 @@ from cloudcore.cloudhub.connection import READ_BYTES, HubConnection, Receiver
 from cloudcore.cloudhub.handshake import Handshake, Refusal, Terms
 from common import wire
 from common.metrics import MessageMetrics
-from common.names import AUTHORITY_HEADER, NodeID, PeerProtocol
+from common.names import AUTHORITY_HEADER, REFUSAL_HEADER, NodeID, PeerProtocol
 from common.pki import node_of_certificate
 
 logger = logging.getLogger(__name__)
@@ -177,4 +177,6 @@ class HubServer:
 
     def _refuse(self, connection: HubConnection, refusal: Refusal) -> Response:
         self.failed(connection, refusal.reason, refusal.text)
-        return connection.reject(refusal.status, f"{refusal.text}\n")
+        response = connection.reject(refusal.status, f"{refusal.text}\n")
+        response.headers[REFUSAL_HEADER] = refusal.reason
+        return response

@@ -18,13 +18,23 @@ from websockets.exceptions import (
     InvalidStatus,
     WebSocketException,
 )
+from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
 from common import capabilities
 from common.capabilities import Capabilities
 from common.errors import LinkError
-from common.names import CLUSTER_HEADER, PeerProtocol
+from common.names import (
+    AUTHORITY_HEADER,
+    CLUSTER_HEADER,
+    REFUSAL_HEADER,
+    REVOKED,
+    PeerProtocol,
+)
 from common.wire import MAX_MESSAGE_BYTES
+
+UNACCEPTED: Final = 4401
+"""Close code of our cloud: the certificate of this node counts no more."""
 
 REPLACED: Final = 4409
 """Close code of our cloud: a newer connection of this node has taken this one's place."""
@@ -51,6 +61,7 @@ so that on a slow link what is urgent does not stand behind what is long."""
 _CLOSE_S: Final = 2.0
 _MAX_REASON_CHARS: Final = 256
 _MAX_UID_CHARS: Final = 64
+_MAX_FINGERPRINT_CHARS: Final = 64
 _READ_AHEAD: Final = 16
 
 
@@ -112,6 +123,20 @@ class Link:
     def cluster(self) -> str:
         """UID of the cluster that the cloud says it belongs to; "" where it says none."""
         return ",".join(self._said(CLUSTER_HEADER))[:_MAX_UID_CHARS]
+
+    @property
+    def authority(self) -> str:
+        """Fingerprint of the authority that the cloud signs by; "" where it says none."""
+        return ",".join(self._said(AUTHORITY_HEADER))[:_MAX_FINGERPRINT_CHARS].lower()
+
+    @property
+    def certificate(self) -> bytes:
+        """The cloud's certificate, DER; its dates have not been judged."""
+        shown: bytes | None = self._connection.transport.get_extra_info("ssl_object").getpeercert(
+            binary_form=True
+        )
+        assert shown is not None  # there is no connection without one
+        return shown
 
     def _said(self, header: str) -> list[str]:
         """Return what a cloud that speaks ``cloudedge.v1`` has said in its response."""
@@ -238,13 +263,26 @@ async def _close(connection: _Connection, code: int = NORMAL, reason: str = "") 
             await connection.close(code, reason)
 
 
+def _refused(response: Response) -> LinkLostError:
+    body = (response.body or b"").decode(errors="replace").strip()
+    text = f"refused: {response.status_code} {body or response.reason_phrase}"[:_MAX_REASON_CHARS]
+    if REVOKED in response.headers.get_all(REFUSAL_HEADER):
+        return LinkLostError(REVOKED, text, is_certificate=True)
+    return LinkLostError("refused", text)
+
+
+def _closed(code: int, reason: str) -> LinkLostError:
+    text = f"closed by the cloud: {code} {reason}".rstrip()[:_MAX_REASON_CHARS]
+    if code == UNACCEPTED:
+        return LinkLostError(REVOKED, text, is_certificate=True)
+    return LinkLostError("replaced" if code == REPLACED else "closed", text)
+
+
 def _lost(error: Exception) -> LinkLostError:
     """Return what ``error`` means, with the words of the other side where there are some."""
     match error:
         case InvalidStatus():
-            body = (error.response.body or b"").decode(errors="replace").strip()
-            text = f"refused: {error.response.status_code} {body or error.response.reason_phrase}"
-            return LinkLostError("refused", text[:_MAX_REASON_CHARS])
+            return _refused(error.response)
         case InvalidMessage():
             # What Python's servers do to a client whose certificate they refuse: they just go.
             text = "the cloud went away before it said anything; it may refuse our certificate"
@@ -252,9 +290,7 @@ def _lost(error: Exception) -> LinkLostError:
         case InvalidHandshake():
             return LinkLostError("handshake", f"handshake failed: {error}"[:_MAX_REASON_CHARS])
         case ConnectionClosed() if error.rcvd is not None:
-            text = f"closed by the cloud: {error.rcvd.code} {error.rcvd.reason}".rstrip()
-            reason = "replaced" if error.rcvd.code == REPLACED else "closed"
-            return LinkLostError(reason, text[:_MAX_REASON_CHARS])
+            return _closed(error.rcvd.code, error.rcvd.reason)
         case TimeoutError():
             return LinkLostError("timeout", "the cloud did not answer in time")
     cause = error.__cause__ if isinstance(error, ConnectionClosed) else error

@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 from cloudcore.cloudhub.handshake import Terms
 from common import pki, tls
 from common.capabilities import HEADER, NONE
-from common.names import AUTHORITY_HEADER, CLUSTER_HEADER, Operation, PeerProtocol
+from common.names import AUTHORITY_HEADER, CLUSTER_HEADER, REFUSAL_HEADER, Operation, PeerProtocol
 from tests.cloudcore.cloudhub.stage import HOST, Stage, staged, until
 
 pytestmark = pytest.mark.both_loops
@@ -158,6 +158,7 @@ async def test_a_certificate_that_was_revoked_is_refused_with_the_way_back(stage
         await stage.connect("n1")
     assert refused.value.response.status_code == 403
     assert b"cloudcore token create --node-name n1" in (refused.value.response.body or b"")
+    assert refused.value.response.headers[REFUSAL_HEADER] == "revoked"
     assert stage.refused("revoked") == 1
     async with stage.edge("n2") as other:
         assert await other.is_served()

@@ -10,16 +10,19 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.http11 import Response
 
 from common import capabilities, pki
 from common.capabilities import ALL, HEADER, Capability, render
-from common.names import NodeID, PeerProtocol
+from common.names import REFUSAL_HEADER, NodeID, PeerProtocol
 from common.tls import client_context
 from edgecore.edgehub import link as under_test
 from edgecore.edgehub.link import (
     MALFORMED,
     REPLACED,
+    UNACCEPTED,
     WRITE_AHEAD_BYTES,
     Link,
     LinkLostError,
@@ -177,6 +180,21 @@ async def test_a_close_is_told_in_the_clouds_words(cloud: TestCloud, tls: ssl.SS
         error = await lost(cloud, tls)
     assert error.reason == "replaced"
     assert str(error) == f"closed by the cloud: {REPLACED} a newer connection"
+
+
+async def test_a_revoked_certificate_is_known_as_such_however_the_cloud_says_it(
+    cloud: TestCloud, tls: ssl.SSLContext
+) -> None:
+    async def revoke(peer: Peer) -> None:
+        await peer.connection.close(UNACCEPTED, "enrol anew")
+
+    async with cloud.listening(revoke):
+        closed = await lost(cloud, tls)
+    said = Headers({REFUSAL_HEADER: "revoked"})
+    refused = under_test._lost(InvalidStatus(Response(403, "Forbidden", said, b"enrol anew\n")))
+    for error in (closed, refused):
+        assert (error.reason, error.is_certificate) == ("revoked", True)
+        assert str(error).endswith("enrol anew")
 
 
 async def test_a_cut_is_a_broken_link(cloud: TestCloud, tls: ssl.SSLContext) -> None:
