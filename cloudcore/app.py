@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from cloudcore.edgecontroller.controller import EdgeController
 from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.kube.client import KubeClient
 from cloudcore.metrics import CloudMetrics
+from cloudcore.reloading import Reloading
 from common.beehive.context import MessageContext
 from common.beehive.module import run_modules
 from common.config import split_address
@@ -40,8 +42,18 @@ logger = logging.getLogger(__name__)
 _BEAT_S: Final = 1.0
 
 
-async def run(settings: CloudCoreSettings, stop: asyncio.Event) -> None:
+async def run(
+    settings: CloudCoreSettings,
+    stop: asyncio.Event,
+    *,
+    reread: Callable[[], CloudCoreSettings] | None = None,
+) -> None:
     """Run cloudcore until ``stop`` is set.
+
+    Args:
+        settings: the configuration.
+        stop: ends it.
+        reread: reads the configuration again, which SIGHUP asks for; None where nothing does.
 
     Raises:
         ConfigError: an option, the kubeconfig or an address cannot be used.
@@ -51,6 +63,7 @@ async def run(settings: CloudCoreSettings, stop: asyncio.Event) -> None:
     registry, health = CollectorRegistry(), Health()
     metrics = CloudMetrics(registry)
     health.set_condition("api-server", "has not answered yet")
+    reloading = None if reread is None else Reloading(settings, reread)
     async with AsyncExitStack() as opened:
         if settings.monitor_address:
             _open_monitor(opened, settings.monitor_address, health, registry)
@@ -66,6 +79,9 @@ async def run(settings: CloudCoreSettings, stop: asyncio.Event) -> None:
         health.set_condition("api-server")
         keeping = background.create_task(identity.keep(client), name="credentials")
         opened.callback(keeping.cancel)
+        if reloading is not None:
+            renaming = background.create_task(reloading.run(identity.rename), name="reloading")
+            opened.callback(renaming.cancel)
         records = TokenRecords(client)
         clearing = background.create_task(records.keep_clear(_now), name="token records")
         opened.callback(clearing.cancel)

@@ -1,5 +1,8 @@
 """The command line of cloudcore."""
 
+from collections.abc import Callable
+from functools import partial
+
 import typer
 
 from cloudcore import app
@@ -8,7 +11,7 @@ from cloudcore.commands.cert import cert_commands
 from cloudcore.commands.token import token_commands
 from cloudcore.config import ENV_PREFIX, CloudCoreSettings
 from cloudcore.memory import give_large_blocks_own_pages
-from common.config import as_command
+from common.config import as_rereading_command
 from common.daemon import add_version, fail, raise_descriptor_limit, run_daemon
 from common.errors import EdgeError
 
@@ -31,15 +34,20 @@ def _commands() -> typer.Typer:
         help="Join edge machines to a Kubernetes cluster.",
     )
     add_version(commands, NAME)
-    commands.command("run")(as_command(CloudCoreSettings, run, env_prefix=ENV_PREFIX))
+    commands.command("run")(as_rereading_command(CloudCoreSettings, run, env_prefix=ENV_PREFIX))
     commands.add_typer(token_commands(), name="token")
     commands.add_typer(ca_commands(), name="ca")
     commands.add_typer(cert_commands(), name="cert")
     return commands
 
 
-def run(settings: CloudCoreSettings) -> None:
-    """Serve the edges of a cluster until SIGTERM or SIGINT; a second signal stops it at once."""
+def run(read: Callable[[], CloudCoreSettings]) -> None:
+    """Serve the edges of a cluster until SIGTERM or SIGINT; a second signal stops it at once.
+
+    SIGHUP makes it read its configuration again, of which a changed --advertise-address holds at
+    once.
+    """
+    settings = read()
     raise_descriptor_limit()  # each connection is one
     give_large_blocks_own_pages()  # and has a large buffer
-    run_daemon(NAME, app.run, settings)
+    run_daemon(NAME, partial(app.run, reread=read), settings)

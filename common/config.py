@@ -153,8 +153,27 @@ def as_command(
         env_prefix: see ``load``.
     """
 
+    def read_once(read: Callable[[], Settings]) -> None:
+        run(read())
+
+    read_once.__doc__ = run.__doc__
+    return as_rereading_command(model, read_once, env_prefix=env_prefix)
+
+
+def as_rereading_command(
+    model: type[ModelT], run: Callable[[Callable[[], ModelT]], None], *, env_prefix: str
+) -> Callable[..., None]:
+    """Return ``run`` as ``as_command`` does, for a command that reads its configuration again.
+
+    ``run`` is called with what reads the configuration, and does so each time it is called: file
+    and environment as they are then, and the flags of this command, which still win over both.
+    """
+
     def command(config: Path | None = None, **flags: object) -> None:
-        run(load(model, env_prefix=env_prefix, file=config, environ=os.environ, flags=flags))
+        def read() -> ModelT:
+            return load(model, env_prefix=env_prefix, file=config, environ=os.environ, flags=flags)
+
+        run(read)
 
     parameters = [
         inspect.Parameter(

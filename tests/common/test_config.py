@@ -1,5 +1,6 @@
 """One model is filled from a file, the environment and flags. Real files, a real command."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,15 @@ import typer
 from pydantic import Field
 from typer.testing import CliRunner
 
-from common.config import MAX_FILE_BYTES, DaemonSettings, Settings, as_command, flag_name, load
+from common.config import (
+    MAX_FILE_BYTES,
+    DaemonSettings,
+    Settings,
+    as_command,
+    as_rereading_command,
+    flag_name,
+    load,
+)
 from common.errors import ConfigError
 
 
@@ -110,6 +119,25 @@ def test_the_command_line_has_a_flag_for_each_option(file: Path) -> None:
         assert str(field.description) in shown
     assert "SAMPLE_PORT" in shown
     assert "10000" in shown
+
+
+def test_a_command_can_read_its_configuration_again_and_flags_still_win(file: Path) -> None:
+    app = typer.Typer()
+    seen: list[Sample] = []
+
+    def run(read: Callable[[], Sample]) -> None:
+        seen.append(read())
+        file.write_text("node-name: from-new-file\nport: 2\n")
+        seen.append(read())
+
+    app.command()(as_rereading_command(Sample, run, env_prefix="SAMPLE_"))
+    arguments = ["--config", str(file), "--quiet"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert seen == [
+        Sample(node_name="from-file", port=1, quiet=True),
+        Sample(node_name="from-new-file", port=2, quiet=True),
+    ]
 
 
 def test_the_help_shows_the_words_of_a_set_in_order() -> None:
