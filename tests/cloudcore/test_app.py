@@ -18,9 +18,10 @@ import pytest
 
 from cloudcore import app
 from cloudcore.config import CloudCoreSettings
+from common import pki, tls
 from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.ports import LOOPBACK, free_ports
-from tests.cloudcore.cluster import eventually
+from tests.cloudcore.cluster import eventually, unique
 
 AWAY = """
 apiVersion: v1
@@ -159,3 +160,47 @@ def test_a_signal_ends_the_process_in_order(
     assert process.returncode == 0
     assert "Traceback" not in errors
     assert "cloudcore stops" in errors
+
+
+def names_shown(port: int) -> frozenset[str]:
+    with (
+        socket.create_connection((LOOPBACK, port)) as plain,
+        tls.unverified_context().wrap_socket(plain) as secured,
+    ):
+        der = secured.getpeercert(binary_form=True)
+    assert der is not None
+    return pki.server_hosts(pki.load_certificate(der))
+
+
+async def test_other_names_need_no_restart(control_plane: ControlPlane, tmp_path: Path) -> None:
+    made, file = settings(control_plane.kubeconfig, tmp_path), tmp_path / "cloudcore.yaml"
+    name = unique("cloud")
+    file.write_text(f"advertise-address: {LOOPBACK}")
+    environ = {name: value for name, value in os.environ.items() if "CLOUDCORE" not in name}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from cloudcore.cli import main; main()",
+        "run",
+        f"--config={file}",
+        f"--kubeconfig={made.kubeconfig}",
+        f"--data-dir={made.data_dir}",
+        f"--websocket-port={made.websocket_port}",
+        f"--https-port={made.https_port}",
+        f"--monitor-address={made.monitor_address}",
+        env=environ,
+    )
+    try:
+        await eventually(lambda: is_ready(made))
+
+        async def is_shown() -> bool:
+            ports = (made.websocket_port, made.https_port)
+            return all([name in await asyncio.to_thread(names_shown, port) for port in ports])
+
+        assert not await is_shown()
+        file.write_text(f"advertise-address: {LOOPBACK},{name}")
+        process.send_signal(signal.SIGHUP)
+        await eventually(is_shown)
+    finally:
+        process.terminate()
+        assert await process.wait() == 0
