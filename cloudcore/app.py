@@ -29,6 +29,7 @@ from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.kube.client import KubeClient
 from cloudcore.metrics import CloudMetrics
 from cloudcore.reloading import Reloading
+from common import pki
 from common.beehive.context import MessageContext
 from common.beehive.module import run_modules
 from common.config import split_address
@@ -133,6 +134,7 @@ async def run(
             ),
             door=(sockets.hub, identity.context(ssl.CERT_REQUIRED)),
         )
+        identity.report(lambda now: hub.end_untrusted([pki.name_of(one) for one in now.trusted]))
         following = background.create_task(revocations.run(hub.end_revoked), name="revocations")
         opened.callback(following.cancel)
         telling = background.create_task(_tell_systemd(controller.synced, stop), name="sd_notify")

@@ -33,6 +33,16 @@ NODE_LIFETIME: Final = timedelta(days=365)
 BACKDATED: Final = timedelta(hours=1)
 """Certificates hold from before they were made: no two clocks agree."""
 
+_UNSOUND: Final = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+)
+"""What the library raises over bytes that somebody has made up: some at once, some when the part in
+question is asked for."""
+
 _CA_NAME: Final = "KubeEdge"
 _CA_SERIAL: Final = 1024  # KubeEdge's
 
@@ -114,9 +124,13 @@ def load_certificate(data: bytes) -> x509.Certificate:
         CertificateError: it is none.
     """
     is_pem = data.lstrip().startswith(b"-----BEGIN")
+    load = x509.load_pem_x509_certificate if is_pem else x509.load_der_x509_certificate
     try:
-        return (x509.load_pem_x509_certificate if is_pem else x509.load_der_x509_certificate)(data)
-    except ValueError as error:
+        with warnings.catch_warnings():
+            # A warning for now, of what later versions of the library take for damage.
+            warnings.filterwarnings("error", message="Parsed a serial number")
+            return load(data)
+    except (*_UNSOUND, UserWarning) as error:
         raise CertificateError(f"not a certificate: {error}") from error
 
 
@@ -179,7 +193,7 @@ def has_signed(authority: Authority, certificate: x509.Certificate) -> bool:
     """Whether ``certificate`` was signed by ``authority``; says nothing of its dates."""
     try:
         certificate.verify_directly_issued_by(authority.certificate)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except _UNSOUND:
         return False
     return True
 
@@ -264,7 +278,7 @@ def issue_node(
         with _names_of_any_length():
             requester = _node_of_name(request.subject)
         key, is_signed = request.public_key(), request.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature) as error:
+    except _UNSOUND as error:
         raise CertificateError(f"not a PKCS#10 request in DER: {error}") from error
     if not is_signed or not isinstance(key, ec.EllipticCurvePublicKey):
         raise CertificateError("the request is not signed by its own EC key")
@@ -301,14 +315,28 @@ def node_of_certificate(peercert: Mapping[str, Any] | bytes) -> NodeID | None:
     if isinstance(peercert, bytes):
         try:
             with _names_of_any_length():
-                return _node_of_name(x509.load_der_x509_certificate(peercert).subject)
-        except ValueError:
+                return _node_of_name(load_certificate(peercert).subject)
+        except (*_UNSOUND, CertificateError):
             return None
     attributes = [pair for part in peercert.get("subject", ()) for pair in part]
     return _node_of_attributes(
         [value for kind, value in attributes if kind == "organizationName"],
         [value for kind, value in attributes if kind == "commonName"],
     )
+
+
+def issuer_of(peercert: Mapping[str, Any]) -> str:
+    """Return the name of the authority that stands in a certificate, as ``name_of`` spells it.
+
+    Args:
+        peercert: the dict of ``ssl.SSLSocket.getpeercert``; may be empty.
+    """
+    return "/".join(value for part in peercert.get("issuer", ()) for _, value in part)
+
+
+def name_of(authority: Authority) -> str:
+    """Return the name of ``authority``: by it those of one hub are told apart."""
+    return "/".join(str(attribute.value) for attribute in authority.certificate.subject)
 
 
 def _node_of_name(name: x509.Name) -> NodeID | None:

@@ -99,6 +99,7 @@ class HubConnection(asyncio.BufferedProtocol):
         "_transport",
         "capabilities",
         "is_writable",
+        "issuer",
         "last_received_s",
         "node",
         "peer_protocol",
@@ -108,6 +109,7 @@ class HubConnection(asyncio.BufferedProtocol):
     node: NodeID
     peer_protocol: PeerProtocol
     serial: int
+    issuer: str
     _transport: asyncio.Transport
 
     def __init__(
@@ -132,6 +134,7 @@ class HubConnection(asyncio.BufferedProtocol):
         self._pong = b""  # that waits for a peer which takes nothing
         self._backlog: list[Event] = []  # that came while reading was paused
         self._is_paused = False
+        self.issuer = ""  # until the certificate has been looked at
         self.capabilities: Capabilities = NONE
         self.is_writable = True
         self.last_received_s = self._loop.time()

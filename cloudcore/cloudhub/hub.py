@@ -9,7 +9,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -206,6 +206,11 @@ class CloudHub:
         session = self._registry.get(node)
         if session is not None and self._gate.is_revoked(node, session.serial):
             session.end(closing.REVOKED)
+
+    def end_untrusted(self, names: Collection[str]) -> None:
+        """Cut the connections with certificates by others than the authorities of these names."""
+        if self._server is not None:
+            self._server.end_untrusted(names)
 
     async def _listen(self) -> None:
         if self._door is None:

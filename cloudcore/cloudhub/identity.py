@@ -46,6 +46,10 @@ _WORTH_A_RETRY: Final = frozenset(
 _API_BACKOFF: Final = BackoffPolicy(first_s=0.5, cap_s=10.0)
 
 
+def _nobody(authorities: Authorities) -> None:
+    del authorities
+
+
 class ServerIdentity:
     """The authorities, and the certificate that both servers show; renewed while they run."""
 
@@ -56,8 +60,10 @@ class ServerIdentity:
         self._dropped: frozenset[str] = frozenset()
         self._authorities: Authorities | None = None
         self._shown = b""
+        self._served: set[bytes] = set()  # authorities whose clients are let in
         self._contexts: dict[ssl.VerifyMode, ssl.SSLContext] = {}
         self._changed = asyncio.Event()
+        self._lost: Callable[[Authorities], None] = _nobody
 
     @property
     def authorities(self) -> Authorities:
@@ -74,6 +80,10 @@ class ServerIdentity:
         self._dropped = (self._dropped | set(self._hosts)) - set(hosts)
         self._hosts = tuple(hosts)
         self._changed.set()
+
+    def report(self, lost: Callable[[Authorities], None]) -> None:
+        """Call ``lost`` with those that are left each time that an authority is given up."""
+        self._lost = lost
 
     async def load(self, client: KubeClient) -> None:
         """Read or make the authority and the server's certificate, and show that.
@@ -135,13 +145,12 @@ class ServerIdentity:
         await credentials.publish_token(client, self.authorities.current, datetime.now(UTC))
 
     def _take(self, authorities: Authorities) -> None:
-        before = self._authorities
+        before, self._authorities = self._authorities, authorities
         if before is not None and before.pem != authorities.pem:
             logger.warning(
                 "the authorities have changed",
                 extra={"trusted": ",".join(pki.fingerprint(a.der) for a in authorities.trusted)},
             )
-        self._authorities = authorities
 
     def _show(self, certificate: x509.Certificate, key: pki.Key) -> None:
         files = credentials.write_server_files(
@@ -151,6 +160,9 @@ class ServerIdentity:
             context = tls.server_context(*files, client_ca_pem=self.authorities.pem)
             context.verify_mode = verify
             self._contexts[verify] = context
+        before, self._served = self._served, {one.der for one in self.authorities.trusted}
+        if before - self._served:  # told only now: whoever is cut off connects again at once
+            self._lost(self.authorities)
 
 
 async def load_identity(

@@ -7,7 +7,8 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +23,7 @@ from cloudcore.cloudhub.handshake import Handshake, Refusal, Terms
 from common import wire
 from common.metrics import MessageMetrics
 from common.names import AUTHORITY_HEADER, REFUSAL_HEADER, NodeID, PeerProtocol
-from common.pki import node_of_certificate
+from common.pki import issuer_of, node_of_certificate
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,19 @@ class HubServer:
         """Accept no more connections; those that are open live on."""
         self._acceptor.close()
 
+    def end_untrusted(self, names: Collection[str]) -> None:
+        """Cut the connections with certificates by others than the authorities of these names.
+
+        So are those whose certificate has not been looked at yet: they were accepted before.
+        """
+        for connection in list(self._connections):
+            if connection.issuer not in names:
+                logger.warning(
+                    "connection ended, its authority is not trusted any more",
+                    extra={"address": connection.address, "issuer": connection.issuer},
+                )
+                connection.abort()
+
     async def wait_closed(self) -> None:
         """Return when every connection has ended; those that never opened are cut."""
         for connection in list(self._connections):
@@ -141,6 +155,8 @@ class HubServer:
             return self._refuse(connection, refusal)
         assert node is not None
         connection.node, connection.serial = node, serial
+        # One text for all of them, not one for each.
+        connection.issuer = sys.intern(issuer_of(connection.certificate))
         response = connection.accept(request, self._terms)
         if connection.peer_protocol is PeerProtocol.CLOUDEDGE_V1:
             said = request.headers.get_all(AUTHORITY_HEADER)

@@ -10,7 +10,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from common import pki
 from common.errors import CertificateError
-from common.names import NodeID
+from common.names import NodeID, node_user
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 NODE = NodeID("edge-1.site.example")
@@ -57,6 +57,36 @@ def test_damaged_bytes_are_named_as_such(data: bytes) -> None:
     for load in (pki.load_certificate, pki.key_from_der, pki.key_from_pem):
         with pytest.raises(CertificateError):
             load(data)
+
+
+def with_bytes(der: bytes, old: str, new: str) -> bytes:
+    """Return ``der`` with the first of some bytes replaced by as many others, in hex."""
+    assert bytes.fromhex(old) in der
+    return der.replace(bytes.fromhex(old), bytes.fromhex(new), 1)
+
+
+def test_what_was_made_up_to_look_like_a_certificate_or_request_is_named_as_such(
+    authority: pki.Authority,
+) -> None:
+    version = "a003020102", "a00302010c"
+    with pytest.raises(CertificateError, match="version"):
+        pki.load_certificate(with_bytes(authority.der, *version))
+    serial = "02020400", "02028400"  # 1024, and less than nothing
+    with pytest.raises(CertificateError, match="serial number"):
+        pki.load_certificate(with_bytes(authority.der, *serial))
+    request = pki.new_csr(pki.new_key(), NODE)
+    name = f"{len(node_user(NODE)):02x}" + node_user(NODE).encode().hex()
+    strange = {
+        "version": ("02010030", "02010c30"),
+        "BitString": (f"0c{name}", f"03{name[:2]}00{name[4:]}"),  # a name that is no text
+    }
+    for words, (old, new) in strange.items():
+        with pytest.raises(CertificateError, match=words):
+            pki.issue_node(authority, with_bytes(request, old, new), NODE, NOW)
+    issued = pki.issue_node(authority, request, NODE, NOW).der
+    assert pki.node_of_certificate(issued) == NODE
+    assert pki.node_of_certificate(with_bytes(issued, *strange["BitString"])) is None
+    assert pki.node_of_certificate(with_bytes(issued, *version)) is None
 
 
 def test_keys_of_another_kind_are_refused() -> None:
@@ -227,6 +257,17 @@ def test_the_older_authority_vouches_for_the_newer_ones_name_and_key(
     issuer = cross.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     old = authority.certificate.extensions.get_extension_for_class(identifier).value
     assert issuer.key_identifier == old.digest
+
+
+def test_the_issuer_in_a_certificate_is_spelled_as_the_authoritys_name(
+    authority: pki.Authority,
+) -> None:
+    follower = pki.next_authority(NOW)
+    (qualifier,) = follower.certificate.subject.get_attributes_for_oid(NameOID.DN_QUALIFIER)
+    issuer = ((("commonName", "KubeEdge"),), (("dnQualifier", qualifier.value),))
+    assert pki.issuer_of({"issuer": issuer}) == pki.name_of(follower)
+    assert pki.issuer_of({"issuer": issuer[:1]}) == pki.name_of(authority)
+    assert pki.issuer_of({}) == ""
 
 
 def test_what_an_authority_of_the_same_name_has_signed_is_not_its_own(

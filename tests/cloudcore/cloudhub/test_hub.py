@@ -5,6 +5,7 @@ the controller are test doubles, in one test the connections as well.
 import asyncio
 import random
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from cloudcore.cloudhub.hub import CloudHub, Gate
 from cloudcore.cloudhub.registry import SessionRegistry
 from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.metrics import CloudMetrics
-from common import frames, wire
+from common import frames, pki, wire
 from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw
 from common.beehive.module import run_modules
@@ -96,6 +97,18 @@ async def test_handshakes_of_silent_strangers_do_not_delay_a_stop(tmp_path: Path
             async with stage.edge("n1") as edge:
                 assert await edge.is_served()
         writer.close()
+
+
+async def test_who_has_a_certificate_by_an_authority_that_is_given_up_is_cut_off(
+    stage: Stage,
+) -> None:
+    names = [pki.name_of(stage.certificates.authority)]
+    async with stage.edge("n1") as edge:
+        stage.hub.end_untrusted(names)
+        assert await edge.is_served()
+        stage.hub.end_untrusted([pki.name_of(pki.next_authority(datetime.now(UTC)))])
+        assert await edge.closed() == (1006, "")
+        await until(lambda: stage.registry.get(NodeID("n1")) is None)
 
 
 async def test_a_node_that_is_revoked_loses_its_connection_at_once_and_others_do_not(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cloudcore.cloudhub import authoritystore, credentials, keptsecrets
+from cloudcore.cloudhub.authorities import Authorities
 from cloudcore.cloudhub.identity import ServerIdentity, load_identity
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
@@ -140,6 +141,8 @@ async def test_a_rotation_is_taken_over_and_leaves_no_edge_behind(
     monkeypatch.setattr("cloudcore.cloudhub.identity.LOOK_S", 0.05)
     identity = await identity_of(api, tmp_path)
     edges, old = Edges(tmp_path, identity), identity.authorities.current
+    left: list[Authorities] = []
+    identity.report(left.append)
     assert await edges.is_served(old, old)
 
     async def is_taken_over() -> bool:
@@ -158,9 +161,11 @@ async def test_a_rotation_is_taken_over_and_leaves_no_edge_behind(
             assert await edges.is_served(signer, new, old)
         assert not await edges.is_served(pki.new_authority(datetime.now(UTC)), old)
         assert not await edges.is_served(new, pki.new_authority(datetime.now(UTC)))
+        assert left == [], "nothing is given up yet"
 
         await authoritystore.finish(api, wanted.fingerprint)
         await eventually(is_alone)
+        assert [one.trusted for one in left] == [identity.authorities.trusted]
         assert await edges.is_served(new, new)
         assert await edges.is_served(new, new, old)
         assert not await edges.is_served(new, old)
