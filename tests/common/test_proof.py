@@ -1,11 +1,13 @@
 """The proof for a renewal: made, sent and checked. Real: cryptography's keys and signatures."""
 
+import base64
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,6 +61,31 @@ def test_a_certificate_with_a_key_of_another_kind_cannot_be_renewed() -> None:
     ).sign(key, hashes.SHA256())
     with pytest.raises(CertificateError, match="EC key"):
         proof.check_renewal(certificate, CSR, b"")
+
+
+def test_a_certificate_with_a_key_of_no_known_kind_cannot_be_renewed() -> None:
+    der = OLD.public_bytes(Encoding.DER)
+    kind = bytes.fromhex("06072a8648ce3d0201")  # id-ecPublicKey
+    assert kind in der
+    certificate = pki.load_certificate(der.replace(kind, kind[:-1] + b"\x09"))
+    with pytest.raises(CertificateError, match="cannot be used"):
+        proof.check_renewal(certificate, CSR, b"")
+
+
+@given(st.data())
+def test_whatever_is_shown_is_refused_in_words_where_it_is_not_sound(data: st.DataObject) -> None:
+    der = bytearray(OLD.public_bytes(Encoding.DER))
+    for _ in range(data.draw(st.integers(1, 3))):
+        der[data.draw(st.integers(0, len(der) - 1))] = data.draw(st.integers(0, 255))
+    headers = proof.renewal_headers(KEY, OLD, CSR)
+    headers[proof.CERTIFICATE_HEADER] = base64.b64encode(der).decode()
+    try:
+        shown = proof.read_headers(headers)
+        assert shown is not None
+        proof.check_renewal(shown.certificate, CSR, shown.proof)
+    except CertificateError:
+        return
+    assert shown.certificate.public_key() == KEY.public_key()
 
 
 def test_the_headers_carry_both() -> None:
