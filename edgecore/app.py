@@ -36,6 +36,7 @@ from edgecore.edgehub.hubconfig import HubConfig
 from edgecore.edgehub.identity import CarryOut, Identity, in_process_of_its_own
 from edgecore.edgehub.network import Credentials, Network
 from edgecore.edgehub.pin import Pin
+from edgecore.edgehub.timekeeper import Timekeeper
 from edgecore.edgestore.keyfile import credential
 from edgecore.edgestore.store import EdgeStore, StoreThreads
 from edgecore.metamanager.manager import MetaManager
@@ -132,10 +133,12 @@ def build_edge(
             settings.node_name, settings.cloud, settings.https_port, str(settings.data_dir / "pki")
         ),
         settings.read_token,
-        clock,
+        Timekeeper(store, clock),
         enroll,
+        world.network.dial,
     )
-    pin = Pin(world.network.dial, store, settings.accept_cluster)
+    dial = world.network.dial if world.credentials else identity.dial
+    pin = Pin(dial, store, settings.accept_cluster)
     hub = EdgeHub(
         context,
         HubConfig(

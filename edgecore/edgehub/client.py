@@ -78,6 +78,7 @@ class EdgeHub:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._stay_connected(), name="link")
+                tasks.create_task(self._credentials.keep(), name="credentials")
                 await self._serve_mailbox()
         except* MailboxClosedError:  # it has ended the link as well
             logger.debug("mailbox is closed and empty")

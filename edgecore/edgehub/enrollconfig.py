@@ -1,11 +1,21 @@
 """What enrolment is told, in a form that can be handed to another process. Pure."""
 
 from datetime import datetime
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import Literal
 
 import msgspec
+
+from common.errors import LinkError
+
+
+class RefusedError(LinkError):
+    """The cloud was reached, and does not give what was asked for; the text has its words."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        """Say why; ``status`` is HTTP's, where it is known."""
+        super().__init__(text)
+        self.status = status
 
 
 class Exit(IntEnum):
@@ -14,6 +24,23 @@ class Exit(IntEnum):
     DONE = 0
     LINK = 3
     CERTIFICATE = 4
+    REFUSED = 5
+
+
+class Job(StrEnum):
+    """What can be done about an identity."""
+
+    ENROLL = "enroll"
+    """Get a certificate for a token."""
+
+    EXAMINE = "examine"
+    """Say what is wrong with the one there is."""
+
+    RENEW = "renew"
+    """Get the authorities that the cloud trusts, and a new certificate for the old one."""
+
+    FOLLOW = "follow"
+    """Get the authorities, and a certificate by the newest where the old one is by another."""
 
 
 class EnrollConfig(msgspec.Struct, frozen=True):
@@ -27,7 +54,7 @@ class EnrollConfig(msgspec.Struct, frozen=True):
 
     @property
     def authority_file(self) -> Path:
-        """The certificate of the cloud's authority, PEM."""
+        """The certificates of the cloud's authorities, PEM, the newest first."""
         return Path(self.folder) / "ca.crt"
 
     @property
@@ -43,7 +70,10 @@ class EnrollConfig(msgspec.Struct, frozen=True):
 class Task(msgspec.Struct, frozen=True):
     """What the program is to do."""
 
-    job: Literal["enroll", "examine"]
+    job: Job
     config: EnrollConfig
-    token: str
-    now: datetime
+    token: str = ""
+    known: datetime | None = None
+    """A moment that has passed for certain: by it, dates are judged. None where none is known."""
+    authority: str = ""
+    """Fingerprint of the authority that the cloud says it signs by; "" where it does not say."""

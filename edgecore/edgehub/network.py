@@ -30,6 +30,14 @@ class OpenLink(Protocol):
     def cluster(self) -> str:
         """UID of the cloud's cluster; "" where the cloud does not say."""
 
+    @property
+    def authority(self) -> str:
+        """Fingerprint of the authority that the cloud signs by; "" where it does not say."""
+
+    @property
+    def certificate(self) -> bytes:
+        """The cloud's certificate, DER."""
+
     def idle_s(self) -> float:
         """Return for how many seconds no byte has come."""
 
@@ -66,6 +74,9 @@ class Credentials(Protocol):
 
     async def doubt(self) -> None:
         """Look whether the certificate is at fault: TLS has failed over one."""
+
+    async def keep(self) -> None:
+        """See to it that the certificate is renewed in time, until cancelled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,15 @@ from websockets.typing import Subprotocol
 from common import capabilities, pki
 from common.beehive.message import Message, new, raw
 from common.capabilities import Capabilities
-from common.names import CLUSTER_HEADER, ModuleName, NodeID, Operation, PeerProtocol
+from common.names import (
+    AUTHORITY_HEADER,
+    CLUSTER_HEADER,
+    ModuleName,
+    NodeID,
+    Operation,
+    PeerProtocol,
+)
+from common.proof import check_renewal, read_headers
 from common.tls import server_context
 from common.wire import decode, encode
 
@@ -85,12 +93,12 @@ class TestCloud:
     def __init__(self, folder: Path) -> None:
         now = datetime.now(UTC)
         self.authority = pki.new_authority(now)
+        """Signs the certificates of nodes."""
+        self.earlier: pki.Authority | None = None
+        """Trusted still, while ``authority`` follows it."""
         self.folder = folder
-        key = pki.new_key()
-        certificate = pki.issue_server(self.authority, key, [HOST], now)
         self.cert_file, self.key_file = folder / "cloud.crt", folder / "cloud.key"
-        self.cert_file.write_text(certificate.public_bytes(Encoding.PEM).decode())
-        self.key_file.write_bytes(pki.key_to_pem(key))
+        self.show(now)
         self.token = f"{pki.fingerprint(self.authority.der)}.{JWT}"
         self.websocket_port = 0
         self.https_port = 0
@@ -99,12 +107,35 @@ class TestCloud:
         """Said where there are any; a cloud of the first version says nothing."""
         self.cluster = ""
         """UID of its cluster, said where there is one."""
+        self.says_authority = False
+        self.has_bundle = True
+        self.knows_proofs = True
+        self.renewal_refusal: tuple[int, bytes] | None = None
+        self.renewals: list[tuple[str, str]] = []
+        """``proof`` or ``tls``, and the newest authority that the edge says that it trusts."""
         self.enrolments: list[str] = []
         self.enrolment_status = 200
         self.issue_for: str | None = None
         self.clock_ahead = timedelta()
         self.requests: list[Request] = []
         self.refuse_with: tuple[HTTPStatus, str] | None = None
+
+    def show(self, made: datetime) -> None:
+        """Show a certificate that was made then, and is good for a year, from ``listening`` on."""
+        key = pki.new_key()
+        certificate = pki.issue_server(self.authority, key, [HOST], made)
+        self.cert_file.write_text(certificate.public_bytes(Encoding.PEM).decode())
+        self.key_file.write_bytes(pki.key_to_pem(key))
+
+    def rotate(self) -> pki.Authority:
+        """Have another authority sign from now on; return it. The cloud's certificate stays."""
+        self.earlier, self.authority = self.authority, pki.new_authority(datetime.now(UTC))
+        self.says_authority = True
+        return self.authority
+
+    def trusted(self) -> list[pki.Authority]:
+        """Return the authorities whose nodes are let in."""
+        return [one for one in (self.authority, self.earlier) if one is not None]
 
     def issue(self, csr: bytes, node: str) -> bytes:
         """Return the certificate for a request; for another node or key where a test wants it."""
@@ -117,7 +148,8 @@ class TestCloud:
         return datetime.now(UTC) + self.clock_ahead
 
     def tls(self) -> ssl.SSLContext:
-        return server_context(self.cert_file, self.key_file, client_ca_pem=self.authority.pem)
+        pems = "".join(one.pem for one in self.trusted())
+        return server_context(self.cert_file, self.key_file, client_ca_pem=pems)
 
     @asynccontextmanager
     async def listening(self, serve_peer: Serve, *, port: int = 0) -> AsyncIterator["TestCloud"]:
@@ -137,6 +169,8 @@ class TestCloud:
                 response.headers[capabilities.HEADER] = capabilities.render(self.capabilities)
             if self.cluster:
                 response.headers[CLUSTER_HEADER] = self.cluster
+            if self.says_authority:
+                response.headers[AUTHORITY_HEADER] = pki.fingerprint(self.authority.der)
 
         def select(_: object, offered: Sequence[Subprotocol]) -> Subprotocol | None:
             wanted = None if self.protocol is None else Subprotocol(self.protocol)
@@ -159,6 +193,66 @@ class TestCloud:
                 yield self
 
 
+class _Handler(BaseHTTPRequestHandler):
+    cloud: TestCloud
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path == "/edge.crt":
+            self._say(*self._certificate(body))
+        else:
+            found = self._authorities()
+            self._say(200 if found else 404, found or b"no such thing")
+
+    def _authorities(self) -> bytes | None:
+        path, _, fingerprint = self.path.partition("?fingerprint=")
+        if path == "/ca.pem" and self.cloud.has_bundle:
+            return "".join(one.pem for one in self.cloud.trusted()).encode()
+        if path != "/ca.crt":
+            return None
+        ders = {pki.fingerprint(one.der): one.der for one in self.cloud.trusted()}
+        return ders.get(fingerprint) if fingerprint else self.cloud.authority.der
+
+    def _certificate(self, csr: bytes) -> tuple[int, bytes]:
+        cloud, node = self.cloud, self.headers["NodeName"]
+        if self.headers.get("Authorization") is None:
+            return self._renewed(csr)
+        if self.headers.get("Authorization") != f"Bearer {JWT}":
+            return 401, b"token is not valid"
+        if cloud.enrolment_status != 200:
+            return cloud.enrolment_status, b"not today"
+        cloud.enrolments.append(node)
+        return 200, cloud.issue(csr, node)
+
+    def _renewed(self, csr: bytes) -> tuple[int, bytes]:
+        cloud, connection = self.cloud, self.connection
+        assert isinstance(connection, ssl.SSLSocket)
+        if cloud.renewal_refusal is not None:
+            return cloud.renewal_refusal
+        shown = read_headers(self.headers) if cloud.knows_proofs else None
+        if shown is not None:
+            check_renewal(shown.certificate, csr, shown.proof)
+        elif not connection.getpeercert():
+            return 401, b"a join token is needed"
+        how = "tls" if shown is None else "proof"
+        cloud.renewals.append((how, self.headers.get(AUTHORITY_HEADER, "")))
+        return 200, cloud.issue(csr, self.headers["NodeName"])
+
+    def _say(self, code: int, content: bytes) -> None:
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that go because they do not trust this cloud."""
+
+
 class _Enrolment:
     """The HTTPS endpoint, in a thread."""
 
@@ -168,33 +262,13 @@ class _Enrolment:
     def __enter__(self) -> int:
         cloud = self._cloud
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                if self.path == "/ca.crt":
-                    self._say(200, cloud.authority.der)
-                elif self.headers.get("Authorization") != f"Bearer {JWT}":
-                    self._say(401, b"token is not valid")
-                elif cloud.enrolment_status != 200:
-                    self._say(cloud.enrolment_status, b"not today")
-                else:
-                    node = self.headers["NodeName"]
-                    cloud.enrolments.append(node)
-                    self._say(200, cloud.issue(body, node))
-
-            def _say(self, code: int, content: bytes) -> None:
-                self.send_response(code)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
+        handler = type("Handler", (_Handler,), {"cloud": cloud})
         context = cloud.tls()
         context.verify_mode = ssl.CERT_OPTIONAL
-        self._server = ThreadingHTTPServer((HOST, 0), Handler)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._server = _Server((HOST, 0), handler)
+        self._server.socket = context.wrap_socket(
+            self._server.socket, server_side=True, do_handshake_on_connect=False
+        )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
         return int(self._server.server_address[1])

@@ -114,6 +114,9 @@ class _Credentials:
     async def doubt(self) -> None:
         return None
 
+    async def keep(self) -> None:
+        return None
+
 
 class Edge:
     """One machine with its disk and containers, and the edgecore that runs on it at the moment."""

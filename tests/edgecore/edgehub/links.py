@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from common import capabilities, frames
 from common.beehive.message import Message
 from common.capabilities import Capabilities
+from common.errors import StoreError
 from common.frames import Frame
 from common.names import PeerProtocol
 from common.wire import decode, encode
@@ -23,7 +24,8 @@ class MadeUpLink:
         protocol: PeerProtocol = PeerProtocol.CLOUDEDGE_V1,
     ) -> None:
         self.protocol, self.capabilities = protocol, agreed
-        self.cluster = ""
+        self.cluster = self.authority = ""
+        self.certificate = b""
         self.silent_s = 0.0
         self.closed: tuple[int, str] | None = None
         self.may_write = asyncio.Event()
@@ -109,3 +111,26 @@ class MadeUpCredentials:
 
     async def doubt(self) -> None:
         return None
+
+    async def keep(self) -> None:
+        return None
+
+
+class MadeUpMemory:
+    """What outlives the process, without a disk; ``fault`` makes it fail."""
+
+    def __init__(self, **held: str) -> None:
+        self.held = dict(held)
+        self.writes: list[tuple[str, str]] = []
+        self.fault: StoreError | None = None
+
+    async def state(self, key: str) -> str | None:
+        if self.fault is not None:
+            raise self.fault
+        return self.held.get(key)
+
+    async def set_state(self, key: str, value: str) -> None:
+        self.writes.append((key, value))
+        if self.fault is not None:
+            raise self.fault
+        self.held[key] = value

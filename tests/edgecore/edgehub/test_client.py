@@ -26,8 +26,10 @@ from edgecore.edgehub.hubconfig import PROJECT_ID, HubConfig
 from edgecore.edgehub.identity import Identity
 from edgecore.edgehub.link import REPLACED, Link
 from edgecore.edgehub.session import Session
+from edgecore.edgehub.timekeeper import Timekeeper
 from edgecore.metrics import EdgeMetrics
 from tests.edgecore.cloud import HOST, Peer, TestCloud, answer, down, until
+from tests.edgecore.edgehub.links import MadeUpMemory
 
 HUB, META = ModuleName.EDGE_HUB, ModuleName.META_MANAGER
 
@@ -105,7 +107,7 @@ async def edge(
     identity = Identity(
         EnrollConfig("n1", HOST, cloud.https_port, str(folder / "pki")),
         lambda: cloud.token,
-        clock,
+        Timekeeper(MadeUpMemory(), clock),
         enroll_in_thread,
     )
     config = HubConfig("n1", HOST, cloud.websocket_port, heartbeat_s=heartbeat_s, answer_s=answer_s)

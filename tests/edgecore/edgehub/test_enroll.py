@@ -1,8 +1,5 @@
 """Enrolment against a real HTTPS server on loopback; what it signs is up to the test."""
 
-import socket
-import ssl
-import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +10,8 @@ from common import pki
 from common.errors import CertificateError, LinkError
 from common.tls import client_context
 from edgecore.edgehub import enroll
-from edgecore.edgehub.enrollconfig import EnrollConfig, Task
+from edgecore.edgehub.certificates import ders_of
+from edgecore.edgehub.enrollconfig import EnrollConfig, Job, RefusedError, Task
 from tests.edgecore.cloud import HOST, JWT, Peer, TestCloud
 
 NOW = datetime.now(UTC)
@@ -32,7 +30,7 @@ async def config(cloud: TestCloud, tmp_path: Path) -> AsyncIterator[EnrollConfig
 async def test_a_token_gets_a_certificate_that_only_this_user_may_read(
     cloud: TestCloud, config: EnrollConfig
 ) -> None:
-    enroll.enroll(config, cloud.token)
+    enroll.enroll(Task(Job.ENROLL, config, cloud.token))
     assert cloud.enrolments == ["n1"]
     certificate = pki.load_certificate(config.node_file.read_bytes())
     assert certificate.subject.rfc4514_string() == "CN=system:node:n1,O=system:nodes"
@@ -47,7 +45,7 @@ async def test_a_cloud_that_is_not_the_tokens_is_not_trusted(
 ) -> None:
     foreign = pki.new_authority(NOW)
     with pytest.raises(CertificateError, match="somebody in between"):
-        enroll.enroll(config, f"{pki.fingerprint(foreign.der)}.{JWT}")
+        enroll.enroll(Task(Job.ENROLL, config, f"{pki.fingerprint(foreign.der)}.{JWT}"))
     assert cloud.enrolments == []
     assert not config.node_file.exists()
 
@@ -55,7 +53,7 @@ async def test_a_cloud_that_is_not_the_tokens_is_not_trusted(
 @pytest.mark.parametrize("token", ["", "abc", "a.b.c", "a.b.c.d.e", "a..c.d", "ä.b.c.d"])
 async def test_what_is_no_token_is_refused_with_a_hint(config: EnrollConfig, token: str) -> None:
     with pytest.raises(CertificateError, match=r"--token|four parts"):
-        enroll.enroll(config, token)
+        enroll.enroll(Task(Job.ENROLL, config, token))
 
 
 async def test_the_clouds_refusal_is_told_in_its_words(
@@ -63,10 +61,10 @@ async def test_the_clouds_refusal_is_told_in_its_words(
 ) -> None:
     fingerprint = cloud.token.split(".")[0]
     with pytest.raises(LinkError, match="401 token is not valid"):
-        enroll.enroll(config, f"{fingerprint}.x.y.z")
+        enroll.enroll(Task(Job.ENROLL, config, f"{fingerprint}.x.y.z"))
     cloud.enrolment_status = 500
     with pytest.raises(LinkError, match="500 not today"):
-        enroll.enroll(config, cloud.token)
+        enroll.enroll(Task(Job.ENROLL, config, cloud.token))
 
 
 async def test_a_certificate_for_another_is_not_accepted(
@@ -74,56 +72,16 @@ async def test_a_certificate_for_another_is_not_accepted(
 ) -> None:
     cloud.issue_for = "n2"
     with pytest.raises(CertificateError, match="another node"):
-        enroll.enroll(config, cloud.token)
+        enroll.enroll(Task(Job.ENROLL, config, cloud.token))
     cloud.issue_for = "n1"
     with pytest.raises(CertificateError, match="another key"):
-        enroll.enroll(config, cloud.token)
+        enroll.enroll(Task(Job.ENROLL, config, cloud.token))
     assert not config.node_file.exists()
-
-
-async def test_a_cloud_that_is_reached_by_another_name_is_not_trusted(
-    cloud: TestCloud, config: EnrollConfig
-) -> None:
-    other = EnrollConfig("n1", "localhost", config.https_port, config.folder)
-    with pytest.raises(LinkError, match="not accepted"):
-        enroll.enroll(other, cloud.token)
-
-
-def test_a_cloud_that_is_away_is_a_link_error(tmp_path: Path) -> None:
-    with socket.create_server((HOST, 0)) as server:
-        port = server.getsockname()[1]
-    config = EnrollConfig("n1", HOST, port, str(tmp_path))
-    with pytest.raises(LinkError, match="refused"):
-        enroll.enroll(config, f"a.{JWT}")
-
-
-def test_an_answer_without_an_end_is_cut_off(cloud: TestCloud, tmp_path: Path) -> None:
-    context = cloud.tls()
-    context.verify_mode = ssl.CERT_NONE
-    with socket.create_server((HOST, 0)) as server:
-
-        def flood() -> None:
-            plain, _ = server.accept()
-            with context.wrap_socket(plain, server_side=True) as connection:
-                connection.recv(9999)
-                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-                try:
-                    while True:
-                        connection.sendall(bytes(8192))
-                except OSError:
-                    return
-
-        thread = threading.Thread(target=flood)
-        thread.start()
-        config = EnrollConfig("n1", HOST, server.getsockname()[1], str(tmp_path))
-        with pytest.raises(LinkError, match="too long or too slow"):
-            enroll.enroll(config, cloud.token)
-        thread.join()
 
 
 async def test_a_certificate_is_examined(cloud: TestCloud, config: EnrollConfig) -> None:
     assert "No such file" in enroll.examine(config, "", NOW)
-    enroll.enroll(config, cloud.token)
+    enroll.enroll(Task(Job.ENROLL, config, cloud.token))
     assert enroll.examine(config, cloud.token, NOW) == ""
     assert enroll.examine(config, "", NOW) == ""
     assert "expired" in enroll.examine(config, "", NOW + timedelta(days=400))
@@ -134,6 +92,132 @@ async def test_a_certificate_is_examined(cloud: TestCloud, config: EnrollConfig)
 
 
 async def test_a_task_names_the_job(cloud: TestCloud, config: EnrollConfig) -> None:
-    assert enroll.carry_out(Task("enroll", config, cloud.token, NOW)) == ""
+    assert enroll.carry_out(Task(Job.ENROLL, config, cloud.token, NOW)) == ""
     late = NOW + timedelta(days=400)
-    assert "expired" in enroll.carry_out(Task("examine", config, cloud.token, late))
+    assert "expired" in enroll.carry_out(Task(Job.EXAMINE, config, cloud.token, late))
+
+
+@pytest.fixture
+async def enrolled(cloud: TestCloud, config: EnrollConfig) -> EnrollConfig:
+    enroll.enroll(Task(Job.ENROLL, config, cloud.token))
+    return config
+
+
+def kept(config: EnrollConfig) -> bytes:
+    return config.node_file.read_bytes()
+
+
+def trusted(config: EnrollConfig) -> list[bytes]:
+    return ders_of(config.authority_file.read_text())
+
+
+async def test_a_certificate_is_renewed_for_a_proof_with_a_new_key(
+    cloud: TestCloud, enrolled: EnrollConfig
+) -> None:
+    before = kept(enrolled)
+    assert enroll.carry_out(Task(Job.RENEW, enrolled)) == ""
+    assert cloud.renewals == [("proof", pki.fingerprint(cloud.authority.der))]
+    assert kept(enrolled) != before
+    assert pki.load_certificate(kept(enrolled)).public_key() != (
+        pki.load_certificate(before).public_key()
+    )
+    assert enroll.examine(enrolled, cloud.token, NOW) == ""
+    assert enrolled.node_file.stat().st_mode & 0o777 == 0o600
+
+
+async def test_an_expired_certificate_is_renewed_by_proof(
+    cloud: TestCloud, config: EnrollConfig
+) -> None:
+    cloud.clock_ahead = timedelta(days=-400)
+    enroll.enroll(Task(Job.ENROLL, config, cloud.token))
+    cloud.clock_ahead = timedelta()
+    assert "expired" in enroll.examine(config, "", NOW)
+    enroll.renew(Task(Job.RENEW, config, known=NOW))
+    assert enroll.examine(config, "", NOW) == ""
+    assert [how for how, _ in cloud.renewals] == ["proof"]
+
+
+async def test_a_cloud_that_knows_no_proofs_is_shown_the_certificate(
+    cloud: TestCloud, enrolled: EnrollConfig
+) -> None:
+    cloud.knows_proofs = cloud.has_bundle = False
+    enroll.renew(Task(Job.RENEW, enrolled))
+    assert [how for how, _ in cloud.renewals] == ["tls"]
+    assert trusted(enrolled) == [cloud.authority.der]
+
+
+@pytest.mark.parametrize("status", [401, 403, 503])
+async def test_a_renewal_that_is_refused_is_told_and_changes_nothing(
+    cloud: TestCloud, enrolled: EnrollConfig, status: int
+) -> None:
+    before = kept(enrolled)
+    cloud.renewal_refusal = (status, b"the certificate is revoked")
+    with pytest.raises(RefusedError, match=f"{status} the certificate is revoked"):
+        enroll.renew(Task(Job.RENEW, enrolled))
+    assert kept(enrolled) == before
+
+
+async def test_a_renewed_certificate_for_another_is_not_accepted(
+    cloud: TestCloud, enrolled: EnrollConfig
+) -> None:
+    before = kept(enrolled)
+    cloud.issue_for = "n2"
+    with pytest.raises(CertificateError, match="another node"):
+        enroll.renew(Task(Job.RENEW, enrolled))
+    assert kept(enrolled) == before
+
+
+async def test_another_authority_is_followed_and_then_signs_the_certificate(
+    cloud: TestCloud, enrolled: EnrollConfig
+) -> None:
+    old, new = cloud.authority, cloud.rotate()
+    enroll.follow(Task(Job.FOLLOW, enrolled, authority=pki.fingerprint(new.der)))
+    assert trusted(enrolled) == [new.der, old.der]
+    pki.load_certificate(kept(enrolled)).verify_directly_issued_by(new.certificate)
+    assert cloud.renewals == [("proof", pki.fingerprint(new.der))]
+    enroll.follow(Task(Job.FOLLOW, enrolled))
+    assert len(cloud.renewals) == 1
+    assert enroll.examine(enrolled, cloud.token, NOW) == ""  # the token is by the old one
+
+
+async def test_an_authority_that_is_given_up_is_not_trusted_any_more(
+    cloud: TestCloud, enrolled: EnrollConfig
+) -> None:
+    old, new = cloud.authority, cloud.rotate()
+    enroll.follow(Task(Job.FOLLOW, enrolled))
+    cloud.earlier = None
+    enroll.follow(Task(Job.FOLLOW, enrolled))
+    assert trusted(enrolled) == [new.der]
+    assert old.der not in trusted(enrolled)
+
+
+async def test_an_authority_that_is_named_and_not_told_is_not_followed(
+    cloud: TestCloud, enrolled: EnrollConfig
+) -> None:
+    for named in ("0" * 64, pki.fingerprint(pki.new_authority(NOW).der)):
+        with pytest.raises(CertificateError, match="not among those"):
+            enroll.follow(Task(Job.FOLLOW, enrolled, authority=named))
+    cloud.has_bundle = False
+    with pytest.raises(LinkError, match="404"):
+        enroll.follow(Task(Job.FOLLOW, enrolled, authority="0" * 64))
+    assert trusted(enrolled) == [cloud.authority.der]
+
+
+async def test_what_is_no_authority_is_not_trusted(
+    cloud: TestCloud, enrolled: EnrollConfig
+) -> None:
+    node = pki.load_certificate(kept(enrolled))
+    impostor = pki.Authority(node, pki.new_key())
+    cloud.earlier = impostor
+    enroll.follow(Task(Job.FOLLOW, enrolled))
+    assert trusted(enrolled) == [cloud.authority.der]
+
+
+async def test_a_token_by_the_authority_before_enrols_while_both_are_trusted(
+    cloud: TestCloud, config: EnrollConfig
+) -> None:
+    token = cloud.token
+    old = cloud.authority
+    cloud.rotate()
+    enroll.enroll(Task(Job.ENROLL, config, token))
+    assert trusted(config) == [old.der]

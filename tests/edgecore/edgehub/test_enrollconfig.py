@@ -5,12 +5,12 @@ from pathlib import Path
 
 import msgspec
 
-from edgecore.edgehub.enrollconfig import EnrollConfig, Task
+from edgecore.edgehub.enrollconfig import EnrollConfig, Job, Task
 
 
 def test_a_task_can_be_handed_to_another_process() -> None:
     config = EnrollConfig("n1", "cloud", 10002, "/data/pki")
-    task = Task("enroll", config, "token", datetime(2026, 1, 1, tzinfo=UTC))
+    task = Task(Job.ENROLL, config, "token", datetime(2026, 1, 1, tzinfo=UTC))
     assert msgspec.json.decode(msgspec.json.encode(task), type=Task) == task
 
 
