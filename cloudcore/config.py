@@ -1,5 +1,6 @@
 """Configuration of cloudcore: what can be said in the file, the environment and by flags."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -7,6 +8,7 @@ from pydantic import Field, field_validator
 
 from common import wire
 from common.config import MAX_PORT, DaemonSettings
+from common.kubeedgeconfig import Translated, translate
 
 ENV_PREFIX: Final = "CLOUDCORE_"
 
@@ -64,6 +66,14 @@ class CloudCoreSettings(DaemonSettings):
         description="Days after its end for which a certificate of a known node can be renewed; 0:"
         " who comes too late needs a token.",
     )
+
+    @classmethod
+    def translate(cls, document: Mapping[str, object]) -> Translated:
+        """Return what KubeEdge's cloudcore.yaml says."""
+        # Not at the top: few have such a file.
+        from cloudcore.kubeedgeconfig import TABLE  # noqa: PLC0415
+
+        return translate(document, TABLE)
 
     @field_validator("advertise_address", mode="before")
     @classmethod

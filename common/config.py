@@ -3,7 +3,7 @@
 A model derived from ``Settings`` is the single place where an option is named, typed, bounded,
 defaulted and described. From it come the command line's flags (``--websocket-port``), the
 environment's names (``CLOUDCORE_WEBSOCKET_PORT``) and the keys of the YAML file (``websocket_port``
-or ``websocket-port``).
+or ``websocket-port``). A file with an ``apiVersion`` is one of KubeEdge's, and is translated.
 """
 
 import inspect
@@ -13,12 +13,20 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import typer
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from common.capabilities import ALL, Capability, choose
 from common.errors import ConfigError
+from common.kubeedgeconfig import Translated
 from common.logs import LogFormat
 
 MAX_FILE_BYTES: Final = 1024 * 1024
@@ -28,12 +36,32 @@ MAX_PORT: Final = 65535
 
 ModelT = TypeVar("ModelT", bound="Settings")
 
+_Source = tuple[Mapping[str, object], Callable[[str], str]]
+"""Values by option, and what says where one of them stands."""
+
 
 class Settings(BaseModel):
     """Base of a daemon's configuration. Every field has a description, which is its help text."""
 
     # A validator is built when it is first needed: of the models of all commands, one is.
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    _notes: tuple[str, ...] = PrivateAttr(default=())
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Keep what ``load`` has to say of the file."""
+        self._notes = tuple(context or ())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever wrote the configuration should know, though it can be used."""
+        return self._notes
+
+    @classmethod
+    def translate(cls, document: Mapping[str, object]) -> Translated:
+        """Return what a file of KubeEdge says, as options of this model."""
+        fault = f"apiVersion: this command reads no file of {document['apiVersion']}"
+        return Translated({}, {}, (), (fault,))
 
 
 class DaemonSettings(Settings):
@@ -109,8 +137,18 @@ def load(
     origin: dict[str, str] = {}
     values: dict[str, object] = {}
     faults: list[str] = []
-    sources = (
-        (_read_file(file) if file else {}, lambda name: f"{file}: {name}"),
+    notes: list[str] = []
+    origins: Mapping[str, str] = {}
+    document = _read_file(file) if file else {}
+    if "apiVersion" in document:
+        translated = model.translate(document)
+        document, origins = translated.options, translated.origins
+        faults += [f"{file}: {fault}" for fault in translated.faults]
+        if not translated.options:  # another kind of file
+            raise ConfigError(faults)
+        notes += _unused(file, translated)
+    sources: tuple[_Source, ...] = (
+        (document, lambda name: f"{file}: {origins.get(name, name)}"),
         (
             _from_environ(environ, env_prefix),
             lambda name: f"environment: {env_prefix}{name.upper()}",
@@ -125,7 +163,7 @@ def load(
             values[name] = value
             origin[name] = describe(name)
     try:
-        settings = model.model_validate(values)
+        settings = model.model_validate(values, context=notes)
     except ValidationError as error:
         faults += [_fault(item, origin, model) for item in error.errors(include_url=False)]
         raise ConfigError(faults) from error
@@ -183,7 +221,8 @@ def as_rereading_command(
             annotation=Annotated[
                 Path | None,
                 typer.Option(
-                    help="YAML file with the same options; environment and flags win over it."
+                    help="YAML file with the same options, or KubeEdge's; environment and flags win"
+                    " over it."
                 ),
             ],
         ),
@@ -223,7 +262,13 @@ def _metavar(field: FieldInfo) -> str:
     return annotation.__name__.upper() if isinstance(annotation, type) else "VALUE"
 
 
-def _read_file(path: Path) -> dict[str, object]:
+def _unused(file: Path | None, translated: Translated) -> list[str]:
+    if not translated.unused:
+        return []
+    return [f"{file}: these settings of KubeEdge have no effect: {', '.join(translated.unused)}"]
+
+
+def _read_file(path: Path) -> Mapping[str, object]:
     try:
         with path.open("rb") as stream:
             text = stream.read(MAX_FILE_BYTES + 1)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import resource
 import signal
 import sys
@@ -14,6 +15,8 @@ import uvloop
 from common.config import DaemonSettings
 from common.errors import ConfigError, EdgeError
 from common.logs import set_up
+
+logger = logging.getLogger(__name__)
 
 _GARBAGE_OBJECTS: Final = 10_000
 """New objects after which cycles are looked for. Messages make none, and many objects; 700, which
@@ -41,6 +44,8 @@ def run_daemon(
         settings: what it is told.
     """
     set_up(settings.log_level, settings.log_format)
+    for note in settings.notes:
+        logger.warning("%s", note)
     # What reading the configuration left behind goes now; what stays, stays until the end, and
     # needs not be looked at by every collection to come.
     gc.collect()

@@ -5,7 +5,7 @@ Names, defaults, bounds and help stand here and nowhere else.
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from common.config import MAX_PORT, DaemonSettings
 from common.errors import ConfigError
+from common.kubeedgeconfig import Translated
 from edgecore.edged.images.imageplan import GCPolicy
 from edgecore.edged.node.pressure import DEFAULT_HARD, Threshold, parse_thresholds
 from edgecore.edged.spec.resources import CgroupDriver
@@ -171,6 +172,24 @@ class EdgeCoreSettings(EdgeSettings):
     taints: tuple[str, ...] = Field(
         (), description="Taints of the Node when it is registered: key=value:Effect,…"
     )
+
+    kubeedge_certificate: Path | None = Field(
+        None,
+        description="Certificate that this node has from KubeEdge's edgecore, PEM: taken over where"
+        " the data folder has none. Needs --kubeedge-key and --kubeedge-authority.",
+    )
+    kubeedge_key: Path | None = Field(None, description="Its key, PEM.")
+    kubeedge_authority: Path | None = Field(
+        None, description="The cloud's authority, which has signed it, PEM."
+    )
+
+    @classmethod
+    def translate(cls, document: Mapping[str, object]) -> Translated:
+        """Return what KubeEdge's edgecore.yaml says."""
+        # Not at the top: few have such a file.
+        from edgecore.kubeedgeconfig import translate  # noqa: PLC0415
+
+        return translate(document)
 
     @field_validator("node_name")
     @classmethod

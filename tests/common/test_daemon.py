@@ -60,6 +60,20 @@ def test_a_daemon_that_ends_by_itself_ends_with_0_on_uvloop() -> None:
     assert (code, errors) == (0, "")
 
 
+def test_what_is_to_say_of_the_configuration_is_logged_once() -> None:
+    code, errors = finished("""
+        async def daemon(settings, stop):
+            pass
+
+        settings = DaemonSettings.model_validate({}, context=["50 % of the file has no effect"])
+        run_daemon("sample", daemon, settings)
+    """)
+    assert code == 0
+    (line,) = errors.splitlines()
+    assert "WARNING" in line
+    assert "50 % of the file has no effect" in line
+
+
 @pytest.mark.parametrize(
     ("error", "code", "lines"),
     [
