@@ -60,7 +60,6 @@ class ServerIdentity:
         self._dropped: frozenset[str] = frozenset()
         self._authorities: Authorities | None = None
         self._shown = b""
-        self._served: set[bytes] = set()  # authorities whose clients are let in
         self._contexts: dict[ssl.VerifyMode, ssl.SSLContext] = {}
         self._changed = asyncio.Event()
         self._lost: Callable[[Authorities], None] = _nobody
@@ -93,15 +92,16 @@ class ServerIdentity:
             OSError: the files cannot be written.
         """
         now = datetime.now(UTC)
-        self._take(await authoritystore.load_authorities(client, now))
+        authorities = await authoritystore.load_authorities(client, now)
         certificate, key = await credentials.load_server(
-            client, self.authorities, self._hosts, now, self._dropped
+            client, authorities, self._hosts, now, self._dropped
         )
         self._dropped = frozenset()
-        shown = certificate.public_bytes(Encoding.DER) + self.authorities.pem.encode()
+        shown = certificate.public_bytes(Encoding.DER) + authorities.pem.encode()
         if shown != self._shown:
-            self._show(certificate, key)
+            self._show(authorities, certificate, key)
             self._shown = shown
+            self._take(authorities)
 
     async def keep(self, client: KubeClient) -> None:
         """See to it that everything is good for long enough, until cancelled.
@@ -144,25 +144,24 @@ class ServerIdentity:
         await self.load(client)
         await credentials.publish_token(client, self.authorities.current, datetime.now(UTC))
 
-    def _take(self, authorities: Authorities) -> None:
-        before, self._authorities = self._authorities, authorities
-        if before is not None and before.pem != authorities.pem:
-            logger.warning(
-                "the authorities have changed",
-                extra={"trusted": ",".join(pki.fingerprint(a.der) for a in authorities.trusted)},
-            )
-
-    def _show(self, certificate: x509.Certificate, key: pki.Key) -> None:
+    def _show(self, authorities: Authorities, certificate: x509.Certificate, key: pki.Key) -> None:
         files = credentials.write_server_files(
-            self._folder, certificate, key, self.authorities.chain_pem
+            self._folder, certificate, key, authorities.chain_pem
         )
         for verify in (ssl.CERT_OPTIONAL, ssl.CERT_REQUIRED):
-            context = tls.server_context(*files, client_ca_pem=self.authorities.pem)
+            context = tls.server_context(*files, client_ca_pem=authorities.pem)
             context.verify_mode = verify
             self._contexts[verify] = context
-        before, self._served = self._served, {one.der for one in self.authorities.trusted}
-        if before - self._served:  # told only now: whoever is cut off connects again at once
-            self._lost(self.authorities)
+
+    def _take(self, authorities: Authorities) -> None:
+        """Sign by ``authorities`` from now on; what is shown is by them already."""
+        before, self._authorities = self._authorities, authorities
+        if before is None or before.pem == authorities.pem:
+            return
+        trusted = [pki.fingerprint(one.der) for one in authorities.trusted]
+        logger.warning("the authorities have changed", extra={"trusted": ",".join(trusted)})
+        if any(authorities.find(pki.fingerprint(one.der)) is None for one in before.trusted):
+            self._lost(authorities)
 
 
 async def load_identity(
