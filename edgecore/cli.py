@@ -1,5 +1,10 @@
 """The command line of edgecore."""
 
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import typer
@@ -10,6 +15,9 @@ from common.errors import EdgeError
 from edgecore import app
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings
 from edgecore.kubeedge.command import import_kubeedge
+from edgecore.tokensource import SettingsT, clear_traces, take_token
+
+logger = logging.getLogger(__name__)
 
 NAME: Final = "edgecore"
 
@@ -40,10 +48,23 @@ def _commands() -> typer.Typer:
 
 def run(settings: EdgeCoreSettings) -> None:
     """Run this edge until SIGTERM or SIGINT; a second signal stops it at once."""
-    run_daemon(NAME, app.run, settings)
+    _start(app.run, settings)
 
 
 def hollow(settings: HollowSettings) -> None:
     """Run many edges without containers in one process, for tests of the cloud's scale."""
     raise_descriptor_limit()  # each edge holds seven files
-    run_daemon(NAME, app.run_hollow, settings)
+    _start(app.run_hollow, settings)
+
+
+def _start(
+    daemon: Callable[[SettingsT, asyncio.Event], Awaitable[None]], settings: SettingsT
+) -> None:
+    notes = clear_traces(os.environ, sys.argv)
+
+    async def say_and_run(settings: SettingsT, stop: asyncio.Event) -> None:
+        for note in notes:
+            logger.warning("%s", note)
+        await daemon(settings, stop)
+
+    run_daemon(NAME, say_and_run, take_token(settings, sys.stdin.buffer))

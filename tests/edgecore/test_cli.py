@@ -105,3 +105,37 @@ def test_the_token_is_in_no_log_and_nothing_heavy_is_imported(tmp_path: Path) ->
         output, errors = process.communicate(timeout=30)
     assert "SECRET" not in output + errors
     assert re.search(r"aiohttp|kubernetes|cryptography", maps) is None
+
+
+def test_a_token_in_the_environment_is_warned_of_and_one_on_standard_input_is_taken(
+    tmp_path: Path,
+) -> None:
+    program = [sys.executable, "-c", "from edgecore.cli import main; main()", "run"]
+    options = ["--runtime", "hollow", "--node-name", "n1", "--data-dir", str(tmp_path), *OFFLINE]
+    environ = {**os.environ, "EDGECORE_TOKEN": "hunter2"}
+    with subprocess.Popen(
+        [*program, *options], stderr=subprocess.PIPE, text=True, env=environ
+    ) as process:
+        assert process.stderr is not None
+        said = ""
+        while "the token is not one" not in said:
+            said += process.stderr.readline()
+        process.terminate()
+    assert "the token was in the environment (EDGECORE_TOKEN): better give --token-file" in said
+    assert "hunter2" not in said
+    del environ["EDGECORE_TOKEN"]
+    with subprocess.Popen(
+        [*program, *options, "--token-file", "-"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write("also.not.one")
+        process.stdin.close()
+        said = ""
+        while "the token is not one" not in said:
+            said += process.stderr.readline()
+        process.terminate()

@@ -1,0 +1,55 @@
+"""Where the join token comes from, at the start: so that it does not lie about afterwards.
+
+Whoever may list processes sees arguments; what a process starts, pods' commands among it, inherits
+its environment. A file or standard input have neither.
+"""
+
+from collections.abc import MutableMapping, Sequence
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar
+
+from common.errors import ConfigError
+from edgecore.config import ENV_PREFIX, EdgeSettings
+
+STANDARD_INPUT: Final = Path("-")
+"""As ``--token-file``: the token is read from standard input, once, at the start."""
+
+_VARIABLE: Final = f"{ENV_PREFIX}TOKEN"
+_MAX_TOKEN_BYTES: Final = 16 * 1024
+_BETTER: Final = "better give --token-file, with a file or - for standard input"
+
+SettingsT = TypeVar("SettingsT", bound=EdgeSettings)
+
+
+def take_token(settings: SettingsT, stream: BinaryIO) -> SettingsT:
+    """Return ``settings`` with the token in them, where that is on standard input.
+
+    Args:
+        settings: as they were loaded.
+        stream: standard input; read to its end, if it is to be read.
+
+    Raises:
+        ConfigError: it is too long for a token.
+    """
+    if settings.token_file != STANDARD_INPUT:
+        return settings
+    read = stream.read(_MAX_TOKEN_BYTES + 1)
+    if len(read) > _MAX_TOKEN_BYTES:
+        raise ConfigError([f"--token-file -: longer than {_MAX_TOKEN_BYTES} bytes: no token"])
+    token = read.decode("ascii", "replace").strip()
+    return settings.model_copy(update={"token": token, "token_file": None})
+
+
+def clear_traces(environ: MutableMapping[str, str], arguments: Sequence[str]) -> list[str]:
+    """Remove the token from the environment; return what is to be said of where it was seen.
+
+    Args:
+        environ: of this process, which what it starts inherits.
+        arguments: of this process, which stay as they are.
+    """
+    notes = []
+    if environ.pop(_VARIABLE, ""):
+        notes.append(f"the token was in the environment ({_VARIABLE}): {_BETTER}")
+    if any(one == "--token" or one.startswith("--token=") for one in arguments):
+        notes.append(f"the token is in the list of processes (--token): {_BETTER}")
+    return notes
