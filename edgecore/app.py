@@ -39,6 +39,7 @@ from edgecore.edgehub.pin import Pin
 from edgecore.edgehub.timekeeper import Timekeeper
 from edgecore.edgestore.keyfile import credential
 from edgecore.edgestore.store import EdgeStore, StoreThreads
+from edgecore.kubeedge.adopting import adopt
 from edgecore.metamanager.manager import MetaManager
 from edgecore.metrics import EdgeMetrics
 
@@ -76,6 +77,9 @@ class Edge:
             BaseExceptionGroup: a module failed.
         """
         with locked(self.settings.data_dir):
+            adoption = self.settings.adoption()
+            if adoption is not None:
+                await adopt(adoption)
             async with self.store:
                 self.is_open.set()
                 await run_modules(self.context, self._modules, stop, grace_s=self.settings.grace_s)

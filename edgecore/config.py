@@ -19,6 +19,7 @@ from common.kubeedgeconfig import Translated
 from edgecore.edged.images.imageplan import GCPolicy
 from edgecore.edged.node.pressure import DEFAULT_HARD, Threshold, parse_thresholds
 from edgecore.edged.spec.resources import CgroupDriver
+from edgecore.kubeedge.adopting import Adoption
 
 ENV_PREFIX: Final = "EDGECORE_"
 
@@ -56,7 +57,9 @@ class EdgeSettings(DaemonSettings):
         description="Join token, needed once; --token-file keeps it out of the process list.",
     )
     token_file: Path | None = Field(
-        None, description="File with the join token; read each time that it is needed."
+        None,
+        description="File with the join token, read each time that it is needed; - for standard"
+        " input, read once.",
     )
     data_dir: Path = Field(
         Path("/var/lib/cloudedge/edgecore"),
@@ -214,7 +217,20 @@ class EdgeCoreSettings(EdgeSettings):
     def _has_bounds(self) -> "EdgeCoreSettings":
         self.thresholds()
         self.image_policy()
+        self.adoption()
         return self
+
+    def adoption(self) -> Adoption | None:
+        """Return what is to be taken over of KubeEdge's edge; None for nothing."""
+        files = (self.kubeedge_certificate, self.kubeedge_key, self.kubeedge_authority)
+        certificate, key, authority = files
+        if certificate is None or key is None or authority is None:
+            if any(files):
+                raise ValueError(
+                    "give --kubeedge-certificate, --kubeedge-key and --kubeedge-authority, or none"
+                )
+            return None
+        return Adoption(self.node_name, self.data_dir, certificate, key, authority)
 
     def local_endpoint(self) -> tuple[str, int] | None:
         """Return where this node shows what it does; None for nowhere."""

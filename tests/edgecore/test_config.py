@@ -136,3 +136,13 @@ def test_hollow_edges_speak_and_belong_as_they_are_told() -> None:
     made = load(HollowSettings, env_prefix=ENV_PREFIX, file=None, environ={}, flags=flags)
     assert [edge.capabilities for edge in made.edges()] == [{Capability.ACKS}] * 2
     assert [edge.accept_cluster for edge in made.edges()] == ["u1"] * 2
+
+
+def test_kubeedges_certificate_is_of_three_files_or_none() -> None:
+    assert settings({}).adoption() is None
+    given = {f"kubeedge_{part}": f"/k/{part}" for part in ("certificate", "key", "authority")}
+    adoption = settings(given).adoption()
+    assert adoption is not None
+    assert (adoption.node_name, adoption.key) == ("n1", Path("/k/key"))
+    del given["kubeedge_key"]
+    assert "or none" in faults(**given)
