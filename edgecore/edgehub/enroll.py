@@ -80,7 +80,7 @@ def enroll(task: Task) -> None:
             " a token of another cluster, or somebody in between"
         )
     authority_pem = pki.cert_to_pem(authority)
-    key = pki.new_key()
+    key = _joining_key(config)
     wanted = Get(
         "/edge.crt",
         {"Authorization": f"Bearer {jwt}", "NodeName": config.node_name},
@@ -90,6 +90,7 @@ def enroll(task: Task) -> None:
     _require_ours(config, certificate, key)
     write_private(config.authority_file, authority_pem.encode())
     _keep(config, certificate, key)
+    config.joining_file.unlink(missing_ok=True)
 
 
 def renew(task: Task) -> None:
@@ -218,6 +219,20 @@ def _require_authority(certificate: x509.Certificate) -> None:
         found = False
     if not found:
         raise CertificateError("the cloud names an authority that is none")
+
+
+def _joining_key(config: EnrollConfig) -> pki.Key:
+    """Return the key to enrol with: the same until it has succeeded, also after a crash.
+
+    The cloud's answer may get lost. By then a token for one enrolment is used up, and the name is
+    taken; whoever asks again with the same key gets its certificate all the same.
+    """
+    try:
+        return pki.key_from_pem(config.joining_file.read_bytes())
+    except (OSError, CertificateError):
+        key = pki.new_key()
+        write_private(config.joining_file, pki.key_to_pem(key))
+        return key
 
 
 def _require_ours(config: EnrollConfig, certificate: bytes, key: pki.Key) -> None:

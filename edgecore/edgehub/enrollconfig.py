@@ -66,6 +66,11 @@ class EnrollConfig(msgspec.Struct, frozen=True):
         """
         return Path(self.folder) / f"{self.node_name}.pem"
 
+    @property
+    def joining_file(self) -> Path:
+        """The key of a node that has no certificate yet, PEM; gone once it has one."""
+        return Path(self.folder) / f"{self.node_name}.joining.key"
+
 
 class Task(msgspec.Struct, frozen=True):
     """What the program is to do."""

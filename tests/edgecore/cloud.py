@@ -15,7 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import msgspec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
@@ -114,6 +115,8 @@ class TestCloud:
         self.renewals: list[tuple[str, str]] = []
         """``proof`` or ``tls``, and the newest authority that the edge says that it trusts."""
         self.enrolments: list[str] = []
+        self.keys: list[bytes] = []
+        """The public keys that asked with a token, DER."""
         self.enrolment_status = 200
         self.issue_for: str | None = None
         self.clock_ahead = timedelta()
@@ -219,6 +222,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._renewed(csr)
         if self.headers.get("Authorization") != f"Bearer {JWT}":
             return 401, b"token is not valid"
+        key = x509.load_der_x509_csr(csr).public_key()
+        cloud.keys.append(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
         if cloud.enrolment_status != 200:
             return cloud.enrolment_status, b"not today"
         cloud.enrolments.append(node)

@@ -67,6 +67,25 @@ async def test_the_clouds_refusal_is_told_in_its_words(
         enroll.enroll(Task(Job.ENROLL, config, cloud.token))
 
 
+async def test_an_edge_that_asks_again_asks_with_the_same_key_until_it_has_a_certificate(
+    cloud: TestCloud, config: EnrollConfig
+) -> None:
+    """As after a crash; the cloud knows it by that key."""
+    task = Task(Job.ENROLL, config, cloud.token)
+    cloud.enrolment_status = 500
+    with pytest.raises(LinkError):
+        enroll.enroll(task)
+    assert config.joining_file.stat().st_mode & 0o777 == 0o600
+    cloud.enrolment_status = 200
+    enroll.enroll(task)
+    assert not config.joining_file.exists()
+    first, second = cloud.keys
+    assert first == second
+    config.joining_file.write_text("damaged")
+    enroll.enroll(task)
+    assert cloud.keys[2] != first
+
+
 async def test_a_certificate_for_another_is_not_accepted(
     cloud: TestCloud, config: EnrollConfig
 ) -> None:
