@@ -104,6 +104,20 @@ def test_a_server_of_another_name_or_authority_is_not_believed(
     assert shake_hands(server, tls.unverified_context(), host="elsewhere.example").version()
 
 
+def test_a_client_leaves_the_dates_of_the_server_to_who_knows_the_time(
+    server: ssl.SSLContext, authority: pki.Authority, tmp_path: Path
+) -> None:
+    for years in (-3, 3):
+        key, made = pki.new_key(), NOW + years * timedelta(days=365)
+        certificate = pki.issue_server(authority, key, ["cloud.example"], made)
+        both = tmp_path / "both.pem"
+        pem = certificate.public_bytes(serialization.Encoding.PEM)
+        write_private(both, pem + pki.key_to_pem(key))
+        server.load_cert_chain(both)
+        server.verify_mode = ssl.CERT_OPTIONAL
+        assert shake_hands(server, tls.client_context(authority.pem)).version()
+
+
 def test_a_file_that_cannot_be_used_is_named(authority: pki.Authority, tmp_path: Path) -> None:
     with pytest.raises(CertificateError, match=r"missing\.crt"):
         tls.client_context(authority.pem, tmp_path / "missing.crt", tmp_path / "missing.key")

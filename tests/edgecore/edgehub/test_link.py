@@ -121,6 +121,20 @@ async def test_the_cluster_is_what_our_cloud_says(cloud: TestCloud, tls: ssl.SSL
             assert link.cluster == ""
 
 
+@pytest.mark.both_loops
+async def test_the_clouds_certificate_and_the_authority_that_it_signs_by_are_known(
+    cloud: TestCloud, tls: ssl.SSLContext
+) -> None:
+    cloud.says_authority = True
+    shown = ssl.PEM_cert_to_DER_cert(cloud.cert_file.read_text())
+    async with cloud.listening(echo):
+        async with linked(cloud, tls) as link:
+            assert (link.authority, link.certificate) == ("", shown)
+        cloud.protocol = PeerProtocol.CLOUDEDGE_V1
+        async with linked(cloud, tls) as link:
+            assert link.authority == pki.fingerprint(cloud.authority.der)
+
+
 async def test_text_that_is_none_ends_the_connection(cloud: TestCloud, tls: ssl.SSLContext) -> None:
     closed: list[int | None] = []
 
