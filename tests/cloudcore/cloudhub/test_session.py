@@ -25,16 +25,11 @@ from cloudcore.cloudhub import closing
 from cloudcore.cloudhub.closing import Close
 from cloudcore.cloudhub.credit import MAX_OUTSTANDING
 from cloudcore.cloudhub.handshake import Terms
+from cloudcore.cloudhub.liveness import STALLED_AFTER_S
 from cloudcore.cloudhub.parcel import Parcel
-from cloudcore.cloudhub.session import (
-    BYTES_AS_A_MESSAGE,
-    CLOSE_TIMEOUT_S,
-    MAX_MESSAGES_PER_S,
-    RESEND_AFTER_S,
-    STALLED_AFTER_S,
-    TURN_BYTES,
-    WINDOWS,
-)
+from cloudcore.cloudhub.reading import BYTES_AS_A_MESSAGE, MAX_MESSAGES_PER_S
+from cloudcore.cloudhub.session import CLOSE_TIMEOUT_S
+from cloudcore.cloudhub.writer import RESEND_AFTER_S, TURN_BYTES, WINDOWS
 from common import capabilities, frames, wire
 from common.beehive.message import NULL, OK, Message, new, raw, reply
 from common.capabilities import ALL, Capabilities, Capability, render
@@ -353,7 +348,7 @@ async def test_a_controller_that_is_busy_is_waited_for(tmp_path: Path) -> None:
         for _ in range(MAX_OUTSTANDING):
             await edge.send(Operation.QUERY, OWN)
         session = stage.session("n1")
-        await until(lambda: not session._is_reading)
+        await until(lambda: not session._reading.is_on)
         # It cannot be heard meanwhile, which is no fault of its own.
         session.tend(asyncio.get_running_loop().time() + 10)
         assert session._close is None
@@ -597,11 +592,11 @@ async def test_an_edge_that_floods_is_paused_and_its_neighbour_is_served(stage: 
         beat = frames.encode(frames.Beat(1, progresses=True))
         flood = (Frame(Opcode.BINARY, beat).serialize(mask=True) for _ in range(2500))
         edge.socket.transport.write(b"".join(flood))  # more than a second's share, at once
-        await until(lambda: not session._is_reading)
+        await until(lambda: not session._reading.is_on)
         for number in range(20):
             await other.say(frames.Beat(number, progresses=True))
             assert isinstance(await other.hear(), frames.BeatAnswer)
-        await until(lambda: session._is_reading)
+        await until(lambda: session._reading.is_on)
 
 
 async def test_what_only_the_cloud_says_closes_the_connection(stage: Stage) -> None:
