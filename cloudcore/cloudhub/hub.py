@@ -271,8 +271,7 @@ class CloudHub:
                 message = await self._inbox.next()
                 await self._bus.send(self._send_module, message)
         except MailboxClosedError:  # it stops, and so do we
-            for session in self._registry:
-                session.drain()
+            self._drain()
 
     def _ended(self, session: Session) -> None:
         is_last = self._registry.remove(session)
@@ -285,12 +284,16 @@ class CloudHub:
             },
         )
 
-    async def _end_sessions(self) -> None:
-        """Close every connection once what waits is written, or after a while."""
+    def _drain(self) -> None:
+        """Let nobody in; have those that are here get what waits for them."""
         if self._server is not None:
             self._server.close()
         for session in self._registry:
             session.drain()
+
+    async def _end_sessions(self) -> None:
+        """Close every connection once what waits is written, or after a while."""
+        self._drain()
         try:
             async with asyncio.timeout(_FLUSH_S):
                 await self._registry.wait_empty()

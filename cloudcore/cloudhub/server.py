@@ -97,7 +97,7 @@ class HubServer:
         await self._acceptor.run()
 
     def close(self) -> None:
-        """Accept no more connections; those that are open live on."""
+        """Accept no more connections, nor those whose handshake is under way; the rest live on."""
         self._acceptor.close()
 
     async def wait_closed(self) -> None:
@@ -115,6 +115,8 @@ class HubServer:
 
     def answer(self, connection: HubConnection, request: Request) -> Response:
         """Judge a request; see ``Door``."""
+        if not self._acceptor.is_serving():
+            return self._refuse(connection, handshake.STOPPING)
         node = node_of_certificate(connection.certificate)
         admission = self._admission
         refusal = handshake.judge(
