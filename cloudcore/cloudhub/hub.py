@@ -261,7 +261,18 @@ class CloudHub:
             self._drop("not_connected", command, logging.DEBUG)
         elif command.operation is Operation.KEEPALIVE:
             session.want_digest()
-        elif wire.loads_as(command.content, _Connection).connection == session.connection_id:
+        else:
+            self._end_replaced(session, command)
+
+    def _end_replaced(self, session: Session, command: Message) -> None:
+        """End the connection that ``command`` names, if that is still the one of its node."""
+        try:
+            named = wire.loads_as(command.content, _Connection).connection
+        except WireError:
+            # The nodes are served all the same.
+            self._drop("malformed", command, logging.ERROR)
+            return
+        if named == session.connection_id:
             session.end(closing.REPLACED)
 
     async def _pass_on(self) -> None:

@@ -266,6 +266,19 @@ async def test_a_connection_that_another_replica_has_taken_over_is_ended_and_no_
     assert stage.refused("replaced") == 1
 
 
+@pytest.mark.parametrize("content", [None, {}, {"connection": 1}, ["x"]])
+async def test_a_command_that_makes_no_sense_is_dropped_and_ends_nothing(
+    stage: Stage, content: object
+) -> None:
+    async with stage.edge("n1", able=ALL) as edge:
+        await stage.controller.send(command(Operation.DISCONNECTED, "n1", content))
+        await until(lambda: stage.dropped("malformed") == 1)
+        assert await edge.is_served()
+        about = {"connection": stage.session("n1").connection_id}
+        await stage.controller.send(command(Operation.DISCONNECTED, "n1", about))
+        assert (await edge.closed())[0] == closing.REPLACED.code
+
+
 async def test_a_digest_that_the_controller_wants_is_asked_for_with_the_next_answer(
     stage: Stage,
 ) -> None:
