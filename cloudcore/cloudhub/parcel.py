@@ -68,7 +68,16 @@ class Bulks:
 class Parcel:
     """One message, in the site form of its resource, on its way to any number of nodes."""
 
-    __slots__ = ("_bulk", "_bulks", "_deflated", "_text", "is_restated", "message", "version")
+    __slots__ = (
+        "_bulk",
+        "_bulks",
+        "_deflated",
+        "_restated",
+        "_text",
+        "is_restated",
+        "message",
+        "version",
+    )
 
     def __init__(self, message: Message, bulks: Bulks | None = None) -> None:
         """Wrap ``message``; ``bulks`` knows the large contents of others, where there are any."""
@@ -81,6 +90,17 @@ class Parcel:
         self._text: Payload | None = None
         self._deflated: Payload | None = None
         self._bulk: dict[bool, Bulk] = {}
+        self._restated: Parcel | None = None  # one for all nodes that need the mark
+
+    def restated(self) -> "Parcel":
+        """Return the same, marked as what the node should hold, whatever it held before."""
+        if self.is_restated:
+            return self
+        if self._restated is None:
+            header = msgspec.structs.replace(self.message.header, type=ResourceType.INVENTORY)
+            message = msgspec.structs.replace(self.message, header=header)
+            self._restated = Parcel(message, self._bulks)
+        return self._restated
 
     @property
     def msg_id(self) -> str:

@@ -61,6 +61,16 @@ def test_a_peer_without_capabilities_gets_text_of_any_size() -> None:
         assert one.measure(NONE) == len(wire.encode(one.message))
 
 
+def test_the_mark_of_what_is_restated_is_all_that_is_added_and_is_made_once() -> None:
+    one = parcel(PLAIN)
+    marked = one.restated()
+    assert (one.is_restated, marked.is_restated) == (False, True)
+    assert read(marked, ALL).header.type == "inventory"
+    assert (marked.msg_id, marked.version) == (one.msg_id, one.version)
+    assert bytes(read(marked, ALL).content) == bytes(one.message.content)
+    assert one.restated() is marked is marked.restated()
+
+
 def test_what_is_small_is_text_for_everybody() -> None:
     one = parcel("x" * 300)
     assert len(wire.encode(one.message)) < frames.DEFLATED_FROM_BYTES
