@@ -12,8 +12,8 @@ from collections import deque
 from types import TracebackType
 from typing import Final
 
-_GROWTH: Final = 0.25
-"""Places more, for as many requests as there are places."""
+_GROWTH: Final = 1.0
+"""Places more, for as many requests taken as there are places."""
 
 _SHRINKING: Final = 0.7
 
