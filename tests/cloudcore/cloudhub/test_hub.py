@@ -206,13 +206,13 @@ async def test_a_large_content_that_nodes_are_told_one_by_one_is_compressed_once
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compressed = []
-    really = frames.deflate
+    really = frames.deflate_joinable
 
     def deflate(data: bytes) -> bytes:
         compressed.append(data)
         return really(data)
 
-    monkeypatch.setattr(frames, "deflate", deflate)
+    monkeypatch.setattr(frames, "deflate_joinable", deflate)
     text = random.Random(7).randbytes(32 * 1024).hex()
     async with stage.edge("n1", able=ALL) as first, stage.edge("n2", able=ALL) as second:
         for node, edge in (("n1", first), ("n2", second)):
