@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from cloudcore.cloudhub.credit import Credit
+from cloudcore.cloudhub.outstanding import Outstanding
 
 MAX_MESSAGES_PER_S: Final = 1000
 """Messages of one node in a second, pings and the like too; then it is not read until the next."""
@@ -25,11 +25,11 @@ class Readable(Protocol):
 class Reading:
     """Pauses a connection while its node has said too much."""
 
-    __slots__ = ("_credit", "_is_over", "_link", "is_on", "taken_in")
+    __slots__ = ("_is_over", "_link", "_outstanding", "is_on", "taken_in")
 
-    def __init__(self, link: Readable, credit: Credit) -> None:
-        """Read ``link``, whose node has ``credit``."""
-        self._link, self._credit = link, credit
+    def __init__(self, link: Readable, outstanding: Outstanding) -> None:
+        """Read ``link``, whose node has ``outstanding`` requests."""
+        self._link, self._outstanding = link, outstanding
         self.taken_in = 0
         """Messages in this second."""
         self.is_on = True
@@ -40,7 +40,7 @@ class Reading:
         """Pause, or go on, as there is room; the session may be called at once."""
         if self._is_over:
             return
-        has_room = self._credit.has_room() and self.taken_in < MAX_MESSAGES_PER_S
+        has_room = self._outstanding.has_room() and self.taken_in < MAX_MESSAGES_PER_S
         if has_room is self.is_on:
             return
         self.is_on = has_room

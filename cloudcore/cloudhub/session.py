@@ -19,11 +19,11 @@ from typing import Final, Protocol
 from cloudcore.cloudhub import closing, intake, notes
 from cloudcore.cloudhub.authorize import Locations
 from cloudcore.cloudhub.closing import Close
-from cloudcore.cloudhub.credit import Credit
 from cloudcore.cloudhub.flusher import Flusher
 from cloudcore.cloudhub.inbox import Inbox
 from cloudcore.cloudhub.intake import Intake
 from cloudcore.cloudhub.liveness import Progress, silence_s
+from cloudcore.cloudhub.outstanding import Outstanding
 from cloudcore.cloudhub.parcel import Parcel
 from cloudcore.cloudhub.reading import Readable, Reading
 from cloudcore.cloudhub.telling import Telling
@@ -79,11 +79,11 @@ class Session:
     __slots__ = (  # there is one for each node
         "_close",
         "_close_deadline_s",
-        "_credit",
         "_is_draining",
         "_is_over",
         "_on_end",
         "_outbox",
+        "_outstanding",
         "_progress",
         "_reading",
         "_services",
@@ -104,9 +104,9 @@ class Session:
         self.node = link.node
         self.protocol = link.peer_protocol
         self._wire, self._services, self._on_end = link, services, on_end
-        self._credit = Credit()
-        self._reading = Reading(link, self._credit)
-        self._writer = Writer(link, services.metrics, self._credit)
+        self._outstanding = Outstanding()
+        self._reading = Reading(link, self._outstanding)
+        self._writer = Writer(link, services.metrics, self._outstanding)
         self._outbox = self._writer.outbox
         self._silence_s = silence_s(link.capabilities, services.keepalive_s)
         self._progress = Progress(services.clock())
@@ -148,7 +148,7 @@ class Session:
 
         Events are answered to free their place; the edge hears nothing of it.
         """
-        is_answered = self._credit.settle(parcel.message.parent_id)
+        is_answered = self._outstanding.settle(parcel.message.parent_id)
         if is_answered:
             self._reading.add_answer(parcel.content_bytes)
             self._reply(parcel)
@@ -318,7 +318,7 @@ class Session:
 
     def _forward(self, message: Message, size_bytes: int) -> None:
         is_answered = intake.is_answered(message)
-        if not self._credit.take(message.msg_id, size_bytes, is_answered=is_answered):
+        if not self._outstanding.take(message.msg_id, size_bytes, is_answered=is_answered):
             self._drop("duplicate", message, logging.DEBUG)
             return
         self._telling.add(message.about(to_node(self.node, message.resource)))
@@ -342,7 +342,7 @@ class Session:
 
     def _reply(self, parcel: Parcel) -> None:
         self._outbox.reply(parcel)
-        self._credit.add_answer()
+        self._outstanding.add_answer()
         self._services.flusher.want(self)
 
     def _refuse(self, answer: Message | None, reason: str, detail: str) -> None:

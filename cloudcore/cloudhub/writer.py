@@ -10,8 +10,8 @@ from typing import Final, Protocol
 
 from cloudcore.cloudhub import notes
 from cloudcore.cloudhub.beats import Beats
-from cloudcore.cloudhub.credit import Credit
 from cloudcore.cloudhub.liveness import STALLED_AFTER_S
+from cloudcore.cloudhub.outstanding import Outstanding
 from cloudcore.cloudhub.parcel import Parcel
 from cloudcore.cloudhub.transfer import Transfer
 from cloudcore.metrics import CloudMetrics
@@ -52,10 +52,10 @@ class Writer:
     """Writes to one connection."""
 
     __slots__ = (  # there is one for each node
-        "_credit",
         "_encoded",
         "_link",
         "_metrics",
+        "_outstanding",
         "_transfer",
         "_transfers",
         "beats",
@@ -63,9 +63,9 @@ class Writer:
         "written",
     )
 
-    def __init__(self, link: Writable, metrics: CloudMetrics, credit: Credit) -> None:
-        """Write to ``link``; ``credit`` is told of each answer that is written."""
-        self._link, self._metrics, self._credit = link, metrics, credit
+    def __init__(self, link: Writable, metrics: CloudMetrics, outstanding: Outstanding) -> None:
+        """Write to ``link``; ``outstanding`` is told of each answer that is written."""
+        self._link, self._metrics, self._outstanding = link, metrics, outstanding
         capabilities = link.capabilities
         self.outbox: Outbox[Parcel] = Outbox(
             window=WINDOWS[link.peer_protocol],
@@ -144,7 +144,7 @@ class Writer:
         message = parcel.message
         self._encoded += parcel.content_bytes
         if message.operation is Operation.RESPONSE:
-            self._credit.answer_written()
+            self._outstanding.answer_written()
         self._metrics.sent.inc(message.operation)
         notes.trace(">", self._link.node, message)
         if size == LARGE:

@@ -1,6 +1,6 @@
-"""When the socket of a node is read. The connection is a double; the credit is the real one."""
+"""When the socket of a node is read. The connection is a double; nothing else is."""
 
-from cloudcore.cloudhub.credit import MAX_OUTSTANDING, Credit
+from cloudcore.cloudhub.outstanding import MAX_OUTSTANDING, Outstanding
 from cloudcore.cloudhub.reading import BYTES_AS_A_MESSAGE, MAX_MESSAGES_PER_S, Reading
 
 
@@ -18,18 +18,18 @@ class Link:
 
 
 def test_a_node_is_told_to_wait_once_and_to_go_on_once() -> None:
-    link, credit = Link(), Credit()
-    reading = Reading(link, credit)
+    link, outstanding = Link(), Outstanding()
+    reading = Reading(link, outstanding)
     for number in range(MAX_OUTSTANDING):
         reading.adjust()
-        credit.take(str(number), 1, is_answered=True)
+        outstanding.take(str(number), 1, is_answered=True)
     assert link.told == []
     reading.adjust()
     reading.adjust()
     assert (link.told, reading.is_on) == (["pause"], False)
     reading.begin_second()
     assert not reading.is_on, "time makes no room"
-    credit.settle("0")
+    outstanding.settle("0")
     reading.adjust()
     reading.adjust()
     assert (link.told, reading.is_on) == (["pause", "resume"], True)
@@ -37,7 +37,7 @@ def test_a_node_is_told_to_wait_once_and_to_go_on_once() -> None:
 
 def test_a_second_has_so_many_messages_and_large_answers_count_as_several() -> None:
     link = Link()
-    reading = Reading(link, Credit())
+    reading = Reading(link, Outstanding())
     reading.taken_in = MAX_MESSAGES_PER_S - 1
     reading.add_answer(BYTES_AS_A_MESSAGE - 1)
     reading.adjust()
@@ -51,7 +51,7 @@ def test_a_second_has_so_many_messages_and_large_answers_count_as_several() -> N
 
 def test_a_connection_that_closes_is_read_whatever_comes() -> None:
     link = Link()
-    reading = Reading(link, Credit())
+    reading = Reading(link, Outstanding())
     reading.taken_in = MAX_MESSAGES_PER_S
     reading.adjust()
     reading.close()
@@ -62,7 +62,7 @@ def test_a_connection_that_closes_is_read_whatever_comes() -> None:
 
 def test_a_connection_that_is_gone_is_left_alone() -> None:
     link = Link()
-    reading = Reading(link, Credit())
+    reading = Reading(link, Outstanding())
     reading.lost()
     reading.taken_in = MAX_MESSAGES_PER_S
     reading.adjust()

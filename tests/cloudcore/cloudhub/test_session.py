@@ -23,9 +23,9 @@ from websockets.typing import Subprotocol
 
 from cloudcore.cloudhub import closing
 from cloudcore.cloudhub.closing import Close
-from cloudcore.cloudhub.credit import MAX_OUTSTANDING
 from cloudcore.cloudhub.handshake import Terms
 from cloudcore.cloudhub.liveness import STALLED_AFTER_S
+from cloudcore.cloudhub.outstanding import MAX_OUTSTANDING
 from cloudcore.cloudhub.parcel import Parcel
 from cloudcore.cloudhub.reading import BYTES_AS_A_MESSAGE, MAX_MESSAGES_PER_S
 from cloudcore.cloudhub.session import CLOSE_TIMEOUT_S
@@ -325,7 +325,7 @@ async def test_whoever_takes_no_answers_gets_no_more_of_them(stage: Stage) -> No
         session = stage.session("n1")
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(ask()), group.create_task(answer())]
-            await until(lambda: not session._credit.has_room())
+            await until(lambda: not session._outstanding.has_room())
             assert len(session._outbox) <= MAX_OUTSTANDING
             assert await other.is_served()
             for task in tasks:
@@ -1144,7 +1144,7 @@ def test_whatever_has_come_already_is_taken_in_as_room_is_made_in_order_and_not_
         bare.told()
         assert bare.answer(request)
         bare.hear()  # resumes, takes in, pauses: all as the answer is written
-        assert len(bare.session._credit._requests) <= MAX_OUTSTANDING
+        assert len(bare.session._outstanding._requests) <= MAX_OUTSTANDING
     assert [wire.decode(text).msg_id for text in bare.wire.backlog] == [
         message.msg_id for message in more[MAX_OUTSTANDING:]
     ]

@@ -8,8 +8,8 @@ import random
 import pytest
 from prometheus_client import CollectorRegistry
 
-from cloudcore.cloudhub.credit import MAX_OUTSTANDING, Credit
 from cloudcore.cloudhub.liveness import STALLED_AFTER_S
+from cloudcore.cloudhub.outstanding import MAX_OUTSTANDING, Outstanding
 from cloudcore.cloudhub.parcel import Parcel
 from cloudcore.cloudhub.writer import RESEND_AFTER_S, TURN_BYTES, Writer
 from cloudcore.metrics import CloudMetrics
@@ -27,10 +27,10 @@ class Desk:
     """A writer, and what is around it."""
 
     def __init__(self) -> None:
-        self.link, self.credit = BareWire(), Credit()
+        self.link, self.outstanding = BareWire(), Outstanding()
         self.shown = CollectorRegistry()
         self.has = 0  # bytes of a content in chunks
-        self.writer = Writer(self.link, CloudMetrics(self.shown), self.credit)
+        self.writer = Writer(self.link, CloudMetrics(self.shown), self.outstanding)
 
     def offer(self, name: str, text: str = "") -> Parcel:
         content = raw({"metadata": {"uid": name}, "data": text})
@@ -44,7 +44,7 @@ class Desk:
     def answer(self, text: str = "") -> None:
         message = new("edgecontroller", "resource", Operation.RESPONSE, "a/configmap/x", raw(text))
         self.writer.outbox.reply(Parcel(message))
-        self.credit.add_answer()
+        self.outstanding.add_answer()
 
     def written(self, now_s: float = 0.0) -> list[str]:
         """Return the kinds of what is written now."""
@@ -81,9 +81,9 @@ def test_answers_to_beats_come_first_then_replies_then_objects_then_chunks(desk:
 def test_an_answer_gives_its_place_back_as_it_is_written(desk: Desk) -> None:
     for _ in range(MAX_OUTSTANDING):
         desk.answer()
-    assert (desk.writer.answers, desk.credit.has_room()) == (MAX_OUTSTANDING, False)
+    assert (desk.writer.answers, desk.outstanding.has_room()) == (MAX_OUTSTANDING, False)
     assert desk.written() == ["response"] * MAX_OUTSTANDING
-    assert (desk.writer.answers, desk.credit.has_room()) == (0, True)
+    assert (desk.writer.answers, desk.outstanding.has_room()) == (0, True)
 
 
 def test_an_answer_in_chunks_counts_until_the_edge_has_it(desk: Desk) -> None:
