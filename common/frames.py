@@ -42,6 +42,8 @@ _RAW_DEFLATE: Final = -15
 _LARGE: Final = (_RAW_DEFLATE, 8)
 _SMALL: Final = (-14, 6)
 _SMALL_BYTES: Final = 16 * 1024  # the small window's size
+_END: Final = b"\x03\x00"
+"""A last block that is empty (RFC 1951, section 3.2.6), on a byte boundary."""
 _HASH_BYTES: Final = 16
 
 _BEAT: Final = struct.Struct(">BI")
@@ -217,9 +219,20 @@ def hash_of(data: bytes) -> bytes:
 
 def deflate(data: bytes) -> bytes:
     """Return ``data`` compressed; the same data always gives the same bytes."""
-    window, memory = _SMALL if len(data) <= _SMALL_BYTES else _LARGE
-    squeezer = zlib.compressobj(_LEVEL, zlib.DEFLATED, window, memory)
-    return squeezer.compress(data) + squeezer.flush()
+    return _deflate(data, zlib.Z_FINISH)
+
+
+def deflate_joinable(data: bytes) -> bytes:
+    """Return ``data`` compressed, some bytes longer, so that ``join`` can put it between others."""
+    return _deflate(data, zlib.Z_SYNC_FLUSH) + _END
+
+
+def join(before: bytes, joinable: bytes, after: bytes) -> bytes:
+    """Return ``before``, what ``joinable`` holds and ``after``, as one that is compressed.
+
+    What stands in the middle, the most of it, is not compressed again.
+    """
+    return _deflate(before, zlib.Z_SYNC_FLUSH) + joinable.removesuffix(_END) + deflate(after)
 
 
 def inflate(data: bytes, *, max_bytes: int) -> bytes:
@@ -239,3 +252,9 @@ def inflate(data: bytes, *, max_bytes: int) -> bytes:
     if not inflater.eof or inflater.unused_data:
         raise WireError("compressed data that is cut off or goes on")
     return inflated
+
+
+def _deflate(data: bytes, how_to_end: int) -> bytes:
+    window, memory = _SMALL if len(data) <= _SMALL_BYTES else _LARGE
+    squeezer = zlib.compressobj(_LEVEL, zlib.DEFLATED, window, memory)
+    return squeezer.compress(data) + squeezer.flush(how_to_end)

@@ -169,7 +169,9 @@ class Acceptor(asyncio.AbstractServer):
                 self._refuse("too_many_connections", address, "no place for another connection")
                 return
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # What the kernel has not sent yet waits here instead, where it is seen and bounded.
+            # What the kernel has not sent yet waits in this process instead, where it is seen: but
+            # for what the transport below TLS holds, 64 KiB and one write whatever its size. That
+            # transport cannot be reached, neither asyncio's nor uvloop's, to set it other limits.
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
             transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
                 self._listener.factory,

@@ -165,7 +165,7 @@ class HubConnection(asyncio.BufferedProtocol):
         self._transport.abort()
 
     def unsent_bytes(self) -> int:
-        """Return how many written bytes the kernel has not taken."""
+        """Return how many written bytes TLS has not passed on; see ``acceptor`` for the rest."""
         return self._transport.get_write_buffer_size()
 
     def pause_reading(self) -> None:

@@ -38,6 +38,14 @@ class Refusal:
     """For whoever runs the edge: what is wrong, and what to do."""
 
 
+STOPPING: Final = Refusal(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "stopping",
+    "this cloudcore stops. Connect to another one, or again in a while.",
+)
+"""Whoever it is: a connection would be ended as soon as it is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Handshake:
     """A client that asks for a connection."""

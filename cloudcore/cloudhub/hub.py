@@ -290,7 +290,18 @@ class CloudHub:
             self._drop("not_connected", command, logging.DEBUG)
         elif command.operation is Operation.KEEPALIVE:
             session.want_digest()
-        elif wire.loads_as(command.content, _Connection).connection == session.connection_id:
+        else:
+            self._end_replaced(session, command)
+
+    def _end_replaced(self, session: Session, command: Message) -> None:
+        """End the connection that ``command`` names, if that is still the one of its node."""
+        try:
+            named = wire.loads_as(command.content, _Connection).connection
+        except WireError:
+            # The nodes are served all the same.
+            self._drop("malformed", command, logging.ERROR)
+            return
+        if named == session.connection_id:
             session.end(closing.REPLACED)
 
     async def _pass_on(self) -> None:
@@ -300,8 +311,7 @@ class CloudHub:
                 message = await self._inbox.next()
                 await self._bus.send(self._send_module, message)
         except MailboxClosedError:  # it stops, and so do we
-            for session in self._registry:
-                session.drain()
+            self._drain()
 
     def _ended(self, session: Session) -> None:
         is_last = self._registry.remove(session)
@@ -314,12 +324,16 @@ class CloudHub:
             },
         )
 
-    async def _end_sessions(self) -> None:
-        """Close every connection once what waits is written, or after a while."""
+    def _drain(self) -> None:
+        """Let nobody in; have those that are here get what waits for them."""
         if self._server is not None:
             self._server.close()
         for session in self._registry:
             session.drain()
+
+    async def _end_sessions(self) -> None:
+        """Close every connection once what waits is written, or after a while."""
+        self._drain()
         try:
             async with asyncio.timeout(_FLUSH_S):
                 await self._registry.wait_empty()

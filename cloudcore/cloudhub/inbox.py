@@ -11,7 +11,7 @@ from common.beehive.message import Message
 
 
 class Source(Protocol):
-    """A session."""
+    """What a node has to say."""
 
     def take_request(self) -> Message | None:
         """Return the next message for the controller; None where there is none."""

@@ -78,6 +78,21 @@ class Verdict:
     status: Status | None = None
 
 
+def read(payload: bytes, *, max_bytes: int) -> Message:
+    """Return the message that a text frame holds.
+
+    Raises:
+        WireError: it holds none, or one that nobody could answer.
+        MessageTooLargeError: it is longer than ``max_bytes``.
+        UnknownOperationError: nobody knows its verb.
+    """
+    if not payload.isascii():
+        _check_text(payload)
+    message = wire.decode(payload, max_bytes=max_bytes)
+    check_envelope(message)
+    return message
+
+
 def check_envelope(message: Message) -> None:
     """Refuse an envelope that nobody could answer or that costs more than it says.
 
@@ -163,6 +178,14 @@ def confirm_membership(request: Message) -> Message:
     Source: KubeEdge edge/pkg/devicetwin (any message of group twin with the parent id confirms).
     """
     return reply(request, source="devicecontroller", group="twin")
+
+
+def _check_text(payload: bytes) -> None:
+    """Refuse what is not UTF-8, as WebSocket text has to be."""
+    try:
+        payload.decode()
+    except UnicodeDecodeError as error:
+        raise WireError(f"not UTF-8: {error.reason}") from error
 
 
 def _type(message: Message) -> str:

@@ -21,6 +21,9 @@ from common.names import Operation, ResourceType
 LARGE_FROM_BYTES: Final = 8 * 1024
 """A content that is longer, when compressed, goes in chunks: one second of a 64 kbit/s link."""
 
+_NO_CONTENT: Final = b"null}"
+"""The end of an envelope: the content comes last."""
+
 ENVELOPE_BYTES: Final = 512
 """What a message takes besides its content, and more."""
 
@@ -68,7 +71,16 @@ class Bulks:
 class Parcel:
     """One message, in the site form of its resource, on its way to any number of nodes."""
 
-    __slots__ = ("_bulk", "_bulks", "_deflated", "_text", "is_restated", "message", "version")
+    __slots__ = (
+        "_bulk",
+        "_bulks",
+        "_deflated",
+        "_restated",
+        "_text",
+        "is_restated",
+        "message",
+        "version",
+    )
 
     def __init__(self, message: Message, bulks: Bulks | None = None) -> None:
         """Wrap ``message``; ``bulks`` knows the large contents of others, where there are any."""
@@ -81,6 +93,17 @@ class Parcel:
         self._text: Payload | None = None
         self._deflated: Payload | None = None
         self._bulk: dict[bool, Bulk] = {}
+        self._restated: Parcel | None = None  # one for all nodes that need the mark
+
+    def restated(self) -> "Parcel":
+        """Return the same, marked as what the node should hold, whatever it held before."""
+        if self.is_restated:
+            return self
+        if self._restated is None:
+            header = msgspec.structs.replace(self.message.header, type=ResourceType.INVENTORY)
+            message = msgspec.structs.replace(self.message, header=header)
+            self._restated = Parcel(message, self._bulks)
+        return self._restated
 
     @property
     def msg_id(self) -> str:
@@ -110,31 +133,49 @@ class Parcel:
 
     def payload(self, capabilities: Capabilities) -> Payload:
         """Return the frame that says all of it."""
-        if self._text is None:
-            self._text = Payload(wire.encode(self.message), is_text=True)
-        if (
-            Capability.DEFLATE not in capabilities
-            or len(self._text.data) < frames.DEFLATED_FROM_BYTES
-        ):
-            return self._text
+        if Capability.DEFLATE not in capabilities:
+            return self._plain()
         if self._deflated is None:
-            deflated = frames.encode(frames.Deflated(frames.deflate(self._text.data)))
-            is_smaller = len(deflated) < len(self._text.data)
-            self._deflated = Payload(deflated, is_text=False) if is_smaller else self._text
+            self._deflated = self._squeezed()
         return self._deflated
 
     def bulk(self, capabilities: Capabilities) -> Bulk:
         """Return its content by itself, and what it belongs to."""
-        may_deflate = Capability.DEFLATE in capabilities
+        return self._content(may_deflate=Capability.DEFLATE in capabilities)
+
+    def _content(self, *, may_deflate: bool) -> Bulk:
         bulk = self._bulk.get(may_deflate)
         if bulk is None:
             bulk = self._bulks.cut(self.message, may_deflate=may_deflate)
             self._bulk[may_deflate] = bulk
         return bulk
 
+    def _plain(self) -> Payload:
+        if self._text is None:
+            self._text = Payload(wire.encode(self.message), is_text=True)
+        return self._text
+
+    def _squeezed(self) -> Payload:
+        if self.content_bytes > LARGE_FROM_BYTES:
+            return self._joined()
+        text = self._plain()
+        if len(text.data) < frames.DEFLATED_FROM_BYTES:
+            return text
+        deflated = frames.encode(frames.Deflated(frames.deflate(text.data)))
+        return Payload(deflated, is_text=False) if len(deflated) < len(text.data) else text
+
+    def _joined(self) -> Payload:
+        """Return its frame around the content, which was compressed to see how long that is."""
+        bulk = self._content(may_deflate=True)
+        if bulk.encoding is Encoding.RAW:
+            return self._plain()
+        before = bulk.envelope.removesuffix(_NO_CONTENT)
+        deflated = frames.Deflated(frames.join(before, bulk.data, b"}"))
+        return Payload(frames.encode(deflated), is_text=False)
+
 
 def _cut(envelope: bytes, content: bytes, *, may_deflate: bool) -> Bulk:
-    deflated = frames.deflate(content) if may_deflate else content
+    deflated = frames.deflate_joinable(content) if may_deflate else content
     is_smaller = len(deflated) < len(content)
     data = deflated if is_smaller else content
     encoding = Encoding.DEFLATE if is_smaller else Encoding.RAW

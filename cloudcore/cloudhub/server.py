@@ -106,7 +106,7 @@ class HubServer:
         await self._acceptor.run()
 
     def close(self) -> None:
-        """Accept no more connections; those that are open live on."""
+        """Accept no more connections, nor those whose handshake is under way; the rest live on."""
         self._acceptor.close()
 
     def end_untrusted(self, names: Collection[str]) -> None:
@@ -137,6 +137,8 @@ class HubServer:
 
     def answer(self, connection: HubConnection, request: Request) -> Response:
         """Judge a request; see ``Door``."""
+        if not self._acceptor.is_serving():
+            return self._refuse(connection, handshake.STOPPING)
         node = node_of_certificate(connection.certificate)
         serial = int(str(connection.certificate.get("serialNumber", "0")), 16)
         admission = self._admission

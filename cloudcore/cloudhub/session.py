@@ -4,85 +4,52 @@ A session has no task and no timer. Its connection calls it with what comes, the
 and once a second to tend it; it answers by what it writes, which the flusher gathers. So it also
 runs on a connection that is none, with a clock that is moved by hand.
 
-What closes a connection stands in ``cloudcore.cloudhub.closing``, what is asked of a message in
-``cloudcore.cloudhub.intake``, how much a node may have under way in ``cloudcore.cloudhub.credit``.
+What goes, and in which order, stands in ``cloudcore.cloudhub.writer``; what is asked of a message
+in ``cloudcore.cloudhub.intake``; when the socket is read in ``cloudcore.cloudhub.reading``; what
+closes a connection in ``cloudcore.cloudhub.closing`` and ``cloudcore.cloudhub.liveness``.
 
 Source: KubeEdge cloud/pkg/cloudhub/session/node_session.go.
 """
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from cloudcore.cloudhub import closing, intake
+from cloudcore.cloudhub import closing, intake, notes
 from cloudcore.cloudhub.authorize import Locations
-from cloudcore.cloudhub.beats import Beats
 from cloudcore.cloudhub.closing import Close
-from cloudcore.cloudhub.credit import Credit
 from cloudcore.cloudhub.flusher import Flusher
 from cloudcore.cloudhub.inbox import Inbox
 from cloudcore.cloudhub.intake import Intake
+from cloudcore.cloudhub.liveness import Progress, silence_s
+from cloudcore.cloudhub.outstanding import Outstanding
 from cloudcore.cloudhub.parcel import Parcel
-from cloudcore.cloudhub.transfer import Transfer
+from cloudcore.cloudhub.reading import Readable, Reading
+from cloudcore.cloudhub.telling import Telling
+from cloudcore.cloudhub.writer import Writable, Writer
 from cloudcore.metrics import CloudMetrics
 from common import frames, wire
-from common.beehive.message import Message, new, raw
-from common.capabilities import Capabilities, Capability
-from common.delivery.outbox import LARGE, Outbox
+from common.beehive.message import Message
+from common.capabilities import Capability
 from common.errors import MessageTooLargeError, UnknownOperationError, WireError
-from common.names import UID, GroupName, ModuleName, NodeID, Operation, PeerProtocol
+from common.names import UID, Operation
 from common.resource import to_node
 
-logger = logging.getLogger(__name__)
-
-RESEND_AFTER_S: Final = 5.0
-WINDOWS: Final = {
-    PeerProtocol.KUBEEDGE: 32,  # its edge has room for 100 messages and drops the oldest of more
-    PeerProtocol.CLOUDEDGE_V1: 256,
-}
 CLOSE_TIMEOUT_S: Final = 5.0
 """How long the edge may take to answer a close frame; then the connection is cut."""
 
-STALLED_AFTER_S: Final = 60.0
-"""A connection that takes no byte of what waits for it is given up after this time."""
-
-BEATS_SILENCE_S: Final = 18.0
-"""An edge with beats sends one every ten seconds: it is missed before the second is due."""
-
-MAX_MESSAGES_PER_S: Final = 1000
-"""Messages of one node in a second, pings and the like too; then it is not read until the next."""
-
-BYTES_AS_A_MESSAGE: Final = 4096
-"""So much of an answer counts as another message of the node that has asked: a large object is
-encoded and compressed anew for each answer, which costs far more than the question does."""
-
-TURN_BYTES: Final = 64 * 1024
-"""Contents that are encoded for one node before others have their turn: 2 to 4 ms."""
-
-_FLUSH_BYTES: Final = 64 * 1024
 _UNTOLD: Final = (closing.REPLACED, closing.NODE_LIMIT)
 """Ends that the controller does not hear of: it has the newer connection, or never had this one."""
 
 
-class Wire(Protocol):
+class Wire(Writable, Readable, Protocol):
     """A connection, as far as a session needs one."""
 
-    node: NodeID
     serial: int
     """Of the certificate that the node has shown."""
 
-    peer_protocol: PeerProtocol
-    capabilities: Capabilities
     last_received_s: float
-    is_writable: bool
-
-    def send(self, payload: bytes, *, is_text: bool) -> None:
-        """Prepare a frame."""
-
-    def flush(self) -> None:
-        """Write what was prepared."""
 
     def close(self, code: int, reason: str) -> None:
         """Begin to close."""
@@ -92,12 +59,6 @@ class Wire(Protocol):
 
     def unsent_bytes(self) -> int:
         """Return how many written bytes have not left this process."""
-
-    def pause_reading(self) -> None:
-        """Call the session with nothing more, until ``resume_reading``."""
-
-    def resume_reading(self) -> None:
-        """Go on; the session may be called at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,25 +80,21 @@ class Session:
     """The connection of one node, from its registration to its end."""
 
     __slots__ = (  # there is one for each node
-        "_beats",
         "_close",
         "_close_deadline_s",
-        "_credit",
-        "_encoded",
         "_is_draining",
         "_is_over",
-        "_is_reading",
         "_on_end",
         "_outbox",
-        "_requests",
+        "_outstanding",
+        "_progress",
+        "_reading",
         "_services",
-        "_stall",
-        "_taken_in",
+        "_silence_s",
+        "_telling",
         "_traffic",
-        "_transfer",
-        "_transfers",
         "_wire",
-        "_written",
+        "_writer",
         "connection_id",
         "node",
         "protocol",
@@ -150,41 +107,30 @@ class Session:
         self.node = link.node
         self.protocol = link.peer_protocol
         self._wire, self._services, self._on_end = link, services, on_end
-        capabilities = link.capabilities
-        self._outbox: Outbox[Parcel] = Outbox(
-            window=WINDOWS[self.protocol],
-            resend_after_s=RESEND_AFTER_S,
-            measure=lambda parcel: parcel.measure(capabilities),
-            superseded=services.metrics.superseded.inc,
-        )
-        self._credit = Credit()
-        self._requests: list[Message] = []  # for the controller
-        self._beats = Beats()
-        self._transfer: Transfer | None = None
-        self._transfers = 0
-        self._taken_in = 0  # messages in this second
-        self._encoded = 0  # bytes of contents in this turn
-        self._traffic = 0  # bytes, since somebody has asked
-        self._is_reading = True  # from the socket; False while it waits for others
+        self._outstanding = Outstanding()
+        self._reading = Reading(link, self._outstanding)
+        self._writer = Writer(link, services.metrics, self._outstanding)
+        self._outbox = self._writer.outbox
+        self._silence_s = silence_s(link.capabilities, services.keepalive_s)
+        self._progress = Progress(services.clock())
+        self._traffic = 0  # bytes received less those, of both ways, that were told of
         self._is_draining = False
         self._is_over = False
         self._close: Close | None = None
         self._close_deadline_s = 0.0
-        self._written = 0  # bytes, ever
-        self._stall = (0, services.clock())  # bytes that the connection has taken, and since when
-        hello = self._about_itself(
-            Operation.CONNECTED,
-            {"protocol": self.protocol, "capabilities": sorted(capabilities)},
+        self._telling = Telling(
+            self.node,
+            self._writer.beats,
+            {"protocol": self.protocol, "capabilities": sorted(link.capabilities)},
         )
-        self.connection_id = hello.msg_id
+        self.connection_id = self._telling.connection_id
         """By which the controller knows this connection from others of the node."""
-        self._requests.append(hello)
 
     # --- for the hub -----------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Tell the controller that the node is here."""
-        self._services.inbox.add(self)
+        self._services.inbox.add(self._telling)
 
     @property
     def backlog(self) -> int:
@@ -210,11 +156,11 @@ class Session:
 
         Events are answered to free their place; the edge hears nothing of it.
         """
-        is_answered = self._credit.settle(parcel.message.parent_id)
+        is_answered = self._outstanding.settle(parcel.message.parent_id)
         if is_answered:
-            self._taken_in += parcel.content_bytes // BYTES_AS_A_MESSAGE
+            self._reading.add_answer(parcel.content_bytes)
             self._reply(parcel)
-        self._read_or_not()
+        self._reading.adjust()
         return is_answered is not None
 
     def ask(self, parcel: Parcel) -> None:
@@ -224,7 +170,7 @@ class Session:
 
     def want_digest(self) -> None:
         """Have the edge say a digest of what it holds with its next beat."""
-        self._beats.want_digest()
+        self._writer.beats.want_digest()
 
     def end(self, close: Close) -> None:
         """Close the connection; the first reason counts. It does not wait."""
@@ -232,9 +178,8 @@ class Session:
             return
         self._close = close
         self._close_deadline_s = self._services.clock() + CLOSE_TIMEOUT_S
-        self._count(close)
-        # The edge's answer to the close frame has to be read.
-        self._wire.resume_reading()
+        notes.closed(self._services.metrics, self.node, close)
+        self._reading.close()
         self._wire.close(close.code, close.frame_text())
 
     def drain(self) -> None:
@@ -259,57 +204,33 @@ class Session:
             if now_s > self._close_deadline_s:
                 self.abort()
             return
-        if not self._is_reading:
+        if not self._reading.is_on:
             self._remind(now_s)
-        self._taken_in = 0
-        self._read_or_not()
-        silence_s = self._silence_s()
-        if now_s - self._wire.last_received_s > silence_s:
-            self.end(closing.silent(silence_s))
+        self._reading.begin_second()
+        if now_s - self._wire.last_received_s > self._silence_s:
+            self.end(closing.silent(self._silence_s))
             self._close_deadline_s = now_s  # hardly anybody is there to answer
-        elif self._is_stalled(now_s):
+        elif self._progress.is_stalled(self._writer.written, self._wire.unsent_bytes(), now_s):
             self.end(closing.STALLED)
             self.abort()  # a close frame would wait behind the rest
-        else:
-            self._give_up_transfer(now_s)
-            deadline_s = self._outbox.deadline_s()
-            if deadline_s is not None and deadline_s <= now_s:
-                self._services.flusher.want(self)
+        elif self._writer.tend(now_s):
+            self._services.flusher.want(self)
 
     def take_traffic(self) -> int:
         """Return the bytes of all frames, both ways, since the last call."""
-        traffic, self._traffic = self._traffic, 0
+        traffic = self._traffic + self._writer.written
+        self._traffic -= traffic
         return traffic
 
     def flush(self) -> None:
         """Write as much of what waits as the connection takes; see ``Flusher``."""
         if self._close is not None or self._is_over:
             return
-        now_s = self._services.clock()
-        unwritten = self._encoded = 0
-        while self._wire.is_writable and self._encoded < TURN_BYTES:
-            size = self._write_next(now_s)
-            if not size:
-                break
-            unwritten += size
-            if unwritten > _FLUSH_BYTES:
-                self._wire.flush()
-                unwritten = 0
-        self._wire.flush()
-        if self._encoded >= TURN_BYTES:
+        if self._writer.write(self._services.clock()):
             self._services.flusher.want(self)
         elif self._is_draining and self._wire.is_writable:
             self.end(closing.GOING_AWAY)
-        self._read_or_not()  # what was written has made room
-
-    def take_request(self) -> Message | None:
-        """Return the next message for the controller; see ``Inbox``."""
-        if self._requests and self._requests[0].operation is Operation.CONNECTED:
-            return self._requests.pop(0)  # before its first beat
-        said = self._beats.take(self.connection_id)
-        if said is not None:
-            return self._about_itself(Operation.KEEPALIVE, said)
-        return self._requests.pop(0) if self._requests else None
+        self._reading.adjust()  # what was written has made room
 
     # --- for the connection ----------------------------------------------------------------------
 
@@ -319,7 +240,7 @@ class Session:
             return
         self._services.metrics.received_bytes.inc(len(payload))
         self._traffic += len(payload)
-        self._taken_in += 1
+        self._reading.taken_in += 1
         try:
             if is_text:
                 self._receive(payload)
@@ -333,12 +254,12 @@ class Session:
             self.end(closing.too_large(str(error)))
         except WireError as error:
             self.end(closing.malformed(str(error)))
-        self._read_or_not()
+        self._reading.adjust()
 
     def disturbed(self) -> None:
         """Count a frame that is no message among those of this second."""
-        self._taken_in += 1
-        self._read_or_not()
+        self._reading.taken_in += 1
+        self._reading.adjust()
 
     def writable(self) -> None:
         """Go on writing."""
@@ -347,29 +268,25 @@ class Session:
     def lost(self, close: Close | None) -> None:
         """Come to an end; whatever the node has not got it gets when it connects again."""
         self._is_over = True
+        self._reading.lost()
         if self._close is None and close is not None:
-            self._count(close)
+            notes.closed(self._services.metrics, self.node, close)
         metrics = self._services.metrics
         if objects := self._outbox.objects:
             metrics.dropped.labels("disconnected").inc(objects)
-        if answers := len(self._outbox) - objects + self._is_answering_in_parts():
+        if answers := self._writer.answers:
             metrics.dropped.labels("unsent_answer").inc(answers)
         if self._close not in _UNTOLD:
-            about = {"connection": self.connection_id}
-            self._requests.append(self._about_itself(Operation.DISCONNECTED, about))
-            self._services.inbox.add(self)
+            self._telling.end()
+            self._services.inbox.add(self._telling)
         self._on_end(self)
 
     # --- up --------------------------------------------------------------------------------------
 
     def _receive(self, payload: bytes) -> None:
-        metrics = self._services.metrics
-        if not payload.isascii():
-            _check_text(payload)
-        message = wire.decode(payload, max_bytes=self._services.max_message_bytes)
-        intake.check_envelope(message)
-        metrics.received.inc(message.operation)
-        self._trace("<", message)
+        message = intake.read(payload, max_bytes=self._services.max_message_bytes)
+        self._services.metrics.received.inc(message.operation)
+        notes.trace("<", self.node, message)
         self._take_in(message, len(payload))
 
     def _receive_frame(self, frame: frames.Frame) -> None:
@@ -377,11 +294,12 @@ class Session:
             case frames.Beat():
                 self._services.metrics.received.inc(Operation.KEEPALIVE)
                 now_s = self._services.clock()
-                self._beats.heard(frame, now_s, is_quiet=not self._outbox.objects)
-                self._services.inbox.add(self)
+                self._writer.beats.heard(frame, now_s, is_quiet=not self._outbox.objects)
+                self._services.inbox.add(self._telling)
                 self._services.flusher.want(self)
             case frames.Credit():
-                self._go_on(frame)
+                if self._writer.go_on(frame, self._services.clock()):
+                    self._services.flusher.want(self)
             case _:
                 raise WireError("a frame that only cloudcore may send")
 
@@ -408,11 +326,11 @@ class Session:
 
     def _forward(self, message: Message, size_bytes: int) -> None:
         is_answered = intake.is_answered(message)
-        if not self._credit.take(message.msg_id, size_bytes, is_answered=is_answered):
+        if not self._outstanding.take(message.msg_id, size_bytes, is_answered=is_answered):
             self._drop("duplicate", message, logging.DEBUG)
             return
-        self._requests.append(message.about(to_node(self.node, message.resource)))
-        self._services.inbox.add(self)
+        self._telling.add(message.about(to_node(self.node, message.resource)))
+        self._services.inbox.add(self._telling)
 
     def _acknowledge(self, message: Message) -> None:
         ids = intake.acknowledged(message, self._wire.capabilities)
@@ -420,169 +338,25 @@ class Session:
         landed = sum(self._outbox.acknowledge(msg_id, now_s) for msg_id in ids)
         if landed:
             self._services.metrics.acknowledged.inc(landed)
-            if self._outbox.has_unwritten or self._transfer is not None:
+            if self._writer.is_waiting:
                 self._services.flusher.want(self)
-
-    def _go_on(self, credit: frames.Credit) -> None:
-        """Send more of a large content."""
-        transfer, now_s = self._transfer, self._services.clock()
-        if transfer is None:
-            return
-        if not transfer.credit(credit, self._outbox.pace, now_s):
-            raise WireError("a credit for what was not sent")
-        self._outbox.postpone(transfer.parcel.msg_id, now_s)
-        if transfer.is_done:
-            self._transfer = None
-        self._services.flusher.want(self)
-
-    def _about_itself(self, operation: Operation, content: object) -> Message:
-        resource = f"node/{self.node}"
-        return new(ModuleName.CLOUD_HUB, GroupName.RESOURCE, operation, resource, raw(content))
-
-    # --- down ------------------------------------------------------------------------------------
-
-    def _reply(self, parcel: Parcel) -> None:
-        self._outbox.reply(parcel)
-        self._credit.add_answer()
-        self._services.flusher.want(self)
-
-    def _write_next(self, now_s: float) -> int:
-        """Prepare the next frame; return its size, 0 where there is none."""
-        answer = self._beats.answer(time.time_ns() // 1_000_000)
-        if answer is not None:
-            return self._send(answer, is_text=False)
-        taken = self._outbox.take(now_s, may_be_large=self._transfer is None)
-        if taken is None:
-            return self._write_chunk(now_s)
-        parcel, size = taken
-        message = parcel.message
-        self._encoded += parcel.content_bytes
-        if message.operation is Operation.RESPONSE:
-            self._credit.answer_written()
-        self._services.metrics.sent.inc(message.operation)
-        self._trace(">", message)
-        if size == LARGE:
-            return self._begin_transfer(parcel, now_s)
-        payload = parcel.payload(self._wire.capabilities)
-        return self._send(payload.data, is_text=payload.is_text)
-
-    def _begin_transfer(self, parcel: Parcel, now_s: float) -> int:
-        self._transfers += 1
-        bulk = parcel.bulk(self._wire.capabilities)
-        self._transfer = Transfer(self._transfers, parcel, bulk, now_s)
-        return self._send(self._transfer.begin(), is_text=False)
-
-    def _write_chunk(self, now_s: float) -> int:
-        if self._transfer is None:
-            return 0
-        chunk = self._transfer.next_chunk(self._outbox.pace, now_s)
-        return self._send(chunk, is_text=False) if chunk is not None else 0
-
-    def _send(self, payload: bytes, *, is_text: bool) -> int:
-        self._wire.send(payload, is_text=is_text)
-        self._services.metrics.sent_bytes.inc(len(payload))
-        self._traffic += len(payload)
-        self._written += len(payload)
-        return len(payload)
-
-    def _give_up_transfer(self, now_s: float) -> None:
-        """End a transfer that the edge gives no credit for; an object is tried again, later."""
-        transfer = self._transfer
-        if transfer is None or now_s - transfer.moved_s < STALLED_AFTER_S:
-            return
-        if self._is_answering_in_parts():
-            self._drop("transfer_stalled", transfer.parcel.message, logging.WARNING)
-        transfer.forget(self._outbox.pace)
-        self._transfer = None
-        # Others that are large come first.
-        self._outbox.postpone(transfer.parcel.msg_id, now_s)
-        self._services.flusher.want(self)
-
-    def _is_answering_in_parts(self) -> bool:
-        transfer = self._transfer
-        return transfer is not None and transfer.parcel.operation is Operation.RESPONSE
-
-    # --- what is noted ---------------------------------------------------------------------------
-
-    def _read_or_not(self) -> None:
-        """Read from the socket as long as there is room for what comes."""
-        if self._is_over or self._close is not None:
-            return
-        has_room = self._credit.has_room() and self._taken_in < MAX_MESSAGES_PER_S
-        if has_room is self._is_reading:
-            return
-        self._is_reading = has_room
-        if has_room:
-            self._wire.resume_reading()
-        else:
-            self._wire.pause_reading()
 
     def _remind(self, now_s: float) -> None:
         """Bear with an edge that is not read, and have it bear with us: that is our doing."""
         self._wire.last_received_s = now_s
         if Capability.BEATS in self._wire.capabilities:
-            self._beats.remind()
+            self._writer.beats.remind()
             self._services.flusher.want(self)
 
-    def _silence_s(self) -> float:
-        """Return for how long nothing may come, not even a part of a large message."""
-        if Capability.BEATS in self._wire.capabilities:
-            return min(BEATS_SILENCE_S, self._services.keepalive_s)
-        return self._services.keepalive_s
-
-    def _is_stalled(self, now_s: float) -> bool:
-        unsent = self._wire.unsent_bytes()
-        taken = self._written - unsent
-        if unsent == 0 or taken > self._stall[0]:
-            self._stall = (taken, now_s)
-        return now_s - self._stall[1] > STALLED_AFTER_S
-
-    def _count(self, close: Close) -> None:
-        if close.counted_as:
-            self._services.metrics.refused.labels(close.counted_as).inc()
-            logger.warning(
-                "connection closed",
-                extra={"node": self.node, "code": close.code, "reason": close.text},
-            )
+    def _reply(self, parcel: Parcel) -> None:
+        self._outbox.reply(parcel)
+        self._outstanding.add_answer()
+        self._services.flusher.want(self)
 
     def _refuse(self, answer: Message | None, reason: str, detail: str) -> None:
-        self._services.metrics.refused.labels(reason).inc()
-        logger.warning(
-            "message refused", extra={"node": self.node, "reason": reason, "detail": detail}
-        )
+        notes.refused(self._services.metrics, self.node, reason, detail)
         if answer is not None:
             self._reply(Parcel(answer))
 
     def _drop(self, reason: str, message: Message, level: int) -> None:
-        self._services.metrics.dropped.labels(reason).inc()
-        logger.log(
-            level,
-            "message dropped",
-            extra={
-                "node": self.node,
-                "reason": reason,
-                "operation": message.operation,
-                "resource": message.resource,
-            },
-        )
-
-    def _trace(self, direction: str, message: Message) -> None:
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug(
-                "%s %s",
-                direction,
-                message.operation,
-                extra={"node": self.node, "key": message.resource, "msg_id": message.msg_id},
-            )
-
-
-def _check_text(payload: bytes) -> None:
-    """Refuse what is not UTF-8, as WebSocket text has to be.
-
-    Raises:
-        WireError: it is not.
-    """
-    try:
-        payload.decode()
-    except UnicodeDecodeError as error:
-        raise WireError(f"not UTF-8: {error.reason}") from error
+        notes.dropped(self._services.metrics, self.node, reason, message, level)

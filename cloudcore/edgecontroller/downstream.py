@@ -92,7 +92,9 @@ class DownstreamController:
         """Nodes that are to be compared."""
         self._ahead = reader.ahead
         self._strayed: set[NodeID] = set()
-        """Nodes that are no edge nodes at present, and may hold what ended meanwhile."""
+        """Nodes whose pods are not known at present, and which may hold what ended meanwhile."""
+        self._adopting: set[NodeID] = set()
+        """New edge nodes, the pods of which are being brought in."""
         self._companions = Companions(state, reader, sender)
         self._turns = {one.kind: asyncio.Lock() for one in self._kinds()}
         self._tasks: asyncio.TaskGroup
@@ -247,6 +249,7 @@ class DownstreamController:
             for one in bodies:
                 async with self._turns[pods.kind]:
                     await self._adopt(pods, one)
+            self._adopting.discard(node)
             if node in self._strayed:
                 self._strayed.discard(node)
                 self.doubts.add([node])
@@ -276,6 +279,8 @@ class DownstreamController:
     async def _take_node(self, followed: Followed, change: Change) -> None:
         view, node = _view(change), NodeID(change.key.name)
         is_new = self._note_node(node, change.uid, view)
+        if is_new:
+            self._adopting.add(node)
         if view is None and change.before is None:
             await self._tell_of_end(followed, node, change.uid)
         else:
@@ -290,11 +295,11 @@ class DownstreamController:
             self._tasks.create_task(self._adopt_pods(node), name=f"adopt pods of {node}")
 
     def note_stray(self, node: NodeID) -> None:
-        """Have ``node``, which holds something, compared when it becomes an edge node.
+        """Have ``node``, which holds something, compared when it is an edge node with its pods.
 
         Until then nobody knows what it should hold. Where it is one, this does nothing.
         """
-        if not self._state.locations.is_edge_node(node):
+        if not self._state.locations.is_edge_node(node) or node in self._adopting:
             self._strayed.add(node)
 
     async def _tell_of_end(self, followed: Followed, node: NodeID, uid: UID) -> None:
@@ -319,6 +324,7 @@ class DownstreamController:
             self._strayed.add(node)
         elif is_away:  # whoever comes is compared anyway
             self._strayed.discard(node)
+        self._adopting.discard(node)
         for key in locations.pods_of(node):
             self._state.pods.cache.drop(key)
         self._state.drop(locations.remove_node(node))

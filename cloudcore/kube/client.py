@@ -10,7 +10,8 @@ from typing import Any, Final, Self
 import msgspec
 
 from cloudcore.kube.lines import LineSplitter
-from cloudcore.kube.transport import Request, Transport
+from cloudcore.kube.throttle import Throttle
+from cloudcore.kube.transport import MAX_CONNECTIONS, Request, Transport
 from common.errors import RemoteError
 from common.names import NODES_GROUP, NodeID, node_user
 from common.status import MAX_MESSAGE_CHARS, Status, failure
@@ -54,6 +55,8 @@ class KubeClient:
         """
         self._transport = Transport(kubeconfig)
         self._request_timeout_s = request_timeout_s
+        # The API server counts these two apart (--max-requests-inflight and its like).
+        self._reads, self._writes = Throttle(MAX_CONNECTIONS), Throttle(MAX_CONNECTIONS)
 
     async def __aenter__(self) -> Self:
         """Read the credentials; no request is made.
@@ -197,14 +200,17 @@ class KubeClient:
             headers["Impersonate-User"] = node_user(as_node)
             headers["Impersonate-Group"] = NODES_GROUP
         request = Request(method, path, params, body, headers)
+        throttle = self._reads if method == "GET" else self._writes
         try:
             async with asyncio.timeout(self._request_timeout_s):
                 while True:
-                    async with self._transport.send(request) as response:
+                    async with throttle, self._transport.send(request) as response:
                         answer = await response.read()
+                        is_refused = response.status == HTTPStatus.TOO_MANY_REQUESTS
+                        throttle.refused() if is_refused else throttle.taken()
                     if response.status < HTTPStatus.MULTIPLE_CHOICES:
                         return answer
-                    if response.status != HTTPStatus.TOO_MANY_REQUESTS:
+                    if not is_refused:
                         raise RemoteError(_status(response.status, answer))
                     # Refused before it was looked at, so that it may be made again.
                     await asyncio.sleep(_retry_after_s(response.headers.get("Retry-After", "")))

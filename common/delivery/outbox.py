@@ -20,7 +20,7 @@ reply shares the object's key (a later update overwrites it) and one message at 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, Self, TypeVar
 
 from common.delivery.pace import Pace
 from common.names import UID, Operation
@@ -52,6 +52,9 @@ class Sendable(Protocol):
     @property
     def is_restated(self) -> bool:
         """Whether it says what the peer should hold, whatever versions there were before."""
+
+    def restated(self) -> Self:
+        """Return the same with that mark."""
 
 
 P = TypeVar("P", bound=Sendable)
@@ -150,6 +153,7 @@ class Outbox(Generic[P]):
             return
         if waiting is not None:
             self._superseded()
+            parcel = _in_place_of(waiting, parcel)
         self._waiting[uid] = parcel
 
     def take(self, now_s: float, *, may_be_large: bool) -> tuple[P, int] | None:
@@ -208,7 +212,8 @@ class Outbox(Generic[P]):
             if entry.deadline_s > now_s:
                 continue
             # The newest version, not the one that got lost.
-            parcel = self._waiting.get(entry.uid, entry.parcel)
+            waiting = self._waiting.get(entry.uid)
+            parcel = entry.parcel if waiting is None else _in_place_of(entry.parcel, waiting)
             size = self._measure(parcel)
             # Nor what takes the place of one that goes in parts: it may be the one that is being
             # written, and would arrive after its successor.
@@ -257,6 +262,17 @@ class Outbox(Generic[P]):
     def _remove(self, msg_id: str, entry: _InFlight[P]) -> None:
         del self._in_flight[msg_id]
         del self._in_flight_ids[entry.uid]
+
+
+def _in_place_of(old: P, new: P) -> P:
+    """Return ``new`` for a peer that may never hear of ``old``.
+
+    What was restated may be behind what the peer holds, and so may all that follows it: the peer
+    would take it for old. A delete needs no mark: it is final, whatever was before.
+    """
+    if old.is_restated and not new.is_restated and new.operation is not Operation.DELETE:
+        return new.restated()
+    return new
 
 
 def _supersedes(new: Sendable, old: Sendable) -> bool:

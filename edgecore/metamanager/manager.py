@@ -151,20 +151,34 @@ class MetaManager:
             await self._keep(from_cloud)
 
     async def _keep(self, messages: Sequence[Message]) -> None:
-        """Store, then acknowledge, then tell edged."""
+        """Store, then acknowledge, then tell edged; what cannot be stored is counted.
+
+        On a full disk what is small, or makes room, must not wait for the rest of its batch.
+        """
+        lost, error = 0, await self._try_to_keep(messages)
+        if error is not None and len(messages) > 1:
+            for message in messages:
+                lost += await self._try_to_keep([message]) is not None
+        elif error is not None:
+            lost = 1
+        if lost:
+            # Not acknowledged: the cloud sends them again, perhaps when there is room.
+            self._metrics.dropped.labels("store_error").inc(lost)
+            logger.warning("messages cannot be stored", extra={"error": str(error)})
+
+    async def _try_to_keep(self, messages: Sequence[Message]) -> StoreError | None:
+        """Keep all of ``messages``, or none; return why they cannot be kept."""
         try:
             plan = await self._keeper.keep(messages)
         except StoreError as error:
-            # Not acknowledged: the cloud sends them again, perhaps when there is room.
-            self._metrics.dropped.labels("store_error").inc(len(messages))
-            logger.warning("messages cannot be stored", extra={"error": str(error)})
-            return
+            return error
         self._count(messages, plan.outcomes)
         self._metrics.acknowledged.inc(len(messages))
         for ack in acknowledgements(messages, self._capabilities):
             await self._send(ModuleName.EDGE_HUB, ack)
         for forward in plan.forwards:
             await self._send(ModuleName.EDGED, forward)
+        return None
 
     def _count(self, messages: Sequence[Message], outcomes: Sequence[Outcome]) -> None:
         for message, outcome in zip(messages, outcomes, strict=True):

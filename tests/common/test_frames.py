@@ -22,9 +22,11 @@ from common.frames import (
     FrameType,
     decode,
     deflate,
+    deflate_joinable,
     encode,
     hash_of,
     inflate,
+    join,
 )
 
 U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
@@ -133,6 +135,16 @@ def test_what_is_deflated_is_inflated_to_itself_and_is_always_the_same(data: byt
     squeezed = deflate(data)
     assert squeezed == deflate(data)
     assert inflate(squeezed, max_bytes=len(data)) == data
+
+
+@given(st.binary(max_size=500), st.binary(max_size=20_000), st.binary(max_size=5))
+def test_what_is_compressed_can_be_put_between_others(
+    before: bytes, content: bytes, after: bytes
+) -> None:
+    joinable = deflate_joinable(content)
+    assert inflate(joinable, max_bytes=len(content)) == content
+    whole = before + content + after
+    assert inflate(join(before, joinable, after), max_bytes=len(whole)) == whole
 
 
 @given(st.binary(min_size=1, max_size=5_000), st.data())

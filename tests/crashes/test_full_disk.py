@@ -100,6 +100,36 @@ async def test_what_a_full_disk_cannot_keep_is_not_acknowledged_until_it_was_sen
             assert running.store.index.entries.keys() == set(PODS)
 
 
+async def test_what_makes_room_or_is_small_is_kept_though_the_rest_of_its_batch_is_not(
+    tmp_path: Path, registry: CollectorRegistry
+) -> None:
+    recorder = Recorder()
+    with recorded(tmp_path, recorder):
+        async with edge(tmp_path, registry) as running:
+            await running.send(insert(PODS[0], uid="u0"))
+            await running.hear(1)
+            room = max(file.stat().st_size for file in tmp_path.iterdir()) + 64 * 1024
+
+            def has_little_room(number: int, event: Event | Look) -> int:
+                del number
+                is_beyond = isinstance(event, Write) and event.offset + len(event.data) > room
+                return sqlite3.SQLITE_FULL if is_beyond else OK
+
+            recorder.fault = has_little_room
+            large = insert(PODS[1], uid="u1", spec={"x": "x" * 4 * room})
+            gone, small = delete(PODS[0], uid="u0", version=5), insert(PODS[2], uid="u2")
+            await running.send(large, gone, small)
+            await running.hear(2)
+            assert {gone.msg_id, small.msg_id} < running.acknowledged
+            assert running.store.index.entries.keys() == {PODS[2]}
+            await until(lambda: refused(registry) == 1)
+            recorder.fault = nothing_fails
+            await running.send(large)
+            await running.hear(1)
+        async with edge(tmp_path, CollectorRegistry()) as running:
+            assert running.store.index.entries.keys() == {PODS[1], PODS[2]}
+
+
 async def test_what_is_stored_already_is_acknowledged_by_a_full_disk_too(
     tmp_path: Path, registry: CollectorRegistry
 ) -> None:

@@ -4,7 +4,6 @@
 wish stands here too: to be away, to forget its history, to come back from an older backup.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -133,7 +132,8 @@ class ApiServer:
         self.compacted = 100
         """Events up to here are forgotten."""
         self.objects: dict[Key, Object] = {}
-        self.log: list[Event] = []
+        self.log: dict[str, list[Event]] = {plural: [] for plural in KINDS}
+        """By plural."""
         self.on_write: Callable[[Write], None] = lambda _: None
         self._uids = 0
         self._lists: dict[str, tuple[int, list[bytes]]] = {}
@@ -148,7 +148,7 @@ class ApiServer:
 
     def change(self, key: Key, change: Callable[[Object], None]) -> None:
         """Change an object as by an update, its status and all."""
-        now = copy.deepcopy(self.objects[key])
+        now = _copied(self.objects[key])
         change(now)
         self._write(KINDS[key.plural], key, now)
 
@@ -184,7 +184,8 @@ class ApiServer:
         lost = self.objects
         self.objects, self.revision = dict(snapshot.objects), snapshot.revision
         self.compact()
-        self.log.clear()
+        for events in self.log.values():
+            events.clear()
         for key, obj in lost.items():
             if self.objects.get(key) is not obj:
                 self.on_write(Write("RESTORED", key, obj, self.objects.get(key)))
@@ -217,11 +218,10 @@ class ApiServer:
     def events(self, plural: str, after: int) -> list[Event]:
         """Return what a watch of ``plural`` tells from ``after`` on."""
         tail: list[Event] = []
-        for event in reversed(self.log):
+        for event in reversed(self.log[plural]):
             if event.revision <= after:
                 break
-            if event.plural == plural:
-                tail.append(event)
+            tail.append(event)
         return tail[::-1]
 
     def bookmark(self, kind: ResourceKind) -> bytes:
@@ -275,7 +275,7 @@ class ApiServer:
             raise Refused(HTTPStatus.CONFLICT, "AlreadyExists", text)
         self._uids += 1
         metadata = {
-            **copy.deepcopy(obj["metadata"]),
+            **_copied(obj["metadata"]),
             "uid": f"{kind.kind.lower()}-{self._uids:06d}",
             "creationTimestamp": self._time(),
         }
@@ -327,7 +327,7 @@ class ApiServer:
         if kind.plural == "pods" and (grace_s := _grace(obj, options)) > 0:
             if "deletionTimestamp" in obj["metadata"]:
                 return
-            marked = copy.deepcopy(obj)
+            marked = _copied(obj)
             marked["metadata"]["deletionTimestamp"] = self._time(grace_s)
             marked["metadata"]["deletionGracePeriodSeconds"] = grace_s
             marked["metadata"]["generation"] += 1
@@ -364,7 +364,7 @@ class ApiServer:
         else:
             self.objects[key] = now
         line = b'{"type":"%b","object":%b}\n' % (event_type.encode(), _full(kind, now))
-        self.log.append(Event(self.revision, kind.plural, event_type, line))
+        self.log[kind.plural].append(Event(self.revision, kind.plural, event_type, line))
         self.on_write(Write(event_type, key, before, now))
 
     def _encoded(self, key: Key) -> bytes:
@@ -397,6 +397,11 @@ def parse(method: str, path: str) -> tuple[ResourceKind, Key, str]:
     plural, name, subresource = (*parts, "", "")[:3]
     assert plural in KINDS, f"{method} {path}"
     return KINDS[plural], Key(plural, namespace, name), subresource
+
+
+def _copied(obj: Object) -> Object:
+    copied: Object = msgspec.json.decode(msgspec.json.encode(obj))
+    return copied
 
 
 def _full(kind: ResourceKind, obj: Object) -> bytes:

@@ -54,7 +54,7 @@ class ApiLink:
     generation: int = 0
     """Watches of an earlier one are broken."""
 
-    _waiters: list["asyncio.Future[None]"] = field(default_factory=list)
+    _waiters: list[tuple[str, "asyncio.Future[None]"]] = field(default_factory=list)
 
     def down(self) -> None:
         """Go away: nothing connects, and what is open breaks."""
@@ -69,14 +69,26 @@ class ApiLink:
     def notify(self) -> None:
         """Let all watches look for news."""
         waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
+        for _, waiter in waiters:
             _wake(waiter)
 
-    async def news(self, until_s: float) -> None:
-        """Return when there may be news, at the latest at ``until_s``."""
+    def written(self, plural: str) -> None:
+        """Let the watches of a kind look for news."""
+        if self.is_mute:
+            self.notify()  # what waits to be told looks at each chance
+            return
+        waiters, self._waiters = self._waiters, []
+        for wanted, waiter in waiters:
+            if wanted == plural:
+                _wake(waiter)
+            elif not waiter.done():
+                self._waiters.append((wanted, waiter))
+
+    async def news(self, plural: str, until_s: float) -> None:
+        """Return when there may be news of a kind, at the latest at ``until_s``."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
-        self._waiters.append(waiter)
+        self._waiters.append((plural, waiter))
         timer = loop.call_at(until_s, _wake, waiter)
         await waiter
         timer.cancel()
@@ -218,6 +230,6 @@ def _due(link: ApiLink, kind: ResourceKind, version: int) -> list[tuple[int, byt
 async def _until_news(link: ApiLink, kind: ResourceKind, version: int, until_s: float) -> None:
     """Return when there is something for this watch, which is told late by the lag of its kind."""
     loop = asyncio.get_running_loop()
-    await link.news(max(until_s, loop.time() + 0.001))
+    await link.news(kind.plural, max(until_s, loop.time() + 0.001))
     if _due(link, kind, version):
         await asyncio.sleep(link.rng.uniform(0.0005, 0.005) + link.lags_s.get(kind.plural, 0.0))

@@ -77,6 +77,11 @@ class Cloud:
         parts = self._parts
         return sum(session._outbox.objects for session in parts.registry) if parts else 0
 
+    def ask_for_digests(self) -> None:
+        """Have each edge say a digest with its next beat but one at the latest."""
+        for session in self._parts.registry if self._parts else ():
+            session.want_digest()
+
     def counted(self, name: str, **labels: str) -> float:
         """Return the value of a metric; 0 where it was never counted."""
         return self.metrics_registry.get_sample_value(name, labels) or 0.0

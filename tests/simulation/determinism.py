@@ -18,6 +18,18 @@ from tests.simulation.virtualloop import VirtualLoop
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _NS: Final = 10**9
 
+# The bits of a UUID that say what it is, and what they are in one of version 4 (RFC 9562).
+_FIXED_BITS: Final = 0xF << 76 | 0x3 << 62
+_VERSION_4: Final = 0x4 << 76 | 0x2 << 62
+
+
+class _Id(int):
+    """A UUID, of which only the text is wanted."""
+
+    def __str__(self) -> str:
+        text = f"{self:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
 
 def install(seed: int, loop: VirtualLoop) -> None:
     """Have ids, random numbers and the time of day come from ``seed`` and ``loop``."""
@@ -25,8 +37,8 @@ def install(seed: int, loop: VirtualLoop) -> None:
     random.seed(f"{seed}/product")
     start_ns = int(_START.timestamp()) * _NS
 
-    def uuid4() -> uuid.UUID:
-        return uuid.UUID(int=rng.getrandbits(128), version=4)
+    def uuid4() -> _Id:
+        return _Id((rng.getrandbits(128) & ~_FIXED_BITS) | _VERSION_4)
 
     def now(*_: object) -> datetime:
         return _START + timedelta(seconds=loop.time())

@@ -34,6 +34,7 @@ from tests.simulation.virtualloop import Daemon
 GRACE_S = 10.0
 _GIB: Final = 1024**3
 _PLENTY: Final = Amount(8 * _GIB, 16 * _GIB)
+_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _FACTS: Final = NodeFacts(4, 16 * _GIB, 64 * _GIB, "amd64", "6.1", "Sim", "m", "u", "b")
 
 
@@ -105,11 +106,8 @@ class SimRuntime(HollowRuntime):
 class _Credentials:
     """A certificate that nobody looks at."""
 
-    def __init__(self) -> None:
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
     async def tls(self) -> ssl.SSLContext:
-        return self._context
+        return _TLS
 
     async def doubt(self) -> None:
         return None

@@ -91,8 +91,6 @@ def _run_all(wanted: Wanted, folder: Path) -> _Tally:
     waiting = list(reversed(wanted.seeds))
     places = len(os.sched_getaffinity(0))
     while waiting or running:
-        if tally.broken and wanted.until_broken:
-            waiting.clear()
         while waiting and len(running) < places:
             seed = waiting.pop()
             one = _Run(seed, folder / str(seed))
@@ -102,6 +100,8 @@ def _run_all(wanted: Wanted, folder: Path) -> _Tally:
         if (done := running.pop(process, None)) is not None:
             _tell(done, wanted, tally)
             shutil.rmtree(done.folder)
+        if tally.broken and wanted.until_broken:
+            waiting.clear()
     return tally
 
 

@@ -16,6 +16,8 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any, Final, TypeVar, TypeVarTuple
 
+import msgspec
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -66,16 +68,13 @@ class _Task(asyncio.Task[Any]):
         return self._number
 
 
-class _Handle:
+class _Handle(msgspec.Struct):
     """A callback that is to be called; as much of ``asyncio.Handle`` as anybody uses."""
 
-    __slots__ = ("args", "callback", "context", "is_cancelled")
-
-    def __init__(
-        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context
-    ) -> None:
-        self.callback, self.args, self.context = callback, args, context
-        self.is_cancelled = False
+    callback: Callable[..., object]
+    args: tuple[Any, ...]
+    context: contextvars.Context
+    is_cancelled: bool = False
 
     def cancel(self) -> None:
         """Have it never called."""
@@ -136,6 +135,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Cancelled ones that are still among the others."""
 
         self.set_task_factory(_make_task)
+
+    get_debug = bool  # never; asked at each future, and quicker than a function
 
     def time(self) -> float:
         """Return the simulated seconds since the beginning."""

@@ -29,8 +29,14 @@ from tests.simulation.virtualloop import NOBODY, Daemon, VirtualLoop
 CONVERGES_S: Final = 120.0
 """After the last fault everything is in step within this time."""
 
-QUIET_S: Final = 330.0
-"""So long is watched afterwards that it stays so: each edge has said a digest by then."""
+QUIET_S: Final = 60.0
+"""So long is watched afterwards that it stays so: each edge has said two digests by then, if the
+first is another one than expected."""
+
+LONG_QUIET_S: Final = 330.0
+"""So long in some schedules: each edge has said a digest without being asked by then."""
+
+_LONG_QUIET: Final = 0.2
 
 _LOOK_S: Final = 2.0
 _RESTART_S: Final = 5.0
@@ -101,7 +107,7 @@ class World:
 
     def _written(self, write: Write) -> None:
         self.model.written(write)
-        self.link.notify()
+        self.link.written(write.key.plural)
 
     def _build(self) -> None:
         disks = Disks()
@@ -211,7 +217,10 @@ class World:
             await asyncio.sleep(_LOOK_S)
             self._look_after_daemons()
         self.note("in step")
-        await asyncio.sleep(QUIET_S)
+        for cloud in self.clouds:
+            cloud.ask_for_digests()
+        is_long = self._stream("quiet").random() < _LONG_QUIET
+        await asyncio.sleep(LONG_QUIET_S if is_long else QUIET_S)
         self._look_after_daemons()
         for difference in self._judge.differences():
             self.model.violated("P3", f"later: {difference}")

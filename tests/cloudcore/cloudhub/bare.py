@@ -144,7 +144,7 @@ class Bare:
     def told(self) -> list[Message]:
         """Return what the controller has not been told yet."""
         messages = []
-        while (message := self.session.take_request()) is not None:
+        while (message := self.session._telling.take_request()) is not None:
             messages.append(message)
         return messages
 

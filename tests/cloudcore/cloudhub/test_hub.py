@@ -238,13 +238,13 @@ async def test_a_large_content_that_nodes_are_told_one_by_one_is_compressed_once
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compressed = []
-    really = frames.deflate
+    really = frames.deflate_joinable
 
     def deflate(data: bytes) -> bytes:
         compressed.append(data)
         return really(data)
 
-    monkeypatch.setattr(frames, "deflate", deflate)
+    monkeypatch.setattr(frames, "deflate_joinable", deflate)
     text = random.Random(7).randbytes(32 * 1024).hex()
     async with stage.edge("n1", able=ALL) as first, stage.edge("n2", able=ALL) as second:
         for node, edge in (("n1", first), ("n2", second)):
@@ -296,6 +296,19 @@ async def test_a_connection_that_another_replica_has_taken_over_is_ended_and_no_
     end = await stage.controller.next_of(Operation.DISCONNECTED)
     assert end.resource == "node/n2", "of the other one the controller knows"
     assert stage.refused("replaced") == 1
+
+
+@pytest.mark.parametrize("content", [None, {}, {"connection": 1}, ["x"]])
+async def test_a_command_that_makes_no_sense_is_dropped_and_ends_nothing(
+    stage: Stage, content: object
+) -> None:
+    async with stage.edge("n1", able=ALL) as edge:
+        await stage.controller.send(command(Operation.DISCONNECTED, "n1", content))
+        await until(lambda: stage.dropped("malformed") == 1)
+        assert await edge.is_served()
+        about = {"connection": stage.session("n1").connection_id}
+        await stage.controller.send(command(Operation.DISCONNECTED, "n1", about))
+        assert (await edge.closed())[0] == closing.REPLACED.code
 
 
 async def test_a_digest_that_the_controller_wants_is_asked_for_with_the_next_answer(

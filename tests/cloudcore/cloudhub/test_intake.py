@@ -9,7 +9,7 @@ from cloudcore.edgecontroller.location import LocationCache
 from common import wire
 from common.beehive.message import NULL, Message, new, raw
 from common.capabilities import ALL, NONE
-from common.errors import UnknownOperationError, WireError
+from common.errors import MessageTooLargeError, UnknownOperationError, WireError
 from common.names import NodeID, Operation
 from common.status import failure
 
@@ -74,6 +74,17 @@ def test_an_envelope_that_cannot_be_answered_is_malformed(
     else:
         with pytest.raises(WireError):
             intake.check_envelope(read)
+
+
+def test_a_frame_is_read_as_the_message_that_it_is() -> None:
+    sent = message(Operation.QUERY, "shop/pod/wäb")
+    payload = wire.encode(sent)
+    assert intake.read(payload, max_bytes=len(payload)).resource == sent.resource
+    with pytest.raises(MessageTooLargeError):
+        intake.read(payload, max_bytes=len(payload) - 1)
+    for nonsense in (b"", b"[]", payload.replace("ä".encode(), b"\xff")):
+        with pytest.raises(WireError):
+            intake.read(nonsense, max_bytes=1024)
 
 
 def test_a_refused_read_is_answered_by_the_bare_status() -> None:

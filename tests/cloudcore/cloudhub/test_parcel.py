@@ -12,7 +12,7 @@ from common import frames, wire
 from common.beehive.message import NULL, Message, new, raw
 from common.capabilities import ALL, NONE, Capabilities, Capability
 from common.delivery.outbox import LARGE
-from common.frames import CHUNK_BYTES, Deflated, Encoding
+from common.frames import CHUNK_BYTES, Deflated, Encoding, deflate
 from common.names import Operation
 
 CHUNKS_ONLY = frozenset({Capability.CHUNKS})
@@ -61,6 +61,16 @@ def test_a_peer_without_capabilities_gets_text_of_any_size() -> None:
         assert one.measure(NONE) == len(wire.encode(one.message))
 
 
+def test_the_mark_of_what_is_restated_is_all_that_is_added_and_is_made_once() -> None:
+    one = parcel(PLAIN)
+    marked = one.restated()
+    assert (one.is_restated, marked.is_restated) == (False, True)
+    assert read(marked, ALL).header.type == "inventory"
+    assert (marked.msg_id, marked.version) == (one.msg_id, one.version)
+    assert bytes(read(marked, ALL).content) == bytes(one.message.content)
+    assert one.restated() is marked is marked.restated()
+
+
 def test_what_is_small_is_text_for_everybody() -> None:
     one = parcel("x" * 300)
     assert len(wire.encode(one.message)) < frames.DEFLATED_FROM_BYTES
@@ -77,7 +87,8 @@ def test_what_is_smaller_when_compressed_is_compressed() -> None:
 
 def test_what_is_not_smaller_when_compressed_stays_text(monkeypatch: pytest.MonkeyPatch) -> None:
     # Hardly any JSON is so; and of such a one the envelope would be smaller still.
-    monkeypatch.setattr(frames, "deflate", lambda data: data + b"-")
+    for name in ("deflate", "deflate_joinable"):
+        monkeypatch.setattr(frames, name, lambda data: data + b"-")
     one = parcel(noise(4000))
     assert one.payload(DEFLATE_ONLY) is one.payload(NONE)
     large = parcel(noise(100_000))
@@ -152,17 +163,35 @@ def test_whoever_reads_it_reads_the_message(
         assert one.measure(capabilities) <= LARGE_FROM_BYTES + ENVELOPE_BYTES
 
 
+def test_what_turns_out_to_be_small_is_not_compressed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = parcel(PLAIN)
+    assert not one.is_large(ALL)
+    sizes = []
+
+    def count(data: bytes) -> bytes:
+        sizes.append(len(data))
+        return deflate(data)
+
+    monkeypatch.setattr(frames, "deflate", count)
+    assert read(one, ALL) == one.message
+    assert read(parcel(PLAIN), DEFLATE_ONLY).content == one.message.content
+    assert sum(sizes) < 10
+    assert not one.payload(ALL).is_text
+
+
 def test_a_content_of_many_messages_is_compressed_and_kept_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     compressed = []
-    really = frames.deflate
+    really = frames.deflate_joinable
 
     def deflate(data: bytes) -> bytes:
         compressed.append(data)
         return really(data)
 
-    monkeypatch.setattr(frames, "deflate", deflate)
+    monkeypatch.setattr(frames, "deflate_joinable", deflate)
     bulks = Bulks()
     parcels = [Parcel(parcel(noise(60_000)).message, bulks) for _ in range(9)]
     assert len({one.msg_id for one in parcels}) == 9

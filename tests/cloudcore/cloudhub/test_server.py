@@ -15,10 +15,22 @@ from websockets.typing import Subprotocol
 from cloudcore.cloudhub.handshake import Terms
 from common import pki, tls
 from common.capabilities import HEADER, NONE
-from common.names import AUTHORITY_HEADER, CLUSTER_HEADER, REFUSAL_HEADER, Operation, PeerProtocol
+from common.names import (
+    AUTHORITY_HEADER,
+    CLUSTER_HEADER,
+    REFUSAL_HEADER,
+    ModuleName,
+    Operation,
+    PeerProtocol,
+)
 from tests.cloudcore.cloudhub.stage import HOST, Stage, staged, until
 
 pytestmark = pytest.mark.both_loops
+
+REQUEST = (
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nnode_id: n2\r\nConnectionUse: msg\r\n\r\n"
+)
 
 
 async def test_an_edge_of_kubeedge_connects_to_any_path_and_agrees_on_nothing(
@@ -225,6 +237,23 @@ async def test_headers_have_a_size(stage: Stage, header: bytes, status: bytes) -
     assert status in await reader.readline()
     writer.close()
     await until(lambda: stage.refused("bad_request") == 1)
+
+
+async def test_nobody_is_let_in_while_cloudcore_stops(stage: Stage) -> None:
+    async with stage.edge("n1") as edge:
+        edge.socket.transport.pause_reading()  # so that it does not answer the close frame
+        reader, writer = await asyncio.open_connection(
+            HOST, stage.port, ssl=stage.certificates.client("n2")
+        )
+        for part in (b"GET / HTTP/1.1\r\nHost: x\r\n", REQUEST):
+            writer.write(part)
+            stage.bus.close(ModuleName.CLOUD_HUB)
+            await until(lambda: stage.session("n1")._is_draining)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 503")
+        assert b"this cloudcore stops" in await reader.read()
+        writer.close()
+        assert (stage.refused("stopping"), len(stage.registry)) == (1, 1)
+        edge.socket.transport.abort()
 
 
 async def test_nobody_is_let_in_before_it_is_known_who_may_do_what(tmp_path: Path) -> None:

@@ -23,18 +23,13 @@ from websockets.typing import Subprotocol
 
 from cloudcore.cloudhub import closing
 from cloudcore.cloudhub.closing import Close
-from cloudcore.cloudhub.credit import MAX_OUTSTANDING
 from cloudcore.cloudhub.handshake import Terms
+from cloudcore.cloudhub.liveness import STALLED_AFTER_S
+from cloudcore.cloudhub.outstanding import MAX_OUTSTANDING
 from cloudcore.cloudhub.parcel import Parcel
-from cloudcore.cloudhub.session import (
-    BYTES_AS_A_MESSAGE,
-    CLOSE_TIMEOUT_S,
-    MAX_MESSAGES_PER_S,
-    RESEND_AFTER_S,
-    STALLED_AFTER_S,
-    TURN_BYTES,
-    WINDOWS,
-)
+from cloudcore.cloudhub.reading import BYTES_AS_A_MESSAGE, MAX_MESSAGES_PER_S
+from cloudcore.cloudhub.session import CLOSE_TIMEOUT_S
+from cloudcore.cloudhub.writer import RESEND_AFTER_S, TURN_BYTES, WINDOWS
 from common import capabilities, frames, wire
 from common.beehive.message import NULL, OK, Message, new, raw, reply
 from common.capabilities import ALL, Capabilities, Capability, render
@@ -330,7 +325,7 @@ async def test_whoever_takes_no_answers_gets_no_more_of_them(stage: Stage) -> No
         session = stage.session("n1")
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(ask()), group.create_task(answer())]
-            await until(lambda: not session._credit.has_room())
+            await until(lambda: not session._outstanding.has_room())
             assert len(session._outbox) <= MAX_OUTSTANDING
             assert await other.is_served()
             for task in tasks:
@@ -353,7 +348,7 @@ async def test_a_controller_that_is_busy_is_waited_for(tmp_path: Path) -> None:
         for _ in range(MAX_OUTSTANDING):
             await edge.send(Operation.QUERY, OWN)
         session = stage.session("n1")
-        await until(lambda: not session._is_reading)
+        await until(lambda: not session._reading.is_on)
         # It cannot be heard meanwhile, which is no fault of its own.
         session.tend(asyncio.get_running_loop().time() + 10)
         assert session._close is None
@@ -597,11 +592,11 @@ async def test_an_edge_that_floods_is_paused_and_its_neighbour_is_served(stage: 
         beat = frames.encode(frames.Beat(1, progresses=True))
         flood = (Frame(Opcode.BINARY, beat).serialize(mask=True) for _ in range(2500))
         edge.socket.transport.write(b"".join(flood))  # more than a second's share, at once
-        await until(lambda: not session._is_reading)
+        await until(lambda: not session._reading.is_on)
         for number in range(20):
             await other.say(frames.Beat(number, progresses=True))
             assert isinstance(await other.hear(), frames.BeatAnswer)
-        await until(lambda: session._is_reading)
+        await until(lambda: session._reading.is_on)
 
 
 async def test_what_only_the_cloud_says_closes_the_connection(stage: Stage) -> None:
@@ -1149,7 +1144,7 @@ def test_whatever_has_come_already_is_taken_in_as_room_is_made_in_order_and_not_
         bare.told()
         assert bare.answer(request)
         bare.hear()  # resumes, takes in, pauses: all as the answer is written
-        assert len(bare.session._credit._requests) <= MAX_OUTSTANDING
+        assert len(bare.session._outstanding._requests) <= MAX_OUTSTANDING
     assert [wire.decode(text).msg_id for text in bare.wire.backlog] == [
         message.msg_id for message in more[MAX_OUTSTANDING:]
     ]

@@ -15,6 +15,7 @@ from cloudcore.kube import kinds
 from cloudcore.kube.client import MERGE_PATCH, KubeClient
 from cloudcore.kube.views import ObjectKey
 from cloudcore.synccontroller.guard import Plan
+from common.beehive.message import raw
 from common.capabilities import ALL
 from common.errors import RemoteError
 from common.names import EDGE_NODE_LABEL, NodeID, Operation, PeerProtocol
@@ -28,6 +29,7 @@ from tests.cloudcore.cluster import (
     make_edge_node,
     make_node,
     make_pod,
+    node_object,
     pod_object,
     unique,
 )
@@ -448,3 +450,38 @@ async def test_the_pods_of_a_new_edge_node_are_asked_for_until_they_come(
         await client.patch(kinds.NODES.path(name=node), labelled, content_type=MERGE_PATCH)
         await cloud.hub.object(Operation.INSERT, f"node/{node}/{namespace}/pod/old")
         assert failures == []
+
+
+async def test_who_is_compared_while_the_pods_of_its_node_are_brought_in_is_asked_again(
+    client: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get, listing, may_go_on = client.get, asyncio.Event(), asyncio.Event()
+
+    async def slow(path: str, **options: Any) -> bytes:
+        if "fieldSelector" in options.get("params", {}):
+            listing.set()
+            await may_go_on.wait()
+        return await get(path, **options)
+
+    async with controlled(client) as cloud:
+        await make_edge_node(cloud)
+        node = NodeID(unique("n"))
+        pod = await client.create(
+            kinds.PODS.path(namespace), body(pod_object(namespace, "old", node))
+        )
+        await cloud.hub.connect(node, PeerProtocol.CLOUDEDGE_V1, ALL)
+        monkeypatch.setattr(client, "get", slow)
+        await client.create(kinds.NODES.path(), body(node_object(node)))
+        await listing.wait()
+
+        # What is gone stays on it: a pod that is not known yet may name it.
+        inventory, metadata = f"node/{node}/null/inventory/{node}", load(pod)["metadata"]
+        held = [
+            ("pod", namespace, "old", metadata["uid"], metadata["resourceVersion"]),
+            ("configmap", namespace, "gone", "uid-1", "1"),
+        ]
+        answer = await cloud.hub.ask(Operation.QUERY, inventory, raw({"objects": held}))
+        assert load(answer.content)["deleted"] == 0
+        assert not [one for one in cloud.hub.seen if one.operation is Operation.QUERY]
+        may_go_on.set()
+        await cloud.hub.object(Operation.QUERY, inventory)

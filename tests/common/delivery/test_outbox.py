@@ -2,7 +2,7 @@
 has an id, a verb, a version and a size.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import pytest
@@ -26,6 +26,9 @@ class Parcel:
     size: int = SIZE
     is_restated: bool = False
     msg_id: str = field(default_factory=lambda: str(next(IDS)))
+
+    def restated(self) -> "Parcel":
+        return replace(self, is_restated=True)
 
 
 def delete() -> Parcel:
@@ -122,6 +125,31 @@ def test_what_is_restated_takes_the_place_of_a_newer_version_and_of_a_delete(ben
     bench.offer(UID("a"), Parcel(2))
     bench.outbox.acknowledge(in_flight.msg_id, 0.0)
     assert bench.take(0.0) is restated
+
+
+def test_what_follows_on_what_was_restated_keeps_its_mark_until_that_has_arrived(
+    bench: Bench,
+) -> None:
+    """The peer may hold version 9 of before an etcd was restored."""
+    bench.offer(A, Parcel(3, is_restated=True))
+    bench.offer(A, Parcel(4))
+    in_flight = bench.take()
+    assert in_flight is not None
+    assert (in_flight.version, in_flight.is_restated) == (4, True)
+    later = bench.offer(A, Parcel(5))
+    lost = bench.take(RESEND_S + 1)
+    assert lost == later.restated()
+    bench.offer(A, Parcel(6))
+    bench.outbox.acknowledge(later.msg_id, RESEND_S + 1)
+    plain = bench.take(RESEND_S + 1)
+    assert plain is not None
+    assert (plain.version, plain.is_restated) == (6, False)
+
+
+def test_a_delete_in_place_of_what_was_restated_stays_final(bench: Bench) -> None:
+    bench.offer(A, Parcel(3, is_restated=True))
+    gone = bench.offer(A, delete())
+    assert bench.take() is gone
 
 
 def test_the_same_version_may_be_told_again(bench: Bench) -> None:
@@ -365,6 +393,24 @@ UIDS = st.sampled_from([A, B, C, UID("d")])
 SIZES = st.sampled_from([LARGE, 1, SIZE, 5000, 10**6])
 
 
+class Peer:
+    """What holds the objects: it takes nothing that is older than what it has."""
+
+    def __init__(self) -> None:
+        self.versions: dict[UID, int] = {}
+        self.gone: set[UID] = set()
+
+    def hear(self, uid: UID, parcel: Parcel) -> None:
+        if parcel.operation is Operation.DELETE:
+            self.versions.pop(uid, None)
+            self.gone.add(uid)
+        elif parcel.is_restated:
+            self.versions[uid] = parcel.version
+            self.gone.discard(uid)
+        elif uid not in self.gone and parcel.version >= self.versions.get(uid, 0):
+            self.versions[uid] = parcel.version
+
+
 @dataclass
 class Object:
     """What the model knows of an object that the outbox has not delivered yet."""
@@ -388,13 +434,30 @@ class OutboxMachine(RuleBasedStateMachine):
         self.objects: dict[UID, Object] = {}  # that are held
         self.uids: dict[str, UID] = {}
         self.in_flight: dict[UID, Parcel] = {}
+        self.arrived: set[str] = set()
+        self.peer, self.ideal = Peer(), Peer()
+        """The latter hears of everything, at once."""
         self.acknowledged: list[str] = []
         self.replies: list[Parcel] = []
         self.offered = 0
 
-    @rule(uid=UIDS, version=st.integers(1, 50), size=SIZES)
-    def offer_version(self, uid: UID, version: int, size: int) -> None:
-        self.offer(uid, Parcel(version, size=size))
+    @rule(uid=UIDS, version=st.integers(1, 50), size=SIZES, is_restated=st.booleans())
+    def offer_version(self, uid: UID, version: int, size: int, *, is_restated: bool) -> None:
+        self.offer(uid, Parcel(version, size=size, is_restated=is_restated))
+
+    @rule(uid=UIDS, version=st.integers(1, 5))
+    def an_etcd_is_restored(self, uid: UID, version: int) -> None:
+        """What is told of the object then is changed soon after."""
+        self.offer(uid, Parcel(version, is_restated=True))
+        self.offer(uid, Parcel(version + 1))
+
+    @rule(uid=UIDS)
+    def a_peer_holds_more(self, uid: UID) -> None:
+        """The newest is delivered."""
+        self.offer(uid, Parcel(50))
+        for _ in range(20):
+            self.take(may_be_large=True, is_lost=False)
+            self.acknowledge(0)
 
     @rule(uid=UIDS)
     def offer_delete(self, uid: UID) -> None:
@@ -404,10 +467,13 @@ class OutboxMachine(RuleBasedStateMachine):
         self.bench.offer(uid, parcel)
         self.offered += 1
         self.uids[parcel.msg_id] = uid
+        self.ideal.hear(uid, parcel)
         held = self.objects.get(uid)
         if held is None:
             self.objects[uid] = Object(parcel)
-        elif held.newest.operation is not Operation.DELETE and rank(parcel) >= rank(held.newest):
+        elif parcel.is_restated or (
+            held.newest.operation is not Operation.DELETE and rank(parcel) >= rank(held.newest)
+        ):
             held.newest = parcel
 
     @rule(size=SIZES)
@@ -416,8 +482,8 @@ class OutboxMachine(RuleBasedStateMachine):
         self.bench.outbox.reply(answer)
         self.replies.append(answer)
 
-    @rule(may_be_large=st.booleans())
-    def take(self, *, may_be_large: bool) -> None:
+    @rule(may_be_large=st.booleans(), is_lost=st.booleans())
+    def take(self, *, may_be_large: bool, is_lost: bool) -> None:
         parcel = self.bench.take(self.now_s, may_be_large=may_be_large)
 
         def is_allowed(one: Parcel) -> bool:
@@ -430,29 +496,35 @@ class OutboxMachine(RuleBasedStateMachine):
         elif parcel is not None:
             assert is_allowed(parcel)
             self.note_written(parcel)
+            if not is_lost:
+                self.note_arrived(parcel)
 
     def note_written(self, parcel: Parcel) -> None:
         uid = self.uids[parcel.msg_id]
         held = self.objects[uid]
         before = self.in_flight.get(uid)
-        assert parcel is held.newest, "the newest version, also in place of a lost one"
-        assert rank(parcel) >= held.written, "an older version behind a newer one"
+        assert parcel.msg_id == held.newest.msg_id, "the newest, also in place of a lost one"
+        assert parcel.is_restated or rank(parcel) >= held.written, "an older one behind a newer one"
         held.written = rank(parcel)
         if before is None:
             assert len(self.in_flight) < 3, "the window"
         self.in_flight[uid] = parcel
 
+    def note_arrived(self, parcel: Parcel) -> None:
+        self.arrived.add(parcel.msg_id)
+        self.peer.hear(self.uids[parcel.msg_id], parcel)
+
     @rule(place=st.integers(0, 10))
     def acknowledge(self, place: int) -> None:
-        """One that is in flight, or was lost and replaced: an id that the peer may know."""
-        in_flight = list(self.in_flight.items())
-        if not in_flight:
+        """One that is in flight and has arrived."""
+        arrived = [one for one in self.in_flight.items() if one[1].msg_id in self.arrived]
+        if not arrived:
             return
-        uid, parcel = in_flight[place % len(in_flight)]
+        uid, parcel = arrived[place % len(arrived)]
         assert self.bench.outbox.acknowledge(parcel.msg_id, self.now_s)
         del self.in_flight[uid]
         self.acknowledged.append(parcel.msg_id)
-        if self.objects[uid].newest is parcel:
+        if self.objects[uid].newest.msg_id == parcel.msg_id:
             del self.objects[uid]
 
     @rule(place=st.integers(0, 1000))
@@ -502,9 +574,11 @@ class OutboxMachine(RuleBasedStateMachine):
                 break
             uid = self.uids.get(parcel.msg_id)
             if uid is not None:
+                self.note_arrived(parcel)
                 assert self.bench.outbox.acknowledge(parcel.msg_id, self.now_s)
-                if wanted.get(uid) is parcel:
+                if uid in wanted and wanted[uid].msg_id == parcel.msg_id:
                     del wanted[uid]
+        assert self.peer.versions == self.ideal.versions, "nothing was taken for old"
         assert (len(self.bench.outbox), wanted) == (0, {})
         assert self.bench.outbox.pace.in_flight == 0
 

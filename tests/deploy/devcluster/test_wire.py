@@ -77,9 +77,12 @@ async def site(wires_run: None) -> AsyncIterator[Site]:
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
-            while line := await reader.readline():
-                writer.write(line)
-        writer.close()
+            try:
+                while line := await reader.readline():
+                    writer.write(line)
+            finally:  # also where the test ends before its client is gone
+                writer.transport.abort()
+                await writer.wait_closed()
 
     async with asyncio.TaskGroup() as group:
 

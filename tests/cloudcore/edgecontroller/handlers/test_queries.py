@@ -102,6 +102,20 @@ async def test_node_and_pod_are_answered_from_what_is_kept(
         assert load(asked.content)["kind"] == "Node"
 
 
+async def test_what_a_node_may_no_longer_read_when_it_is_answered_is_refused(
+    client: KubeClient, namespace: str
+) -> None:
+    async with controlled(client) as cloud:  # it asks on behalf of whoever was let through
+        node, former = await make_edge_node(cloud), await make_edge_node(cloud)
+        await client.create(kinds.SECRETS.path(namespace), body({"metadata": {"name": "db"}}))
+        await make_pod(cloud, pod_object(namespace, "web", node, secrets=("db",)))
+        for resource in (f"{namespace}/pod/web", f"{namespace}/secret/db", f"null/node/{node}"):
+            answer = await cloud.hub.ask(Operation.QUERY, f"node/{node}/{resource}")
+            assert "metadata" in load(answer.content)
+            answer = await cloud.hub.ask(Operation.QUERY, f"node/{former}/{resource}")
+            assert load(answer.content)["ErrStatus"]["code"] == 403
+
+
 async def test_volumes_are_for_the_nodes_that_the_api_server_lets_have_them(
     client: KubeClient, namespace: str
 ) -> None:

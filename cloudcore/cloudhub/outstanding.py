@@ -15,7 +15,7 @@ class _Request:
     size_bytes: int
 
 
-class Credit:
+class Outstanding:
     """The requests of one connection: each takes a place until it is answered and written.
 
     So a node fills neither the controller nor this process, whatever it sends and however little

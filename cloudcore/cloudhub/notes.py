@@ -1,0 +1,52 @@
+"""What is counted and logged of a node's messages. No content is."""
+
+import logging
+from typing import Final
+
+from cloudcore.cloudhub.closing import Close
+from cloudcore.metrics import CloudMetrics
+from common.beehive.message import Message
+from common.names import NodeID
+
+logger: Final = logging.getLogger(__name__)
+
+
+def closed(metrics: CloudMetrics, node: NodeID, close: Close) -> None:
+    """Note why a connection ends, where that is worth a word."""
+    if close.counted_as:
+        metrics.refused.labels(close.counted_as).inc()
+        logger.warning(
+            "connection closed", extra={"node": node, "code": close.code, "reason": close.text}
+        )
+
+
+def refused(metrics: CloudMetrics, node: NodeID, reason: str, detail: str) -> None:
+    """Note a request that is not carried out."""
+    metrics.refused.labels(reason).inc()
+    logger.warning("message refused", extra={"node": node, "reason": reason, "detail": detail})
+
+
+def dropped(metrics: CloudMetrics, node: NodeID, reason: str, message: Message, level: int) -> None:
+    """Note a message that goes no further."""
+    metrics.dropped.labels(reason).inc()
+    logger.log(
+        level,
+        "message dropped",
+        extra={
+            "node": node,
+            "reason": reason,
+            "operation": message.operation,
+            "resource": message.resource,
+        },
+    )
+
+
+def trace(direction: str, node: NodeID, message: Message) -> None:
+    """Log that a message came (``<``) or goes (``>``), where somebody wants to see each."""
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug(
+            "%s %s",
+            direction,
+            message.operation,
+            extra={"node": node, "key": message.resource, "msg_id": message.msg_id},
+        )
