@@ -1,9 +1,9 @@
-"""The hub's authority, certificate and join token, kept in Secrets that all cloudcores share.
+"""The hub's certificate and plain join token, kept in Secrets that all cloudcores share.
 
 In the namespace ``kubeedge``, under KubeEdge's names and keys, as DER: a cluster that had KubeEdge
-keeps its edges. Whoever comes first creates a Secret, everybody else reads it: create-if-absent,
-never overwrite an authority. What has to be renewed is replaced only as it was read, so that of
-many cloudcores that see the need at one moment one does it, and the others take what that has made.
+keeps its edges. Whoever comes first creates a Secret, everybody else reads it. What has to be
+renewed is replaced only as it was read, so that of many cloudcores that see the need at one moment
+one does it, and the others take what that has made. ``authoritystore`` keeps the authority.
 
 Source: KubeEdge cloud/pkg/cloudhub/servers/httpserver/pre_server.go.
 """
@@ -17,7 +17,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cloudcore.cloudhub import authoritystore, keptsecrets, tokens
+from cloudcore.cloudhub import keptsecrets, tokens
 from cloudcore.cloudhub.authorities import Authorities
 from cloudcore.kube.client import KubeClient
 from common import pki
@@ -37,15 +37,6 @@ TOKEN_LASTS: Final = timedelta(hours=18)
 is kept is good for some hours more, whoever looked last."""
 
 _ATTEMPTS: Final = 8
-
-
-async def load_authority(client: KubeClient, now: datetime) -> pki.Authority:
-    """Return the authority of this cluster that signs now, made if there is none.
-
-    Raises:
-        RemoteError, CertificateError: see ``authoritystore.load_authorities``.
-    """
-    return (await authoritystore.load_authorities(client, now)).current
 
 
 async def load_server(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cloudcore.cloudhub import credentials
+from cloudcore.cloudhub import authoritystore
 from cloudcore.cloudhub.authorities import Authorities
 from cloudcore.cloudhub.authoritynotes import AuthorityNotes, Note
 from cloudcore.cloudhub.ledger import Change, Ledger
@@ -71,7 +71,7 @@ def test_a_node_that_kubeedge_has_enrolled_gets_an_entry() -> None:
 
 @pytest.fixture
 async def ledger(client: KubeClient) -> Ledger:
-    await credentials.load_authority(client, NOW)  # makes the namespace
+    await authoritystore.load_authorities(client, NOW)  # makes the namespace
     return Ledger(client)
 
 

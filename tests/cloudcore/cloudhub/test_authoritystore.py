@@ -34,6 +34,18 @@ async def api(own_api: ControlPlane) -> AsyncIterator[KubeClient]:
         yield client
 
 
+async def test_the_authority_is_made_once_and_kept_as_kubeedge_keeps_it(api: KubeClient) -> None:
+    made = (await authoritystore.load_authorities(api, NOW)).current
+    assert await data_of(api) == {"cadata": made.der, "cakeydata": pki.key_to_der(made.key)}
+    assert (await authoritystore.load_authorities(api, NOW)).current.der == made.der
+
+
+async def test_cloudcores_that_start_at_once_share_one_authority(api: KubeClient) -> None:
+    async with asyncio.TaskGroup() as group:
+        loads = [group.create_task(authoritystore.load_authorities(api, NOW)) for _ in range(8)]
+    assert len({load.result().current.der for load in loads}) == 1
+
+
 async def data_of(api: KubeClient) -> dict[str, bytes]:
     found = await keptsecrets.read(api, CA_SECRET)
     return {} if found is None else found.data
@@ -134,13 +146,14 @@ async def test_what_cannot_be_done_now_is_refused_with_the_reason(api: KubeClien
 async def test_a_damaged_part_is_reported_and_never_replaced(api: KubeClient, key: str) -> None:
     await authoritystore.load_authorities(api, NOW)
     await authoritystore.rotate(api, NOW)
-    await spoil(api, key, b"damaged")
-    before = await data_of(api)
-    with pytest.raises(CertificateError, match="kubeedge/casecret"):
-        await authoritystore.load_authorities(api, NOW)
-    with pytest.raises(CertificateError, match="kubeedge/casecret"):
-        await authoritystore.find_authorities(api)
-    assert await data_of(api) == before
+    for useless in (b"", b"damaged"):
+        await spoil(api, key, useless)
+        before = await data_of(api)
+        with pytest.raises(CertificateError, match="kubeedge/casecret"):
+            await authoritystore.load_authorities(api, NOW)
+        with pytest.raises(CertificateError, match="kubeedge/casecret"):
+            await authoritystore.find_authorities(api)
+        assert await data_of(api) == before
 
 
 async def test_a_chain_that_would_convince_nobody_is_reported(api: KubeClient) -> None:

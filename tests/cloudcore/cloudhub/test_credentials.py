@@ -19,7 +19,7 @@ from cloudcore.cloudhub.authorities import Authorities
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
 from common import pki, tls
-from common.errors import CertificateError, RemoteError
+from common.errors import RemoteError
 from common.names import NodeID
 from deploy.devcluster.controlplane import ControlPlane
 from tests.cloudcore.cluster import unique
@@ -47,41 +47,14 @@ async def data_of(api: KubeClient, name: str) -> dict[str, bytes]:
     return {key: base64.b64decode(value) for key, value in secret["data"].items()}
 
 
-async def test_the_authority_is_made_once_and_kept_as_kubeedge_keeps_it(api: KubeClient) -> None:
-    made = await credentials.load_authority(api, NOW)
-    data = await data_of(api, "casecret")
-    assert data == {"cadata": made.der, "cakeydata": pki.key_to_der(made.key)}
-    assert (await credentials.load_authority(api, NOW)).der == made.der
-
-
-async def test_cloudcores_that_start_at_once_share_one_authority(api: KubeClient) -> None:
-    async with asyncio.TaskGroup() as group:
-        loads = [group.create_task(credentials.load_authority(api, NOW)) for _ in range(8)]
-    assert len({load.result().der for load in loads}) == 1
-
-
-@pytest.mark.parametrize("key", ["cadata", "cakeydata"])
-@pytest.mark.parametrize("value", ["", "ZGFtYWdlZA==", None])
-async def test_a_damaged_authority_is_reported_and_never_replaced(
-    api: KubeClient, key: str, value: str | None
-) -> None:
-    await credentials.load_authority(api, NOW)
-    path = kinds.SECRETS.path(credentials.NAMESPACE, authoritystore.CA_SECRET)
-    secret: dict[str, Any] = msgspec.json.decode(await api.get(path))
-    secret["data"][key] = value
-    if value is None:
-        del secret["data"][key]
-    await api.update(path, msgspec.json.encode(secret))
-    before = await data_of(api, authoritystore.CA_SECRET)
-    with pytest.raises(CertificateError, match="kubeedge/casecret"):
-        await credentials.load_authority(api, NOW)
-    assert await data_of(api, authoritystore.CA_SECRET) == before
+async def authority_of(api: KubeClient) -> pki.Authority:
+    return (await authoritystore.load_authorities(api, NOW)).current
 
 
 async def test_the_server_certificate_is_kept_as_long_as_it_serves(
     api: KubeClient, tmp_path: Path
 ) -> None:
-    authority = await credentials.load_authority(api, NOW)
+    authority = await authority_of(api)
     hosts = ["192.0.2.1", "0:0:0:0:0:0:0:1", "cloud.example"]
     certificate, key = await credentials.load_server(api, Authorities(authority), hosts, NOW)
     data = await data_of(api, credentials.SERVER_SECRET)
@@ -94,7 +67,7 @@ async def test_the_server_certificate_is_kept_as_long_as_it_serves(
 
 
 async def test_a_replica_with_another_address_joins_the_certificate(api: KubeClient) -> None:
-    authority = await credentials.load_authority(api, NOW)
+    authority = await authority_of(api)
     await credentials.load_server(api, Authorities(authority), ["192.0.2.1"], NOW)
     both, _ = await credentials.load_server(api, Authorities(authority), ["192.0.2.2"], NOW)
     assert pki.server_hosts(both) == {"192.0.2.1", "192.0.2.2"}
@@ -103,7 +76,7 @@ async def test_a_replica_with_another_address_joins_the_certificate(api: KubeCli
 
 
 async def test_a_server_certificate_is_renewed_in_time(api: KubeClient) -> None:
-    authority = await credentials.load_authority(api, NOW)
+    authority = await authority_of(api)
     first, _ = await credentials.load_server(api, Authorities(authority), ["192.0.2.1"], NOW)
     late = first.not_valid_after_utc - credentials.RENEW_WITHIN
     kept, _ = await credentials.load_server(
@@ -118,7 +91,7 @@ async def test_a_server_certificate_is_renewed_in_time(api: KubeClient) -> None:
 async def test_a_server_certificate_of_another_authority_is_replaced(api: KubeClient) -> None:
     other = pki.new_authority(NOW)
     stale, _ = await credentials.load_server(api, Authorities(other), ["192.0.2.1"], NOW)
-    authority = await credentials.load_authority(api, NOW)
+    authority = await authority_of(api)
     fresh, _ = await credentials.load_server(api, Authorities(authority), ["192.0.2.1"], NOW)
     assert fresh != stale
     fresh.verify_directly_issued_by(authority.certificate)
@@ -127,7 +100,7 @@ async def test_a_server_certificate_of_another_authority_is_replaced(api: KubeCl
 async def test_cloudcores_that_start_at_once_share_one_certificate_for_all_their_hosts(
     api: KubeClient,
 ) -> None:
-    authority = await credentials.load_authority(api, NOW)
+    authority = await authority_of(api)
     hosts = [f"192.0.2.{number}" for number in range(1, 6)]
     async with asyncio.TaskGroup() as group:
         for host in hosts:
@@ -140,7 +113,7 @@ async def test_cloudcores_that_start_at_once_share_one_certificate_for_all_their
 
 
 async def test_the_token_is_where_kubeedges_tools_look_for_it(api: KubeClient) -> None:
-    authority = await credentials.load_authority(api, NOW)
+    authority = await authority_of(api)
     token = await credentials.publish_token(api, authority, NOW)
     assert await data_of(api, credentials.TOKEN_SECRET) == {"tokendata": token.encode()}
     later = NOW + timedelta(hours=12)
@@ -150,7 +123,7 @@ async def test_the_token_is_where_kubeedges_tools_look_for_it(api: KubeClient) -
 
 
 async def test_cloudcores_share_one_token_until_it_is_time_for_another(api: KubeClient) -> None:
-    authority = await credentials.load_authority(api, NOW)
+    authority = await authority_of(api)
     async with asyncio.TaskGroup() as group:
         made = [group.create_task(credentials.publish_token(api, authority, NOW)) for _ in range(5)]
     (token,) = {one.result() for one in made}
@@ -160,7 +133,7 @@ async def test_cloudcores_share_one_token_until_it_is_time_for_another(api: Kube
 
 
 async def test_a_token_that_does_not_serve_is_replaced(api: KubeClient) -> None:
-    authority = await credentials.load_authority(api, NOW)
+    authority = await authority_of(api)
     path = kinds.SECRETS.path(credentials.NAMESPACE, credentials.TOKEN_SECRET)
     other = tokens.new_token(pki.new_authority(NOW), NOW)
     bound = tokens.new_token(authority, NOW, node="n1")
@@ -178,7 +151,7 @@ async def test_a_token_that_does_not_serve_is_replaced(api: KubeClient) -> None:
 async def test_who_is_always_late_gives_up_and_says_so(
     api: KubeClient, own_api: ControlPlane
 ) -> None:
-    authority = await credentials.load_authority(api, NOW)
+    authority = await authority_of(api)
     await credentials.publish_token(api, authority, NOW)
     await credentials.load_server(api, Authorities(authority), ["192.0.2.1"], NOW)
 
@@ -204,7 +177,7 @@ async def test_who_is_always_late_gives_up_and_says_so(
 async def test_a_secret_that_is_deleted_meanwhile_is_made_again(
     api: KubeClient, own_api: ControlPlane
 ) -> None:
-    authority = await credentials.load_authority(api, NOW)
+    authority = await authority_of(api)
     await credentials.publish_token(api, authority, NOW)
 
     class Deleting(KubeClient):

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cloudcore.cloudhub import credentials
+from cloudcore.cloudhub import authoritystore, credentials
 from cloudcore.cloudhub.earlierledger import CONFIGMAP
 from cloudcore.cloudhub.ledger import Ledger
 from cloudcore.kube import kinds
@@ -41,7 +41,7 @@ def own_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 async def api(own_api: ControlPlane) -> AsyncIterator[KubeClient]:
     """A cluster without a record."""
     async with KubeClient(own_api.kubeconfig) as client:
-        await credentials.load_authority(client, datetime.now(UTC))  # makes the namespace
+        await authoritystore.load_authorities(client, datetime.now(UTC))  # makes the namespace
         collection = kinds.CONFIGMAPS.path(credentials.NAMESPACE)
         for one in msgspec.json.decode(await client.get(collection))["items"]:
             if one["metadata"]["name"].startswith("edgecertificate"):

@@ -10,10 +10,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client import CollectorRegistry
 
-from cloudcore.cloudhub import tokens
+from cloudcore.cloudhub import credentials, tokens
 from cloudcore.cloudhub.acceptor import bind
+from cloudcore.cloudhub.authorities import Authorities
 from cloudcore.cloudhub.enroll import MAX_CSR_BYTES, MAX_HEADER_BYTES, Enrollment
 from cloudcore.cloudhub.identity import load_identity
 from cloudcore.cloudhub.ledger import Ledger
@@ -473,3 +475,38 @@ async def test_who_is_revoked_while_a_certificate_is_made_does_not_get_it(
     seen = await ledger.find(node)
     assert seen is not None
     assert seen.is_shut_out
+
+
+async def test_while_an_authority_is_replaced_the_newer_one_signs_and_both_are_known(
+    client: KubeClient, joining: Joining
+) -> None:
+    old, now = joining.authority, datetime.now(UTC)
+    new = pki.next_authority(now)
+    both = Authorities(new, old, pki.cross_sign(old, new, now).public_bytes(Encoding.DER))
+    key, folder = pki.new_key(), joining.folder / "during"
+    server = pki.issue_server(new, key, [HOST], now)
+    files = credentials.write_server_files(folder, server, key, both.chain_pem)
+    context = tls.server_context(*files, client_ca_pem=both.pem)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    sockets, registry = bind([(HOST, 0)]), CollectorRegistry()
+    url = f"https://{HOST}:{sockets[0].getsockname()[1]}"
+    enrollment = Enrollment(client, lambda: both, CloudMetrics(registry), lambda: datetime.now(UTC))
+    async with enrollment.served(sockets, lambda: context):
+        during = Joining(url, old, registry, joining.folder)
+        assert await during.get("/ca.crt") == (200, new.der)
+        for one in both.trusted:
+            given = await during.get(f"/ca.crt?fingerprint={pki.fingerprint(one.der)}")
+            assert given == (200, one.der)
+        assert await during.get("/ca.pem") == (200, both.pem.encode())
+        for signer in both.trusted:
+            node, token = unique("n"), tokens.new_token(signer, now).partition(".")[2]
+            status, der = await during.enrol(node, token)
+            assert status == 200, "by a token of either"
+            assert pki.has_signed(new, pki.load_certificate(der))
+            entry = await Ledger(client).find(NodeID(node))
+            assert entry is not None
+            assert entry.issuer == both.fingerprint
+            own = during.certificate(node, signer)
+            status, der = await during.enrol(node, context=own)
+            assert status == 200, "by a certificate of either, as KubeEdge's edges renew"
+            assert pki.has_signed(new, pki.load_certificate(der))

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cloudcore.cloudhub import credentials
+from cloudcore.cloudhub import authoritystore
 from cloudcore.cloudhub.ledger import Ledger
 from cloudcore.cloudhub.ledgerentry import Entry, record_path
 from cloudcore.kube.client import KubeClient
@@ -28,7 +28,7 @@ def issued(serial: int) -> Issued:
 
 @pytest.fixture
 async def ledger(client: KubeClient) -> Ledger:
-    await credentials.load_authority(client, NOW)  # makes the namespace
+    await authoritystore.load_authorities(client, NOW)  # makes the namespace
     return Ledger(client)
 
 

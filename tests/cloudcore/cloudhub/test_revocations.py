@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from cloudcore.cloudhub import credentials, ledgerentry
+from cloudcore.cloudhub import authoritystore, ledgerentry
 from cloudcore.cloudhub.ledger import Ledger
 from cloudcore.cloudhub.ledgerentry import Entry, record_path
 from cloudcore.cloudhub.revocations import Revocations
@@ -172,7 +172,7 @@ async def test_a_record_that_cannot_be_read_shuts_its_node_out() -> None:
 
 @pytest.mark.e2e
 async def test_a_revocation_reaches_every_cloudcore(client: KubeClient) -> None:
-    await credentials.load_authority(client, NOW)  # makes the namespace
+    await authoritystore.load_authorities(client, NOW)  # makes the namespace
     ledger, node, other = Ledger(client), NodeID(unique("n")), NodeID(unique("n"))
 
     def issued(serial: int) -> Issued:
