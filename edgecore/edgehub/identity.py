@@ -100,9 +100,17 @@ class Identity:
             CertificateError: the token or what came back cannot be used.
         """
         await self._time.recall()
-        config = self._config
         if not self._is_enrolled():
             await self._enroll(self._token())
+        try:
+            return self._context()
+        except CertificateError:
+            # TLS reads the certificate and then the key, and a renewal may have replaced the file
+            # in between. To wait for renewals would be to wait for a cloud that does not answer.
+            return self._context()
+
+    def _context(self) -> ssl.SSLContext:
+        config = self._config
         return client_context(config.authority_file.read_text("ascii"), config.node_file)
 
     @asynccontextmanager
