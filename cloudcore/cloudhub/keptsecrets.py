@@ -60,8 +60,7 @@ async def write(
     """
     try:
         if kept is None:
-            await _ensure_namespace(client)
-            await client.create(kinds.SECRETS.path(NAMESPACE), _secret(name, data, ""))
+            await _create(client, _secret(name, data, ""))
         else:
             path = kinds.SECRETS.path(NAMESPACE, name)
             await client.update(path, _secret(name, data, kept.version))
@@ -76,6 +75,21 @@ async def write(
 def contended(name: str) -> RemoteError:
     """Return what to raise where ``write`` has returned False too often."""
     return RemoteError(failure(409, f"Secret {NAMESPACE}/{name} is written by others all the time"))
+
+
+async def _create(client: KubeClient, secret: bytes) -> None:
+    """Create the Secret, and its namespace where that is not there.
+
+    The namespace is left alone where it is: in a cluster, cloudcore may not create any.
+    """
+    path = kinds.SECRETS.path(NAMESPACE)
+    try:
+        await client.create(path, secret)
+    except RemoteError as error:
+        if not error.status.is_not_found:
+            raise
+        await _ensure_namespace(client)
+        await client.create(path, secret)
 
 
 async def _ensure_namespace(client: KubeClient) -> None:

@@ -133,17 +133,29 @@ class CloudCore(Daemon):
     """The cloud's daemon on loopback ports."""
 
     def __init__(
-        self, control_plane: ControlPlane, data_dir: Path, *, options: Sequence[str] = ()
+        self,
+        control_plane: ControlPlane,
+        data_dir: Path,
+        *,
+        options: Sequence[str] = (),
+        kubeconfig: Path | None = None,
     ) -> None:
-        """Choose ports; ``options`` are added to the command line."""
+        """Choose ports.
+
+        Args:
+            control_plane: whose cloudcore it is.
+            data_dir: its own folder; its log lies beside it.
+            options: added to the command line.
+            kubeconfig: says who it is; None is the administrator.
+        """
         self.websocket_port, self.https_port = free_ports(2)
-        self._kubeconfig = control_plane.kubeconfig
+        self._kubeconfig = kubeconfig or control_plane.kubeconfig
         super().__init__(
             "cloudcore",
             [
                 "cloudcore",
                 "run",
-                f"--kubeconfig={control_plane.kubeconfig}",
+                f"--kubeconfig={self._kubeconfig}",
                 f"--advertise-address={LOOPBACK}",
                 f"--websocket-address={LOOPBACK}",
                 f"--https-address={LOOPBACK}",

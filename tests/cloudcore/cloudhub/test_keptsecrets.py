@@ -9,6 +9,7 @@ from cloudcore.cloudhub.keptsecrets import Kept
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
 from common.errors import RemoteError
+from deploy.devcluster.controlplane import API_ONLY, ControlPlane
 from tests.cloudcore.cluster import unique
 
 pytestmark = pytest.mark.e2e
@@ -43,6 +44,15 @@ async def test_a_secret_is_created_once_and_replaced_only_as_it_was_read(
     assert await keptsecrets.write(client, name, {"a": b"3"}, seen)
     assert not await keptsecrets.write(client, name, {"a": b"4"}, seen)
     assert (await kept(client, name)).data == {"a": b"3"}
+
+
+async def test_the_namespace_is_made_only_where_it_is_not_there(name: str) -> None:
+    async with ControlPlane(components=API_ONLY) as own, KubeClient(own.kubeconfig) as client:
+        path = kinds.NAMESPACES.path("", keptsecrets.NAMESPACE)
+        assert await client.find(path) is None
+        assert await keptsecrets.write(client, name, {"a": b"1"}, None)
+        assert await client.find(path) is not None
+        assert (await kept(client, name)).data == {"a": b"1"}
 
 
 async def test_a_secret_that_is_gone_is_not_replaced(client: KubeClient, name: str) -> None:
