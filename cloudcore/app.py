@@ -78,7 +78,9 @@ async def run(
         if identity is None:
             return
         health.set_condition("api-server")
-        keeping = background.create_task(identity.keep(client), name="credentials")
+        keeping = background.create_task(
+            identity.keep(client, plain_tokens=settings.plain_tokens), name="credentials"
+        )
         opened.callback(keeping.cancel)
         if reloading is not None:
             renaming = background.create_task(reloading.run(identity.rename), name="reloading")

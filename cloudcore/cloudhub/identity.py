@@ -93,36 +93,44 @@ class ServerIdentity:
         """
         now = datetime.now(UTC)
         authorities = await authoritystore.load_authorities(client, now)
+        dropped = self._dropped
         certificate, key = await credentials.load_server(
-            client, authorities, self._hosts, now, self._dropped
+            client, authorities, self._hosts, now, dropped
         )
-        self._dropped = frozenset()
+        self._dropped -= dropped  # there may be others by now
         shown = certificate.public_bytes(Encoding.DER) + authorities.pem.encode()
         if shown != self._shown:
             self._show(authorities, certificate, key)
             self._shown = shown
             self._take(authorities)
 
-    async def keep(self, client: KubeClient) -> None:
+    async def keep(self, client: KubeClient, *, plain_tokens: bool = True) -> None:
         """See to it that everything is good for long enough, until cancelled.
+
+        A plain token is kept on the API server only where ``plain_tokens`` are taken.
 
         An authority that is rotated is taken over within ``LOOK_S``, hosts that are exchanged at
         once. What fails is tried again, however often: a token that is not renewed locks new nodes
-        out.
+        out. The same fault is logged once.
         """
-        backoff, due_s = Backoff(_API_BACKOFF), 0.0
+        backoff, due_s, told = Backoff(_API_BACKOFF), 0.0, ""
         clock = asyncio.get_running_loop().time
         while True:
             try:
                 if await self._is_rotated(client) or self._changed.is_set() or clock() >= due_s:
                     self._changed.clear()
-                    await self._renew(client)
+                    await self.load(client)
+                    if plain_tokens:
+                        await self._publish(client)
                     due_s = clock() + _PERIOD_S
             except (RemoteError, CertificateError, OSError) as error:
                 due_s = 0.0
-                logger.warning("credentials are not renewed", extra={"error": str(error)})
+                if str(error) != told:  # it is tried some thousand times a day
+                    logger.warning("credentials are not renewed", extra={"error": str(error)})
+                told = str(error)
                 await asyncio.sleep(backoff.next_s())
             else:
+                told = ""
                 backoff.reset()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):
@@ -140,8 +148,7 @@ class ServerIdentity:
             raise CertificateError(authoritystore.GONE)
         return found.pem != self.authorities.pem
 
-    async def _renew(self, client: KubeClient) -> None:
-        await self.load(client)
+    async def _publish(self, client: KubeClient) -> None:
         await credentials.publish_token(client, self.authorities.current, datetime.now(UTC))
 
     def _show(self, authorities: Authorities, certificate: x509.Certificate, key: pki.Key) -> None:

@@ -236,6 +236,27 @@ async def test_it_knows_which_cluster_it_serves(client: KubeClient, tmp_path: Pa
     assert identity.cluster == await read_cluster_uid(client)
 
 
+async def test_where_plain_tokens_are_not_taken_none_is_kept(
+    api: KubeClient, tmp_path: Path
+) -> None:
+    identity = await identity_of(api, tmp_path)
+    with suppress(RemoteError):  # there is none
+        await api.delete(TOKEN)
+    server = kinds.SECRETS.path(credentials.NAMESPACE, credentials.SERVER_SECRET)
+    async with asyncio.TaskGroup() as group:
+        keeping = group.create_task(identity.keep(api, plain_tokens=False))
+        for name in ("one.example", "two.example"):  # by the second time, the first is over
+            before = await api.get(server)
+
+            async def is_renewed(before: bytes = before) -> bool:
+                return await api.get(server) != before
+
+            identity.rename([HOST, name])
+            await eventually(is_renewed)
+        assert await api.find(TOKEN) is None
+        keeping.cancel()
+
+
 async def test_a_token_that_could_not_be_renewed_is_renewed_later(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
