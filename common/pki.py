@@ -172,9 +172,17 @@ def cross_sign(old: Authority, new: Authority, now: datetime) -> x509.Certificat
 
     A server that shows it beside its own certificate by ``new`` is believed by those who trust
     ``old`` only. It is good for as long as both are.
+
+    Raises:
+        CertificateError: ``old`` has expired: nobody would believe it.
     """
     certificate = new.certificate
     lifetime = min(old.certificate.not_valid_after_utc, certificate.not_valid_after_utc) - now
+    if lifetime <= timedelta():
+        raise CertificateError(
+            f"the authority has expired on {old.certificate.not_valid_after_utc:%Y-%m-%d}, so that"
+            " it can introduce no other one"
+        )
     return (
         _authority_builder(
             new.key.public_key(),

@@ -10,7 +10,8 @@ known, or does not apply:
 ``issuer``      SHA-256 of the authority's certificate that has signed it, hex
 ``revokedAt``   RFC 3339: when all certificates that the node had were revoked
 ``since``       serials that were issued after that: only these are good then
-``authority``   SHA-256 of the newest authority that the node trusts, hex, as it has said itself
+``authority``   SHA-256 of an authority's certificate, hex: the newest that the node has said to
+                trust, and has shown a certificate by. Noted while one authority replaces another
 ==============  ====================================================================================
 
 A node that was ever revoked keeps ``revokedAt``: what was revoked may be renewed long after it has

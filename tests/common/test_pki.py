@@ -259,6 +259,12 @@ def test_the_older_authority_vouches_for_the_newer_ones_name_and_key(
     assert issuer.key_identifier == old.digest
 
 
+def test_an_authority_that_has_expired_introduces_no_other_one(authority: pki.Authority) -> None:
+    end = authority.certificate.not_valid_after_utc
+    with pytest.raises(CertificateError, match="has expired on"):
+        pki.cross_sign(authority, pki.next_authority(end), end)
+
+
 def test_the_issuer_in_a_certificate_is_spelled_as_the_authoritys_name(
     authority: pki.Authority,
 ) -> None:
