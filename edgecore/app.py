@@ -32,8 +32,9 @@ from edgecore.edged.runtime.base import Runtime
 from edgecore.edged.runtime.hollow import HollowRuntime
 from edgecore.edgehub.client import EdgeHub
 from edgecore.edgehub.enrollconfig import EnrollConfig, Task
+from edgecore.edgehub.enrollprocess import CarryOut, in_process_of_its_own
 from edgecore.edgehub.hubconfig import HubConfig
-from edgecore.edgehub.identity import CarryOut, Identity, in_process_of_its_own
+from edgecore.edgehub.identity import Identity
 from edgecore.edgehub.network import Credentials, Network
 from edgecore.edgehub.pin import Pin
 from edgecore.edgehub.timekeeper import Timekeeper

@@ -10,31 +10,25 @@ import asyncio
 import logging
 import math
 import ssl
-import sys
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
-
-from common.clock import Clock
-from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import CertificateError, ConfigError, LinkError
 from common.names import AUTHORITY_HEADER
 from common.tls import client_context
 from edgecore.edgehub import link as links
 from edgecore.edgehub.certificates import ders_of, fault_of_cloud, fingerprint, validity
-from edgecore.edgehub.enrollconfig import EnrollConfig, Exit, Job, RefusedError, Task
+from edgecore.edgehub.enrollconfig import EnrollConfig, Job, RefusedError, Task
+from edgecore.edgehub.enrollprocess import CarryOut
 from edgecore.edgehub.link import LinkLostError
 from edgecore.edgehub.network import Dial, OpenLink
+from edgecore.edgehub.pauses import Pauses
 from edgecore.edgehub.timekeeper import Timekeeper
 
 logger = logging.getLogger(__name__)
-
-PATIENCE_S: Final = 150.0
-"""For what is done about the identity as a whole: up to four requests."""
 
 LOOK_EVERY_S: Final = 60.0
 """Between two looks at whether there is something to do."""
@@ -42,8 +36,6 @@ LOOK_EVERY_S: Final = 60.0
 FOLLOW_EVERY_S: Final = 24 * 3600.0
 """Between two questions which authorities the cloud trusts: one that is given up is not trusted
 much longer here either."""
-
-RETRY: Final = BackoffPolicy(first_s=30.0, cap_s=600.0)
 
 BELIEVED_DOUBTS: Final = 2
 """So many connections in a row must have failed over the certificate before it is replaced: a cloud
@@ -55,9 +47,6 @@ _DONE: Final = {
     Job.RENEW: "renewed",
     Job.FOLLOW: "by the newest authority",
 }
-
-CarryOut = Callable[[Task], Awaitable[str]]
-"""Do a task of ``enroll.py``, and return or raise as ``carry_out`` there does."""
 
 
 class Identity:
@@ -296,62 +285,3 @@ class Identity:
         except ConfigError as error:  # the file is gone, which is no reason to stop
             logger.debug("there is no token", extra={"error": str(error)})
             return ""
-
-
-class Pauses:
-    """When something that is tried again and again may be tried next."""
-
-    def __init__(self, clock: Clock) -> None:
-        """Allow the first attempt at once; ``clock`` tells durations."""
-        self._clock, self._backoff = clock, Backoff(RETRY)
-        self._until_s = -math.inf
-
-    def begin(self) -> float:
-        """Begin an attempt; return after how many seconds the next one may be made."""
-        pause_s = self._backoff.next_s()
-        self._until_s = self._clock.monotonic() + pause_s
-        return pause_s
-
-    def is_pausing(self) -> bool:
-        """Whether it is too early for another attempt."""
-        return self._clock.monotonic() < self._until_s
-
-    def reset(self) -> None:
-        """Allow the next attempt soon: the pauses become short again, the present one ends."""
-        self._backoff.reset()
-        self._until_s = -math.inf
-
-
-async def in_process_of_its_own(task: Task) -> str:
-    """Carry out ``task`` by ``python -m edgecore.edgehub.enroll``, whose memory is given back.
-
-    The token goes through a pipe: arguments and environment can be read by others.
-
-    Raises:
-        LinkError, CertificateError: as ``enroll.carry_out``.
-    """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "edgecore.edgehub.enroll",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            output, _ = await process.communicate(msgspec.json.encode(task))
-    except TimeoutError:
-        raise LinkError("enrolment takes too long") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    words = output.decode(errors="replace")
-    match process.returncode:
-        case Exit.DONE:
-            return words
-        case Exit.CERTIFICATE:
-            raise CertificateError(words)
-        case Exit.REFUSED:
-            raise RefusedError(words)
-    raise LinkError(words or f"enrolment ended with code {process.returncode}")

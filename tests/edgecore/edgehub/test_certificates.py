@@ -59,6 +59,17 @@ def test_a_certificate_whose_times_are_something_else_is_none() -> None:
         validity(der[:at] + b"\x16" + der[at + 1 :])
 
 
+def sequence(content: bytes) -> bytes:
+    return b"\x30" + bytes([len(content)]) + content
+
+
+def test_a_certificate_without_a_version_is_one_of_the_first_version() -> None:
+    empty = sequence(b"")
+    times = sequence(b"\x17\x0d261126123015Z" + b"\x18\x0f20771126123015Z")
+    der = sequence(sequence(b"\x02\x01\x01" + empty + empty + times))
+    assert validity(der) == Validity(NOW, NOW.replace(year=2077))
+
+
 def test_certificates_are_found_in_a_file_in_their_order() -> None:
     first, second = pki.new_authority(NOW), pki.new_authority(NOW)
     key = pki.key_to_pem(first.key).decode()

@@ -12,20 +12,20 @@ import pytest
 
 from common import pki
 from common.clock import Clock
-from common.errors import CertificateError, ConfigError, LinkError
+from common.errors import CertificateError, ConfigError
 from common.names import AUTHORITY_HEADER, PeerProtocol
 from edgecore.edgehub import enroll
 from edgecore.edgehub import identity as under_test
 from edgecore.edgehub.enrollconfig import EnrollConfig, Job, Task
+from edgecore.edgehub.enrollprocess import in_process_of_its_own
 from edgecore.edgehub.identity import (
     BELIEVED_DOUBTS,
     FOLLOW_EVERY_S,
-    RETRY,
     Identity,
-    in_process_of_its_own,
 )
 from edgecore.edgehub.link import LinkLostError
 from edgecore.edgehub.network import OpenLink
+from edgecore.edgehub.pauses import RETRY
 from edgecore.edgehub.timekeeper import Timekeeper
 from tests.edgecore.cloud import HOST, Peer, TestCloud, until
 from tests.edgecore.edgehub.links import MadeUpMemory
@@ -64,23 +64,6 @@ async def test_another_node_name_is_another_identity(
         await identity(renamed, "").tls()
     await identity(renamed, cloud.token).tls()
     assert cloud.enrolments == ["n1", "n2"]
-
-
-async def test_a_refusal_crosses_from_the_other_process(
-    cloud: TestCloud, config: EnrollConfig
-) -> None:
-    cloud.enrolment_status = 500
-    with pytest.raises(LinkError, match="500 not today"):
-        await identity(config, cloud.token).tls()
-
-
-async def test_the_other_process_is_ended_when_it_takes_too_long(
-    config: EnrollConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(under_test, "PATIENCE_S", 0.0)
-    task = Task(Job.EXAMINE, config, "", datetime.now(UTC))
-    with pytest.raises(LinkError, match="too long"):
-        await in_process_of_its_own(task)
 
 
 @dataclass
