@@ -20,7 +20,7 @@ from common import tls
 from common.names import NodeID, Operation
 from deploy.devcluster.ports import LOOPBACK
 from edgecore.edgehub.enroll import enroll
-from edgecore.edgehub.enrollconfig import EnrollConfig
+from edgecore.edgehub.enrollconfig import EnrollConfig, Job, Task
 
 _ENROLLING: Final = 16  # at a time; each waits for cloudcore most of the time
 
@@ -41,7 +41,8 @@ async def join(joining: Joining, folder: Path) -> None:
 
         async def admit(node: NodeID) -> ssl.SSLContext:
             config = EnrollConfig(node, LOOPBACK, joining.https_port, str(folder))
-            await loop.run_in_executor(threads, enroll, config, joining.token)
+            task = Task(Job.ENROLL, config, joining.token)
+            await loop.run_in_executor(threads, enroll, task)
             return tls.client_context(config.authority_file.read_text(), config.node_file)
 
         nodes = [NodeID(node) for node in joining.nodes]
