@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from cloudcore.cloudhub.acceptor import bind
 from cloudcore.cloudhub.authoritynotes import AuthorityNotes
-from cloudcore.cloudhub.enroll import Enrollment
+from cloudcore.cloudhub.enroll import Enrollment, EnrollTerms
 from cloudcore.cloudhub.handshake import Terms
 from cloudcore.cloudhub.hub import CloudHub, Gate, HubConfig
 from cloudcore.cloudhub.identity import load_identity
@@ -93,8 +93,11 @@ async def run(
             lambda: identity.authorities,
             metrics,
             _now,
-            plain_tokens=settings.plain_tokens,
-            renewal_grace=timedelta(days=settings.renewal_grace_days),
+            EnrollTerms(
+                settings.plain_tokens,
+                timedelta(days=settings.renewal_grace_days),
+                timedelta(days=settings.certificate_days),
+            ),
         )
         await opened.enter_async_context(
             enrollment.served(sockets.https, identity.context(ssl.CERT_OPTIONAL))
@@ -133,6 +136,7 @@ async def run(
                     identity.cluster,
                     lambda: identity.authorities.fingerprint,
                 ),
+                settings.connections_per_address,
             ),
             door=(sockets.hub, identity.context(ssl.CERT_REQUIRED)),
         )

@@ -59,6 +59,13 @@ class CloudCoreSettings(DaemonSettings):
         " and can be neither revoked nor counted.",
     )
 
+    certificate_days: float = Field(
+        365.0,
+        ge=1,
+        le=3650,
+        description="Days for which the certificate of a node is good; edges renew it in time.",
+    )
+
     renewal_grace_days: float = Field(
         365.0,
         ge=0,

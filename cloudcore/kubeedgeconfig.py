@@ -50,7 +50,7 @@ _HUB: Final[dict[str, Rule]] = {
     "tlsPrivateKeyFile": Unused(("/etc/kubeedge/certs/server.key",)),
     "advertiseAddress": Used(texts("advertise_address")),
     "dnsNames": Used(texts("advertise_address")),
-    "edgeCertSigningDuration": Unused((365,)),
+    "edgeCertSigningDuration": Used(number("certificate_days")),
     "tokenRefreshDuration": Unused((12,)),
     "authorization": Quiet(_ALWAYS),
     "quic": Missing("connections by QUIC"),

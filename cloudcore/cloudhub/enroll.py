@@ -26,6 +26,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final
@@ -57,10 +58,24 @@ MAX_HEADER_BYTES: Final = 8 * 1024
 KEEPALIVE_TIMEOUT_S: Final = 5.0
 LIMITS: Final = AcceptLimits(handshakes=16, connections=128, lifetime_s=60.0)
 RENEWAL_GRACE: Final = timedelta(days=365)
-"""For how long a certificate that has expired can still be renewed, where nobody has said."""
+"""``EnrollTerms.renewal_grace``, where nobody has said."""
 
 _NODE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _MAX_NODE_NAME_CHARS: Final = 253
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollTerms:
+    """On what terms certificates are given out."""
+
+    plain_tokens: bool = True
+    """Plain tokens are taken too, as KubeEdge has them."""
+
+    renewal_grace: timedelta = RENEWAL_GRACE
+    """For how long a certificate that has expired can still be renewed."""
+
+    lifetime: timedelta = pki.NODE_LIFETIME
+    """For how long a certificate is good."""
 
 
 class Refused(Exception):
@@ -80,20 +95,18 @@ class Enrollment:
         authorities: Callable[[], Authorities],
         metrics: CloudMetrics,
         now: Callable[[], datetime],
-        *,
-        plain_tokens: bool = True,
-        renewal_grace: timedelta = RENEWAL_GRACE,
+        terms: EnrollTerms | None = None,
     ) -> None:
         """Serve certificates of the newest of ``authorities``; ``client`` tells which nodes are."""
         self._client, self._authorities = client, authorities
-        self._renewal_grace = renewal_grace
+        self._terms = terms = terms or EnrollTerms()
         self._ledger, self._metrics, self._now = Ledger(client), metrics, now
         self._tokens = TokenDoor(
             TokenRecords(client),
             lambda: authorities().trusted,
             metrics,
             now,
-            plain_tokens=plain_tokens,
+            plain_tokens=terms.plain_tokens,
         )
 
     def application(self) -> web.Application:
@@ -225,7 +238,7 @@ class Enrollment:
             is_revoked=seen is not None and not seen.accepts(old.serial),
             is_known=seen is not None or await self._has_node(node),
         )
-        _require(renewal.judge(node, old, standing, self._renewal_grace))
+        _require(renewal.judge(node, old, standing, self._terms.renewal_grace))
 
     async def _use_token(self, shown: Shown, asker: Asker, seen: Entry | None) -> None:
         """Use the token, of which nothing is used up where the name is refused.
@@ -241,7 +254,7 @@ class Enrollment:
 
     def _sign(self, authority: pki.Authority, csr: bytes, node: NodeID) -> pki.Issued:
         try:
-            return pki.issue_node(authority, csr, node, self._now())
+            return pki.issue_node(authority, csr, node, self._now(), self._terms.lifetime)
         except CertificateError as error:
             raise Refused(HTTPStatus.BAD_REQUEST, "csr", str(error)) from error
 

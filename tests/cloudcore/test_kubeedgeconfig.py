@@ -117,6 +117,7 @@ modules:
     dnsNames: [cloud.example]
     keepaliveInterval: 60
     nodeLimit: 77
+    edgeCertSigningDuration: 30
     https: {address: 127.0.0.1, port: 30002}
     websocket: {address: 127.0.0.2, port: 30000}
 """,
@@ -124,7 +125,7 @@ modules:
     assert made.advertise_address == ("192.0.2.7", "192.0.2.8", "cloud.example")
     assert (made.https_address, made.https_port) == ("127.0.0.1", 30002)
     assert (made.websocket_address, made.websocket_port) == ("127.0.0.2", 30000)
-    assert (made.keepalive_s, made.node_limit) == (60, 77)
+    assert (made.keepalive_s, made.node_limit, made.certificate_days) == (60, 77, 30)
     assert (made.kubeconfig, made.monitor_address) == (Path("/root/.kube/config"), "127.0.0.1:7")
 
 

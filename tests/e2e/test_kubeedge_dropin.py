@@ -12,6 +12,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import count
 from pathlib import Path
@@ -63,6 +64,7 @@ modules:
     advertiseAddress: [127.0.0.1]
     dnsNames: ['']
     nodeLimit: 1000
+    edgeCertSigningDuration: 30
     https: {{address: 127.0.0.1, enable: true, port: {https}}}
     websocket: {{address: 127.0.0.1, enable: true, port: {websocket}}}
   cloudStream: {{enable: true}}
@@ -302,6 +304,8 @@ async def test_kubeedges_token_enrols_a_new_edge_and_its_certificate_is_renewed(
         assert hashlib.sha256(authority).hexdigest() == hashed
         headers = {"Authorization": f"Bearer {jwt}", "NodeName": node}
         pair = await signed(place, node, headers)
+        left = pair.certificate.not_valid_after_utc - datetime.now(UTC)
+        assert left.days in {29, 30}  # as KubeEdge's file says
         await leave_node(place.api, node)
         async with kubeedge_edge(place, node, pair) as edge:
             await edge.see({("update", f"null/node/{node}")})

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from cloudcore.cloudhub import credentials, tokens
 from cloudcore.cloudhub.acceptor import bind
 from cloudcore.cloudhub.authorities import Authorities
-from cloudcore.cloudhub.enroll import MAX_CSR_BYTES, MAX_HEADER_BYTES, Enrollment
+from cloudcore.cloudhub.enroll import MAX_CSR_BYTES, MAX_HEADER_BYTES, Enrollment, EnrollTerms
 from cloudcore.cloudhub.identity import load_identity
 from cloudcore.cloudhub.ledger import Ledger
 from cloudcore.cloudhub.tokenrecord import TokenRecord, Use, digest_of
@@ -510,3 +510,29 @@ async def test_while_an_authority_is_replaced_the_newer_one_signs_and_both_are_k
             status, der = await during.enrol(node, context=own)
             assert status == 200, "by a certificate of either, as KubeEdge's edges renew"
             assert pki.has_signed(new, pki.load_certificate(der))
+
+
+async def test_a_certificate_is_good_for_as_long_as_the_terms_say(
+    client: KubeClient, joining: Joining
+) -> None:
+    now, key = datetime.now(UTC), pki.new_key()
+    server = pki.issue_server(joining.authority, key, [HOST], now)
+    files = credentials.write_server_files(joining.folder / "terms", server, key)
+    context = tls.server_context(*files, client_ca_pem=joining.authority.pem)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    sockets, registry = bind([(HOST, 0)]), CollectorRegistry()
+    url = f"https://{HOST}:{sockets[0].getsockname()[1]}"
+    enrollment = Enrollment(
+        client,
+        lambda: Authorities(joining.authority),
+        CloudMetrics(registry),
+        lambda: now,
+        EnrollTerms(lifetime=timedelta(days=30)),
+    )
+    async with enrollment.served(sockets, lambda: context):
+        brief = Joining(url, joining.authority, registry, joining.folder)
+        status, der = await brief.enrol(unique("n"), brief.token())
+    assert status == 200
+    assert pki.load_certificate(der).not_valid_after_utc == (now + timedelta(days=30)).replace(
+        microsecond=0
+    )
