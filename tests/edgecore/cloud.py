@@ -101,6 +101,7 @@ class TestCloud:
         self.cert_file, self.key_file = folder / "cloud.crt", folder / "cloud.key"
         self.show(now)
         self.token = f"{pki.fingerprint(self.authority.der)}.{JWT}"
+        self._contexts: list[ssl.SSLContext] = []
         self.websocket_port = 0
         self.https_port = 0
         self.protocol: PeerProtocol | None = None
@@ -134,6 +135,8 @@ class TestCloud:
         """Have another authority sign from now on; return it. The cloud's certificate stays."""
         self.earlier, self.authority = self.authority, pki.new_authority(datetime.now(UTC))
         self.says_authority = True
+        for context in self._contexts:
+            context.load_verify_locations(cadata=self.authority.pem)
         return self.authority
 
     def trusted(self) -> list[pki.Authority]:
@@ -152,7 +155,9 @@ class TestCloud:
 
     def tls(self) -> ssl.SSLContext:
         pems = "".join(one.pem for one in self.trusted())
-        return server_context(self.cert_file, self.key_file, client_ca_pem=pems)
+        context = server_context(self.cert_file, self.key_file, client_ca_pem=pems)
+        self._contexts.append(context)
+        return context
 
     @asynccontextmanager
     async def listening(self, serve_peer: Serve, *, port: int = 0) -> AsyncIterator["TestCloud"]:
