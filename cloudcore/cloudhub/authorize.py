@@ -1,7 +1,9 @@
 """What a node may ask for: a pure function over a table, and whatever is not in it is denied.
 
 A node reaches its own Node and lease, the pods that are bound to it, what those pods name, tokens
-for their service accounts, and events about all these (promise P4). The API server's Node
+for their service accounts, and events about all these (promise P4). What it may say of its own Node
+is judged by ``noderestriction``; of an update, which has to be compared with what there is, by the
+handler. The API server's Node
 authorizer and NodeRestriction judge each write once more, because cloudcore makes it in the node's
 name; this is the first wall, not the only one.
 
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from cloudcore import noderestriction
 from cloudcore.cloudhub import claims
 from common.beehive.message import Message
 from common.errors import ResourceError, WireError
@@ -122,6 +125,23 @@ def _own_node_object(attempt: Attempt) -> Status | None:
     return _own_node(attempt) or _same_object(attempt, namespace="")
 
 
+def _own_new_node(attempt: Attempt) -> Status | None:
+    """Its Node as it registers it."""
+    return _own_node_object(attempt) or _unless(
+        attempt, noderestriction.registration_fault(claims.node(attempt.message))
+    )
+
+
+def _own_node_patch(attempt: Attempt) -> Status | None:
+    return _own_node(attempt) or _unless(
+        attempt, noderestriction.patch_fault(claims.node(attempt.message))
+    )
+
+
+def _unless(attempt: Attempt, fault: str) -> Status | None:
+    return attempt.denied(fault) if fault else None
+
+
 def _own_lease(attempt: Attempt) -> Status | None:
     if attempt.target.namespace != NODE_LEASE_NAMESPACE or attempt.target.name != attempt.node:
         return attempt.denied("it is not its own")
@@ -204,10 +224,12 @@ def _event(attempt: Attempt) -> Status | None:
 
 
 def _mirror_pod(attempt: Attempt) -> Status | None:
+    if attempt.target.namespace == CLUSTER_SCOPE:
+        return attempt.denied("a pod is in a namespace")
     fault = claims.mirror_pod_fault(
         attempt.message, attempt.node, attempt.target.namespace, attempt.target.name
     )
-    return attempt.denied(fault) if fault else None
+    return _unless(attempt, fault)
 
 
 def _same_object(attempt: Attempt, *, namespace: str) -> Status | None:
@@ -223,11 +245,11 @@ _T: Final = ResourceType
 
 RULES: Final[Mapping[tuple[Operation, str], Rule]] = MappingProxyType(
     {
-        (_O.INSERT, _T.NODE): _own_node_object,
+        (_O.INSERT, _T.NODE): _own_new_node,
         (_O.UPDATE, _T.NODE): _own_node_object,
         (_O.QUERY, _T.NODE): _own_node,
-        (_O.PATCH, _T.NODE_PATCH): _own_node,
-        (_O.INSERT, _T.NODE_STATUS): _own_node,
+        (_O.PATCH, _T.NODE_PATCH): _own_node_patch,
+        (_O.INSERT, _T.NODE_STATUS): _own_new_node,
         (_O.UPDATE, _T.NODE_STATUS): _own_node,
         (_O.QUERY, _T.LEASE): _own_lease,
         (_O.INSERT, _T.LEASE): _own_lease_object,

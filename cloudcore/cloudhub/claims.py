@@ -17,6 +17,9 @@ MAX_EVENT_BYTES: Final = 32 * 1024
 
 MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
 
+MAX_NODE_BYTES: Final = 4 * 1024 * 1024
+"""The API server takes 3 MiB."""
+
 _EVENT_SUFFIX: Final = re.compile(r"[0-9a-f]{1,32}")
 _EVENT_PATCH_FIELDS: Final = frozenset({"count", "lastTimestamp", "message", "series"})
 
@@ -81,6 +84,18 @@ def metadata(message: Message) -> Metadata:
         WireError: the content is no object.
     """
     return wire.loads_as(message.data(), _Object).metadata
+
+
+def node(message: Message) -> dict[str, Any]:
+    """Return the Node in the content, or the patch of it.
+
+    Raises:
+        WireError: the content is no object, or too large.
+    """
+    data = message.data()
+    if len(data) > MAX_NODE_BYTES:
+        raise WireError(f"a Node has at most {MAX_NODE_BYTES} bytes")
+    return wire.loads_as(data, dict[str, Any])
 
 
 def event(message: Message) -> Event:

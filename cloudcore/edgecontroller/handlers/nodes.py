@@ -20,6 +20,7 @@ from cloudcore.edgecontroller.statuspatch import NODE_LISTS, is_contained
 from cloudcore.kube import kinds
 from cloudcore.kube.client import MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from cloudcore.kube.views import NodeView, view_as
+from cloudcore.noderestriction import ROLE_LABELS, update_fault
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import RemoteError
 from common.names import AGENT_NODE_LABEL, EDGE_NODE_LABEL, UID, NodeID
@@ -27,43 +28,14 @@ from common.status import failure
 
 logger = logging.getLogger(__name__)
 
-_OWN_LABELS: Final = frozenset(
-    {
-        "beta.kubernetes.io/arch",
-        "beta.kubernetes.io/instance-type",
-        "beta.kubernetes.io/os",
-        "failure-domain.beta.kubernetes.io/region",
-        "failure-domain.beta.kubernetes.io/zone",
-        "kubernetes.io/arch",
-        "kubernetes.io/hostname",
-        "kubernetes.io/os",
-        "node.kubernetes.io/instance-type",
-        "topology.kubernetes.io/region",
-        "topology.kubernetes.io/zone",
-    }
-)
-_OWN_LABEL_DOMAINS: Final = ("kubelet.kubernetes.io", "node.kubernetes.io")
-_RESERVED_DOMAINS: Final = ("kubernetes.io", "k8s.io")
 _LABEL_ATTEMPTS: Final = 4
-
-
-def may_label_itself(label: str) -> bool:
-    """Whether a node may put that label on its own Node, by the rules of NodeRestriction."""
-    domain, slash, _ = label.rpartition("/")
-    if not slash or label in _OWN_LABELS:
-        return True
-    if any(domain == own or domain.endswith(f".{own}") for own in _OWN_LABEL_DOMAINS):
-        return True
-    return not any(
-        domain == reserved or domain.endswith(f".{reserved}") for reserved in _RESERVED_DOMAINS
-    )
 
 
 async def register(call: Call, services: Services) -> Answer:
     """Create the Node, and make it an edge node."""
     node = call.object()
     metadata = node["metadata"]
-    metadata["labels"] = _allowed_labels(metadata.get("labels"))
+    metadata["labels"] = _without_roles(metadata.get("labels"))
     path = kinds.NODES.path(name=call.node)
     try:
         created = await services.client.create(
@@ -116,16 +88,28 @@ async def patch(call: Call, services: Services) -> Answer:
 
 
 async def update(call: Call, services: Services) -> Answer:
-    """Take over labels and annotations, and nothing else of the Node."""
-    metadata = call.object()["metadata"]
-    wanted: dict[str, Any] = {"labels": _allowed_labels(metadata.get("labels"))}
-    if isinstance(metadata.get("annotations"), dict):
-        wanted["annotations"] = metadata["annotations"]
+    """Take over labels and annotations, and nothing else of the Node.
+
+    Raises:
+        RemoteError: 403, it asks for a label or a taint that a node may not put on itself.
+    """
+    wanted = call.object()
+    path = kinds.NODES.path(name=call.node)
+    current = msgspec.json.decode(await services.client.get(path, as_node=call.node))
+    fault = update_fault(wanted, current)
+    if fault:
+        raise RemoteError(failure(HTTPStatus.FORBIDDEN, fault, kind="nodes", name=call.node))
+    metadata = wanted["metadata"]
+    change: dict[str, Any] = {
+        key: metadata[key]
+        for key in ("labels", "annotations")
+        if isinstance(metadata.get(key), dict)
+    }
     if metadata.get("uid"):
-        wanted["uid"] = metadata["uid"]
+        change["uid"] = metadata["uid"]
     await services.client.patch(
-        kinds.NODES.path(name=call.node),
-        msgspec.json.encode({"metadata": wanted}),
+        path,
+        msgspec.json.encode({"metadata": change}),
         content_type=MERGE_PATCH,
         as_node=call.node,
     )
@@ -156,10 +140,10 @@ async def update_status_legacy(call: Call, services: Services) -> Answer:
     return Answer()
 
 
-def _allowed_labels(labels: object) -> dict[str, Any]:
+def _without_roles(labels: object) -> dict[str, Any]:
     if not isinstance(labels, dict):
         return {}
-    return {label: value for label, value in labels.items() if may_label_itself(label)}
+    return {label: value for label, value in labels.items() if label not in ROLE_LABELS}
 
 
 async def _make_edge_node(node: NodeID, uid: UID, services: Services) -> bytes:

@@ -1,7 +1,7 @@
 """Who may ask for what. Pure; the LocationCache is the real one.
 
 Node ``a`` tries every operation on every type, about objects that are its own, another node's,
-nobody's, and of the cluster; all that is not listed here as allowed must be denied.
+that no pod names, of the cluster, and that do not exist; what becomes of each is in a table.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloudcore.cloudhub import claims
 from cloudcore.cloudhub.authorize import RULES, authorize
 from cloudcore.edgecontroller.location import LocationCache, NodeLocation, PodLocation
 from cloudcore.kube.views import ObjectKey
@@ -42,6 +43,8 @@ def locations() -> LocationCache:
         cache.set_pod(
             ObjectKey("shop", f"pod-{node}"), PodLocation(UID(f"uid-pod-{node}"), node, refs(node))
         )
+    for name in ("a", "b", "free"):
+        cache.set_claim(ObjectKey("shop", f"claim-{name}"), f"volume-{name}")
     return cache
 
 
@@ -52,6 +55,10 @@ class Target:
     node: str
     pod: str
     suffix: str
+    space: str = ""
+    """Their namespace; "" for the one in which such objects are."""
+
+    volume: str = ""
 
     def name(self, resource_type: str) -> str:
         match resource_type:
@@ -67,11 +74,19 @@ class Target:
                 return f"account-{self.suffix}"
             case "persistentvolumeclaim":
                 return f"claim-{self.suffix}"
+            case "persistentvolume":
+                return self.volume or f"volume-{self.suffix}"
             case _:
                 return self.node
 
     def namespace(self, resource_type: str) -> str:
         match resource_type:
+            case "configmap" | "secret" | "lease" | "event" | "pod" if self.space:
+                return self.space
+            case "podpatch" | "podstatus" | "persistentvolumeclaim" if self.space:
+                return self.space
+            case "serviceaccounttoken" if self.space:
+                return self.space
             case "node" | "nodepatch" | "nodestatus" | "inventory" | "persistentvolume":
                 return "null"
             case "lease":
@@ -83,12 +98,16 @@ class Target:
         """What an honest node would send about this object."""
         name, namespace = self.name(resource_type), self.namespace(resource_type)
         match resource_type:
-            case "node" | "lease":
+            case "nodestatus" if operation == Operation.UPDATE:
+                return raw({"UID": "u", "Status": {}})
+            case "node" | "nodestatus" | "lease":
                 return raw({"metadata": {"name": name}})
+            case "nodepatch":
+                return raw({"status": {"conditions": []}})
             case "event":
                 event = {
                     "metadata": {"name": name, "namespace": namespace},
-                    "involvedObject": {"kind": "Pod", "namespace": "shop", "name": self.pod},
+                    "involvedObject": {"kind": "Pod", "namespace": namespace, "name": self.pod},
                 }
                 if operation == Operation.PATCH:
                     return raw({"event": event, "patchData": '{"count":2}'})
@@ -97,7 +116,7 @@ class Target:
                 bound = {"kind": "Pod", "name": self.pod, "uid": f"uid-{self.pod}"}
                 return raw({"spec": {"boundObjectRef": bound}})
             case "pod" if operation == Operation.INSERT:
-                return raw(mirror_pod(name, self.node))
+                return raw(mirror_pod(name, self.node, namespace))
             case _:
                 return NULL
 
@@ -106,39 +125,52 @@ OWN = Target("a", "pod-a", "a")
 OTHERS = Target("b", "pod-b", "b")
 NOBODYS = Target("nobody", "pod-nobody", "nobody")
 
-ALLOWED = frozenset(
-    {
-        ("insert", "node"),
-        ("update", "node"),
-        ("query", "node"),
-        ("patch", "nodepatch"),
-        ("insert", "nodestatus"),
-        ("update", "nodestatus"),
-        ("query", "lease"),
-        ("insert", "lease"),
-        ("update", "lease"),
-        ("query", "pod"),
-        ("insert", "pod"),
-        ("delete", "pod"),
-        ("patch", "podpatch"),
-        ("update", "podstatus"),
-        ("insert", "event"),
-        ("update", "event"),
-        ("patch", "event"),
-        ("query", "configmap"),
-        ("query", "secret"),
-        ("query", "persistentvolumeclaim"),
-        ("query", "serviceaccounttoken"),
-        ("query", "inventory"),
-    }
-)
+UNNAMED = Target("cloud", "pod-a", "a", "other", "volume-free")
+"""Objects as a node's own, but where no pod of an edge is; the Node of a machine in the cloud."""
+
+OF_THE_CLUSTER = Target("a", "pod-a", "a", "null")
+SITUATIONS = (OWN, OTHERS, UNNAMED, OF_THE_CLUSTER, NOBODYS)
+
+EXPECTED = """
+                               own    other's  unnamed  cluster  nonexistent
+insert node                    yes    403      403      yes      403
+update node                    yes    403      403      yes      403
+query  node                    yes    403      403      yes      403
+patch  nodepatch               yes    403      403      yes      403
+insert nodestatus              yes    403      403      yes      403
+update nodestatus              yes    403      403      yes      403
+query  lease                   yes    403      403      403      403
+insert lease                   yes    403      403      403      403
+update lease                   yes    403      403      403      403
+query  pod                     yes    403      404      404      404
+insert pod                     yes    403      403      403      403
+delete pod                     yes    403      404      404      404
+patch  podpatch                yes    403      404      404      404
+update podstatus               yes    403      404      404      404
+insert event                   yes    403      403      403      403
+update event                   yes    403      403      403      403
+patch  event                   yes    403      403      403      403
+query  configmap               yes    403      403      403      403
+query  secret                  yes    403      403      403      403
+query  persistentvolume        yes    403      403      yes      403
+query  persistentvolumeclaim   yes    403      403      403      403
+query  serviceaccounttoken     yes    403      403      403      403
+query  inventory               yes    403      403      yes      403
+"""
+"""Node, inventory and volume are the cluster's anyway."""
+
+NOT_AN_OPERATION = 405
+NOT_SERVED = 403
+ROWS = [line.split() for line in EXPECTED.splitlines()[2:]]
+ALLOWED = frozenset((operation, resource_type) for operation, resource_type, *_ in ROWS)
+SERVED = frozenset(resource_type for _, resource_type in ALLOWED)
 
 
-def mirror_pod(name: str, node: str) -> dict[str, object]:
+def mirror_pod(name: str, node: str, namespace: str = "shop") -> dict[str, object]:
     return {
         "metadata": {
             "name": name,
-            "namespace": "shop",
+            "namespace": namespace,
             "annotations": {"kubernetes.io/config.mirror": "hash"},
         },
         "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]},
@@ -163,20 +195,38 @@ def every(target: Target) -> Iterator[tuple[Operation, str, Message]]:
             yield operation, resource_type, attempt(operation, resource, content)
 
 
-def test_a_node_may_do_what_is_listed_on_its_own_objects_and_nothing_else(
-    locations: LocationCache,
-) -> None:
-    allowed = {(o.value, str(t)) for o, t, m in every(OWN) if authorize(A, m, locations) is None}
-    assert allowed == ALLOWED
+def expected(column: int) -> dict[tuple[str, str], int]:
+    """What every operation on every type comes to: what is in no row is denied."""
+    codes = {
+        (operation.value, str(resource_type)): (
+            NOT_AN_OPERATION if resource_type in SERVED else NOT_SERVED
+        )
+        for operation in Operation
+        for resource_type in TYPES
+    }
+    for operation, resource_type, *row in ROWS:
+        assert (operation, resource_type) in codes
+        codes[operation, resource_type] = 0 if row[column] == "yes" else int(row[column])
+    return codes
 
 
-@pytest.mark.parametrize("target", [OTHERS, NOBODYS])
-def test_a_node_may_do_nothing_on_objects_that_are_not_its_own(
-    locations: LocationCache, target: Target
+@pytest.mark.parametrize("column", range(len(SITUATIONS)))
+def test_every_operation_on_every_type_comes_to_what_the_table_says(
+    locations: LocationCache, column: int
 ) -> None:
-    # A pod of any name may be mirrored; that it is bound to this node is what counts, see below.
-    allowed = [m.route for _, _, m in every(target) if authorize(A, m, locations) is None]
-    assert allowed == []
+    tried = {
+        (o.value, str(t)): code(authorize(A, m, locations)) for o, t, m in every(SITUATIONS[column])
+    }
+    assert tried == expected(column)
+
+
+def test_every_refusal_tells_why(locations: LocationCache) -> None:
+    for target in SITUATIONS:
+        for operation, resource_type, message in every(target):
+            refusal = authorize(A, message, locations)
+            if refusal is not None:
+                assert refusal.message
+                assert resource_type in refusal.message or refusal.code == 404, operation
 
 
 def test_a_node_that_was_never_heard_of_may_only_introduce_itself(
@@ -314,5 +364,44 @@ def test_a_node_tells_no_events_about_others_or_under_others_names(
     assert code(authorize(A, message, locations)) == 403
 
 
+@pytest.mark.parametrize(
+    ("operation", "resource", "content"),
+    [
+        ("insert", "null/node/a", {"labels": {"node-restriction.kubernetes.io/x": ""}}),
+        ("insert", "default/nodestatus/a", {"labels": {"node-role.kubernetes.io/master": ""}}),
+        ("patch", "null/nodepatch/a", {"labels": {"node-role.kubernetes.io/edge": None}}),
+        ("patch", "null/nodepatch/a", {"labels": {"k8s.io/x": ""}}),
+        ("patch", "null/nodepatch/a", {"ownerReferences": []}),
+    ],
+)
+def test_a_node_says_no_more_of_itself_than_noderestriction_allows(
+    locations: LocationCache, operation: str, resource: str, content: dict[str, object]
+) -> None:
+    change = raw({"metadata": {"name": "a", **content}})
+    refusal = authorize(A, attempt(Operation(operation), resource, change), locations)
+    assert refusal is not None
+    assert refusal.code == 403
+    assert refusal.message.startswith(f"node a may not {operation} ")
+
+
+def test_a_node_registers_with_the_labels_of_an_edge_and_taints(locations: LocationCache) -> None:
+    labels = {"node-role.kubernetes.io/edge": "", "node-role.kubernetes.io/agent": "", "site": "x"}
+    taints = [{"key": "gpu", "effect": "NoSchedule"}]
+    node = raw({"metadata": {"name": "a", "labels": labels}, "spec": {"taints": taints}})
+    assert authorize(A, attempt(Operation.INSERT, "null/node/a", node), locations) is None
+    patch = attempt(Operation.PATCH, "null/nodepatch/a", raw({"spec": {"taints": taints}}))
+    assert code(authorize(A, patch, locations)) == 403
+
+
+@pytest.mark.parametrize("resource", ["null/nodepatch/a", "null/node/a"])
+def test_a_node_that_is_no_object_or_too_large_is_refused(
+    locations: LocationCache, resource: str
+) -> None:
+    operation = Operation.PATCH if "nodepatch" in resource else Operation.INSERT
+    large: object = {"metadata": {"name": "a", "annotations": {"x": "y" * claims.MAX_NODE_BYTES}}}
+    for content in (large, [], "text", 7):
+        assert code(authorize(A, attempt(operation, resource, raw(content)), locations)) == 400
+
+
 def test_every_rule_is_for_something_that_a_node_may_do() -> None:
-    assert {(o.value, str(t)) for o, t in RULES} == ALLOWED | {("query", "persistentvolume")}
+    assert {(o.value, str(t)) for o, t in RULES} == ALLOWED

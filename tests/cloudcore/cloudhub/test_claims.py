@@ -199,3 +199,13 @@ def test_a_token_request_that_binds_nothing_is_bound_to_nothing() -> None:
     assert claims.bound_object(message({"spec": {}})) == claims.BoundObject()
     with pytest.raises(WireError):
         claims.bound_object(message({}))
+
+
+def test_a_node_is_an_object_of_a_bounded_size() -> None:
+    assert claims.node(message({"status": {}})) == {"status": {}}
+    frame = len(bytes(raw({"x": ""})))
+    assert claims.node(message({"x": "y" * (claims.MAX_NODE_BYTES - frame)}))
+    with pytest.raises(WireError, match=str(claims.MAX_NODE_BYTES)):
+        claims.node(message({"x": "y" * (claims.MAX_NODE_BYTES - frame + 1)}))
+    with pytest.raises(WireError):
+        claims.node(message([]))

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from cloudcore.edgecontroller.handlers.nodes import may_label_itself
 from cloudcore.kube import kinds
 from cloudcore.kube.client import MERGE_PATCH, KubeClient
 from common.beehive.message import Message, raw
@@ -37,7 +36,6 @@ def initial_node(name: str) -> dict[str, Any]:
         "kubernetes.io/hostname": name,
         AGENT_NODE_LABEL: "",
         EDGE_NODE_LABEL: "",
-        "node-restriction.kubernetes.io/zone": "secret-lab",
         "site": "roof",
     }
     node = node_object(name, labels)
@@ -47,25 +45,6 @@ def initial_node(name: str) -> dict[str, Any]:
 
 async def ask_insert(cloud: Controlled, name: str, node: dict[str, Any]) -> Message:
     return await cloud.hub.ask(Operation.INSERT, f"node/{name}/null/node/{name}", raw(node))
-
-
-@pytest.mark.parametrize(
-    ("label", "allowed"),
-    [
-        ("site", True),
-        ("example.com/site", True),
-        ("kubernetes.io/hostname", True),
-        ("kubelet.kubernetes.io/x", True),
-        ("x.node.kubernetes.io/y", True),
-        ("node-role.kubernetes.io/edge", False),
-        ("node-restriction.kubernetes.io/zone", False),
-        ("kubernetes.io/x", False),
-        ("k8s.io/x", False),
-        ("notkubernetes.io/x", True),
-    ],
-)
-def test_a_node_may_put_only_harmless_labels_on_itself(label: str, allowed: bool) -> None:  # noqa: FBT001
-    assert may_label_itself(label) is allowed
 
 
 async def test_a_node_that_registers_becomes_an_edge_node_by_cloudcore_alone(
@@ -79,7 +58,6 @@ async def test_a_node_that_registers_becomes_an_edge_node_by_cloudcore_alone(
         labels = content["Object"]["metadata"]["labels"]
         assert labels[EDGE_NODE_LABEL] == labels[AGENT_NODE_LABEL] == ""
         assert labels["site"] == "roof"
-        assert "node-restriction.kubernetes.io/zone" not in labels
         assert (answer.operation, answer.resource) == (
             Operation.RESPONSE,
             f"node/{name}/null/node/{name}",
@@ -90,6 +68,18 @@ async def test_a_node_that_registers_becomes_an_edge_node_by_cloudcore_alone(
 
         again = error_of(await ask_insert(cloud, name, initial_node(name)))
         assert (again["code"], again["reason"]) == (409, "AlreadyExists")
+
+
+async def test_a_node_that_registers_with_a_reserved_label_is_refused(client: KubeClient) -> None:
+    # The hub has refused it before; this is the API server's NodeRestriction.
+    async with controlled(client) as cloud:
+        name = unique("n")
+        node = initial_node(name)
+        node["metadata"]["labels"]["node-restriction.kubernetes.io/zone"] = "secret-lab"
+        error = error_of(await ask_insert(cloud, name, node))
+        assert error["code"] == 403
+        assert "node-restriction.kubernetes.io/zone" in error["message"]
+        assert await client.find(kinds.NODES.path(name=name)) is None
 
 
 async def test_an_existing_node_never_becomes_an_edge_node_by_its_own_word(
@@ -212,16 +202,37 @@ async def test_a_node_that_is_no_node_is_not_created(
 async def test_an_update_takes_over_labels_and_annotations_only(client: KubeClient) -> None:
     async with controlled(client) as cloud:
         name = await make_edge_node(cloud)
-        node = node_object(name, {"site": "cellar", "node-role.kubernetes.io/master": ""})
+        node = node_object(name, {"site": "cellar", EDGE_NODE_LABEL: ""})
         node["metadata"]["annotations"] = {"example.com/floor": "-1"}
         node["spec"] = {"unschedulable": True}
         answer = await cloud.hub.ask(Operation.UPDATE, f"node/{name}/null/node/{name}", raw(node))
         assert load(answer.content) == "OK"
         stored = load(await client.get(kinds.NODES.path(name=name)))
         assert stored["metadata"]["labels"]["site"] == "cellar"
-        assert "node-role.kubernetes.io/master" not in stored["metadata"]["labels"]
         assert stored["metadata"]["annotations"]["example.com/floor"] == "-1"
         assert "unschedulable" not in stored["spec"]
+
+
+@pytest.mark.parametrize(
+    ("label", "taint"), [("node-role.kubernetes.io/master", ""), ("", "gpu"), (None, "")]
+)
+async def test_an_update_that_asks_for_more_than_is_a_nodes_own_is_refused_in_words(
+    client: KubeClient, label: str | None, taint: str
+) -> None:
+    async with controlled(client) as cloud:
+        name = await make_edge_node(cloud)
+        labels: dict[str, Any] = {label: ""} if label else {}
+        if label is None:
+            labels[EDGE_NODE_LABEL] = None
+        node = node_object(name, labels | {"site": "cellar"})
+        node["spec"] = {"taints": [{"key": taint, "effect": "NoSchedule"}]} if taint else {}
+        answer = await cloud.hub.ask(Operation.UPDATE, f"node/{name}/null/node/{name}", raw(node))
+        error = load(answer.content)["ErrStatus"]
+        assert error["code"] == 403
+        assert "kubectl" in error["message"]
+        stored = load(await client.get(kinds.NODES.path(name=name)))
+        assert "site" not in stored["metadata"]["labels"]
+        assert EDGE_NODE_LABEL in stored["metadata"]["labels"]
 
 
 async def test_an_update_of_another_node_of_that_name_changes_nothing(client: KubeClient) -> None:
