@@ -67,23 +67,23 @@ async def _scale(folder: Path) -> list[Figure]:
     async with (
         ControlPlane(folder / "control-plane") as control_plane,
         Api(control_plane) as api,
-        _running(control_plane, folder, _MANY_NODES) as cloud,
+        _running(control_plane, folder, *_MANY_NODES) as cloud,
     ):
         return await scale.measure(control_plane, api, cloud)
 
 
 async def _neighbours(folder: Path) -> list[Figure]:
-    async with _cluster(folder, _MANY_NODES) as (api, cloud):
+    async with _cluster(folder, *_MANY_NODES) as (api, cloud):
         return await neighbours.measure(api, cloud)
 
 
 async def _storm(folder: Path) -> list[Figure]:
-    async with _cluster(folder, _MANY_NODES) as (api, cloud):
+    async with _cluster(folder, *_MANY_NODES) as (api, cloud):
         return await storm.measure(api, cloud)
 
 
 async def _storm_of_pods(folder: Path) -> list[Figure]:
-    async with _cluster(folder, _MANY_NODES) as (api, cloud):
+    async with _cluster(folder, *_MANY_NODES) as (api, cloud):
         return await storm.measure(api, cloud, pods=10)
 
 
@@ -93,7 +93,7 @@ async def _storm_of_busy_api(folder: Path) -> list[Figure]:
         Api(control_plane) as api,
     ):
         kubeconfig = await storm.unprivileged(api, control_plane, folder)
-        options = (_MANY_NODES, f"--kubeconfig={kubeconfig}")
+        options = (*_MANY_NODES, f"--kubeconfig={kubeconfig}")
         async with _running(control_plane, folder, *options) as cloud:
             return await storm.measure(api, cloud, wanted_s=None)
 
@@ -121,7 +121,7 @@ async def _running(
         await cloud.stop()
 
 
-_MANY_NODES: Final = "--node-limit=10000"
+_MANY_NODES: Final = ("--node-limit=10000", "--connections-per-address=100000")
 
 PARTS: Final[Mapping[str, Callable[[Path], Coroutine[Any, Any, list[Figure]]]]] = {
     "codec": _codec,

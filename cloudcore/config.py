@@ -43,6 +43,12 @@ class CloudCoreSettings(DaemonSettings):
         description="HOST:PORT of /healthz, /readyz and /metrics over HTTP; empty for none.",
     )
     node_limit: int = Field(10_000, ge=1, le=100_000, description="Nodes that may be connected.")
+    connections_per_address: int = Field(
+        512,
+        ge=1,
+        le=100_000,
+        description="Connections from one address, behind which may be many edges.",
+    )
     keepalive_s: float = Field(
         30.0, ge=2, le=600, description="Seconds of silence after which a connection is ended."
     )

@@ -39,6 +39,7 @@ from cloudcore.cloudhub.authorities import Authorities
 from cloudcore.cloudhub.handshake import Refusal, revoked_text
 from cloudcore.cloudhub.ledger import Ledger
 from cloudcore.cloudhub.ledgerentry import Entry
+from cloudcore.cloudhub.places import origin_of
 from cloudcore.cloudhub.renewal import OldCertificate, Standing
 from cloudcore.cloudhub.tokendoor import Shown, Ticket, TokenDoor
 from cloudcore.cloudhub.tokenrecord import Asker
@@ -56,7 +57,14 @@ logger = logging.getLogger(__name__)
 MAX_CSR_BYTES: Final = 64 * 1024
 MAX_HEADER_BYTES: Final = 8 * 1024
 KEEPALIVE_TIMEOUT_S: Final = 5.0
-LIMITS: Final = AcceptLimits(handshakes=16, connections=128, lifetime_s=60.0)
+MAX_HEADERS: Final = 64
+LIMITS: Final = AcceptLimits(
+    handshakes=16,
+    handshakes_per_address=8,
+    connections=128,
+    connections_per_address=64,
+    lifetime_s=60.0,
+)
 RENEWAL_GRACE: Final = timedelta(days=365)
 """``EnrollTerms.renewal_grace``, where nobody has said."""
 
@@ -136,11 +144,19 @@ class Enrollment:
             keepalive_timeout=KEEPALIVE_TIMEOUT_S,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
+            auto_decompress=False,  # a request is small: what is compressed is an attack
         )
         await runner.setup()
         server = runner.server
         assert server is not None
-        listener = Listener("https", context, server, lambda: len(server.connections))
+        listener = Listener(
+            "https",
+            context,
+            server,
+            lambda: len(server.connections),
+            lambda origin: sum(_origin(one) == origin for one in server.connections),
+        )
         acceptor = Acceptor(sockets, listener, LIMITS, self._metrics)
         try:
             async with asyncio.TaskGroup() as group:
@@ -366,6 +382,13 @@ def _require_newer(ticket: Ticket, seen: Entry | None) -> None:
     if not (is_lost_answer or (ticket.is_bound and ticket.kept is not None)):
         text = revoked_text(ticket.asker.node)
         raise Refused(HTTPStatus.FORBIDDEN, REVOKED, text)
+
+
+def _origin(connection: web.RequestHandler) -> str:
+    """Return whom an open connection is counted for; "" once it is none."""
+    transport = connection.transport
+    peer = transport.get_extra_info("peername") if transport is not None else None
+    return origin_of(str(peer[0])) if peer else ""
 
 
 async def _body(request: web.Request) -> bytes:

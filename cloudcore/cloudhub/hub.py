@@ -112,6 +112,9 @@ class HubConfig:
     terms: Terms = field(default_factory=Terms)
     """With edges that speak our own protocol."""
 
+    connections_per_address: int = 512
+    """From one address, behind which may be many edges."""
+
 
 class CloudHub:
     """Serve the nodes: sockets on one side, the bus on the other."""
@@ -233,7 +236,10 @@ class CloudHub:
                 self._metrics,
                 terms=self._config.terms,
                 max_message_bytes=self._config.max_message_bytes,
-                limits=AcceptLimits(connections=_CONNECTIONS_PER_NODE * self._registry.limit),
+                limits=AcceptLimits(
+                    connections=_CONNECTIONS_PER_NODE * self._registry.limit,
+                    connections_per_address=self._config.connections_per_address,
+                ),
             )
             await self._server.run()
         finally:

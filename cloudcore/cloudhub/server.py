@@ -8,6 +8,7 @@ import logging
 import socket
 import ssl
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +21,7 @@ from cloudcore.cloudhub import handshake
 from cloudcore.cloudhub.acceptor import AcceptLimits, Acceptor, Listener
 from cloudcore.cloudhub.connection import READ_BYTES, HubConnection, Receiver
 from cloudcore.cloudhub.handshake import Handshake, Refusal, Terms
+from cloudcore.cloudhub.places import origin_of
 from common import wire
 from common.metrics import MessageMetrics
 from common.names import AUTHORITY_HEADER, REFUSAL_HEADER, NodeID, PeerProtocol
@@ -91,12 +93,19 @@ class HubServer:
         self._logger = logging.getLogger(f"{__name__}.websockets")
         self._logger.setLevel(logging.CRITICAL)
         self._buffer = memoryview(bytearray(READ_BYTES))
-        self._connections: set[HubConnection] = set()
+        self._connections: dict[HubConnection, str] = {}  # and its origin
+        self._origins: Counter[str] = Counter()
         self._empty = asyncio.Event()
         self._empty.set()
         self._acceptor = Acceptor(
             sockets,
-            Listener("websocket", context, self._connection, lambda: len(self._connections)),
+            Listener(
+                "websocket",
+                context,
+                self._connection,
+                lambda: len(self._connections),
+                lambda origin: self._origins.get(origin, 0),
+            ),
             limits or AcceptLimits(),
             metrics,
         )
@@ -132,7 +141,9 @@ class HubServer:
 
     def begun(self, connection: HubConnection) -> None:
         """Remember a connection; see ``Door``."""
-        self._connections.add(connection)
+        origin = sys.intern(origin_of(connection.address))
+        self._connections[connection] = origin
+        self._origins[origin] += 1
         self._empty.clear()
 
     def answer(self, connection: HubConnection, request: Request) -> Response:
@@ -183,7 +194,10 @@ class HubServer:
 
     def closed(self, connection: HubConnection) -> None:
         """Forget a connection; see ``Door``."""
-        self._connections.discard(connection)
+        origin = self._connections.pop(connection)
+        self._origins[origin] -= 1
+        if not self._origins[origin]:
+            del self._origins[origin]
         if not self._connections:
             self._empty.set()
 
