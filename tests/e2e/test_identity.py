@@ -193,7 +193,9 @@ async def test_a_new_authority_is_followed_and_nobody_is_left_behind(
     await cloud.command("ca", "rotate")
     new = await authority_of(api)
     assert new.der != old.der
-    await edge.daemon.restart()
+    changed = "the authorities have changed"
+    await until(lambda: changed in cloud.log.read_text(), "cloudcore signs by the new one")
+    await edge.daemon.restart()  # else it asks within a day
     await until(lambda: _trusted(edge)[:1] == [new.der], "it trusts the new one")
     await until(lambda: _is_signed_by(edge, new), "and has a certificate by it")
     assert _trusted(edge) == [new.der, old.der]
