@@ -19,27 +19,26 @@ KubeEdge's, the request's subject must be the node's, and every refusal says wha
 Source: KubeEdge cloud/pkg/cloudhub/servers/httpserver/server.go.
 """
 
-import asyncio
 import logging
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
 from cloudcore.cloudhub import renewal
-from cloudcore.cloudhub.acceptor import AcceptLimits, Acceptor, Listener
 from cloudcore.cloudhub.authorities import Authorities
 from cloudcore.cloudhub.handshake import Refusal, revoked_text
+from cloudcore.cloudhub.httpserver import serving
 from cloudcore.cloudhub.ledger import Ledger
 from cloudcore.cloudhub.ledgerentry import Entry
-from cloudcore.cloudhub.places import origin_of
+from cloudcore.cloudhub.nameless import Nameless
 from cloudcore.cloudhub.renewal import OldCertificate, Standing
 from cloudcore.cloudhub.tokendoor import Shown, Ticket, TokenDoor
 from cloudcore.cloudhub.tokenrecord import Asker
@@ -55,16 +54,6 @@ from common.names import REFUSAL_HEADER, REVOKED, NodeID
 logger = logging.getLogger(__name__)
 
 MAX_CSR_BYTES: Final = 64 * 1024
-MAX_HEADER_BYTES: Final = 8 * 1024
-KEEPALIVE_TIMEOUT_S: Final = 5.0
-MAX_HEADERS: Final = 64
-LIMITS: Final = AcceptLimits(
-    handshakes=16,
-    handshakes_per_address=8,
-    connections=128,
-    connections_per_address=64,
-    lifetime_s=60.0,
-)
 RENEWAL_GRACE: Final = timedelta(days=365)
 """``EnrollTerms.renewal_grace``, where nobody has said."""
 
@@ -84,6 +73,9 @@ class EnrollTerms:
 
     lifetime: timedelta = pki.NODE_LIFETIME
     """For how long a certificate is good."""
+
+    nameless: Nameless | None = None
+    """Says for which nodes certificates are renewed that name none; None for no node."""
 
 
 class Refused(Exception):
@@ -138,35 +130,8 @@ class Enrollment:
             sockets: closed at the end.
             context: returns TLS for the next connection; a client's certificate is optional.
         """
-        runner = web.AppRunner(
-            self.application(),
-            access_log=None,
-            keepalive_timeout=KEEPALIVE_TIMEOUT_S,
-            max_line_size=MAX_HEADER_BYTES,
-            max_field_size=MAX_HEADER_BYTES,
-            max_headers=MAX_HEADERS,
-            auto_decompress=False,  # a request is small: what is compressed is an attack
-        )
-        await runner.setup()
-        server = runner.server
-        assert server is not None
-        listener = Listener(
-            "https",
-            context,
-            server,
-            lambda: len(server.connections),
-            lambda origin: sum(_origin(one) == origin for one in server.connections),
-        )
-        acceptor = Acceptor(sockets, listener, LIMITS, self._metrics)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(acceptor.run(), name="https server")
-                try:
-                    yield
-                finally:
-                    acceptor.close()
-        finally:
-            await runner.cleanup()
+        async with serving(self.application(), sockets, context, self._metrics):
+            yield
 
     async def _ca(self, request: web.Request) -> web.Response:
         authorities, fingerprint = self._authorities(), request.query.get("fingerprint")
@@ -218,7 +183,7 @@ class Enrollment:
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport is not None else None
         if certificate:
-            return renewal.shown_in_tls(certificate)
+            return self._shown_in_tls(certificate, node)
         try:
             by_proof = proof.read_headers(request.headers)
         except CertificateError as error:
@@ -233,6 +198,12 @@ class Enrollment:
                 "a join token is needed: make one with `cloudcore token create`",
             )
         return self._tokens.look_at(presented.strip(), node)
+
+    def _shown_in_tls(self, certificate: Mapping[str, Any], node: NodeID) -> OldCertificate:
+        shown, nameless = renewal.shown_in_tls(certificate), self._terms.nameless
+        if shown.node is not None or nameless is None:
+            return shown
+        return replace(shown, node=nameless.node_of(certificate, [node]), is_nameless=True)
 
     def _proven(
         self, presented: proof.Presented, csr: bytes, authorities: Authorities
@@ -250,6 +221,8 @@ class Enrollment:
         Raises:
             Refused: as ``renewal.judge`` says.
         """
+        if old.is_nameless and (seen is not None or not await self._has_node(node)):
+            old = replace(old, node=None)  # not for nodes that are new, or have one of their own
         standing = Standing(
             is_revoked=seen is not None and not seen.accepts(old.serial),
             is_known=seen is not None or await self._has_node(node),
@@ -382,13 +355,6 @@ def _require_newer(ticket: Ticket, seen: Entry | None) -> None:
     if not (is_lost_answer or (ticket.is_bound and ticket.kept is not None)):
         text = revoked_text(ticket.asker.node)
         raise Refused(HTTPStatus.FORBIDDEN, REVOKED, text)
-
-
-def _origin(connection: web.RequestHandler) -> str:
-    """Return whom an open connection is counted for; "" once it is none."""
-    transport = connection.transport
-    peer = transport.get_extra_info("peername") if transport is not None else None
-    return origin_of(str(peer[0])) if peer else ""
 
 
 async def _body(request: web.Request) -> bytes:

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from cloudcore.cloudhub import credentials, tokens
 from cloudcore.cloudhub.acceptor import bind
 from cloudcore.cloudhub.authorities import Authorities
-from cloudcore.cloudhub.enroll import MAX_CSR_BYTES, MAX_HEADER_BYTES, Enrollment, EnrollTerms
+from cloudcore.cloudhub.enroll import MAX_CSR_BYTES, Enrollment, EnrollTerms
 from cloudcore.cloudhub.identity import load_identity
 from cloudcore.cloudhub.ledger import Ledger
 from cloudcore.cloudhub.tokenrecord import TokenRecord, Use, digest_of
@@ -285,11 +285,6 @@ async def test_a_request_has_a_size(joining: Joining) -> None:
     assert joining.refused("csr_too_large") == 1
 
 
-async def test_headers_have_a_size(joining: Joining) -> None:
-    status, _ = await joining.get("/ca.crt", {"X": "x" * (MAX_HEADER_BYTES + 1)})
-    assert status == 400
-
-
 @pytest.mark.parametrize("name", ["", "Upper", "a/b", "-a", "a" * 254, "system:node:x"])
 async def test_a_name_that_no_node_can_have_is_refused(joining: Joining, name: str) -> None:
     csr = pki.new_csr(pki.new_key(), NodeID("n"))
@@ -301,13 +296,6 @@ async def test_keadm_can_ask_whether_a_name_is_taken(joining: Joining, client: K
     node = await make_node(client)
     assert await joining.get(f"/node/{node}") == (200, b"Node found")
     assert await joining.get(f"/node/{unique('n')}") == (404, b"Node not found")
-
-
-async def test_who_says_nothing_is_cut_off_and_others_are_served(joining: Joining) -> None:
-    host, port = joining.url.removeprefix("https://").split(":")
-    _, writer = await asyncio.open_connection(host, int(port))
-    assert (await joining.get("/ca.crt"))[0] == 200
-    writer.close()
 
 
 async def test_an_authority_is_given_by_its_hash(joining: Joining) -> None:
