@@ -19,8 +19,10 @@ from cloudcore.cloudhub.handshake import Terms
 from cloudcore.cloudhub.hub import CloudHub, Gate, HubConfig
 from cloudcore.cloudhub.identity import load_identity
 from cloudcore.cloudhub.ledger import Ledger
+from cloudcore.cloudhub.nameless import Nameless
 from cloudcore.cloudhub.registry import SessionRegistry
 from cloudcore.cloudhub.revocations import Revocations
+from cloudcore.cloudhub.server import node_named
 from cloudcore.cloudhub.tokenrecords import TokenRecords
 from cloudcore.config import CloudCoreSettings
 from cloudcore.edgecontroller.context import ControllerContext
@@ -88,6 +90,9 @@ async def run(
         records = TokenRecords(client)
         clearing = background.create_task(records.keep_clear(_now), name="token records")
         opened.callback(clearing.cancel)
+        nameless = Nameless() if settings.nameless_certificates else None
+        if nameless is not None:
+            await nameless.load(Ledger(client))
         enrollment = Enrollment(
             client,
             lambda: identity.authorities,
@@ -97,6 +102,7 @@ async def run(
                 settings.plain_tokens,
                 timedelta(days=settings.renewal_grace_days),
                 timedelta(days=settings.certificate_days),
+                nameless,
             ),
         )
         await opened.enter_async_context(
@@ -126,6 +132,7 @@ async def run(
                 lambda: _both_known(controller.synced, revocations),
                 revocations.is_revoked,
                 hear=notes.hear,
+                node_of=node_named if nameless is None else nameless.node_of,
             ),
             metrics=metrics,
             config=HubConfig(

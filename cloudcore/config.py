@@ -65,6 +65,12 @@ class CloudCoreSettings(DaemonSettings):
         " and can be neither revoked nor counted.",
     )
 
+    nameless_certificates: bool = Field(
+        default=False,
+        description="Let edges in whose certificates name no node, as KubeEdge before 1.16 gave"
+        " them: whoever has one can be any such edge. For as long as a fleet changes over.",
+    )
+
     certificate_days: float = Field(
         365.0,
         ge=1,

@@ -275,7 +275,8 @@ def issue_node(
     """Sign the request of ``node``.
 
     The certificate says ``O=system:nodes, CN=system:node:<node>`` and clientAuth, whatever else the
-    request asks for: alternative names and serverAuth would let one edge pose as the cloud.
+    request asks for: alternative names and serverAuth would let one edge pose as the cloud. It says
+    so also for the request of an edge of KubeEdge before 1.16, which names no node.
 
     Raises:
         CertificateError: it is no request, its signature or key is not sound, or its subject is not
@@ -285,12 +286,13 @@ def issue_node(
         request = x509.load_der_x509_csr(csr_der)
         with _names_of_any_length():
             requester = _node_of_name(request.subject)
+            is_nameless = _is_nameless(*_parts_of(request.subject))
         key, is_signed = request.public_key(), request.is_signature_valid
     except _UNSOUND as error:
         raise CertificateError(f"not a PKCS#10 request in DER: {error}") from error
     if not is_signed or not isinstance(key, ec.EllipticCurvePublicKey):
         raise CertificateError("the request is not signed by its own EC key")
-    if requester != node:
+    if requester != node and not is_nameless:
         raise CertificateError(
             f"the request's subject must be O={NODES_GROUP}, CN={node_user(node)}"
         )
@@ -333,6 +335,19 @@ def node_of_certificate(peercert: Mapping[str, Any] | bytes) -> NodeID | None:
     )
 
 
+def is_nameless(peercert: Mapping[str, Any]) -> bool:
+    """Whether a client certificate is one that KubeEdge before 1.16 gave to every edge alike.
+
+    Args:
+        peercert: the dict of ``ssl.SSLSocket.getpeercert``.
+    """
+    attributes = [pair for part in peercert.get("subject", ()) for pair in part]
+    return _is_nameless(
+        [value for kind, value in attributes if kind == "organizationName"],
+        [value for kind, value in attributes if kind == "commonName"],
+    )
+
+
 def issuer_of(peercert: Mapping[str, Any]) -> str:
     """Return the name of the authority that stands in a certificate, as ``name_of`` spells it.
 
@@ -348,10 +363,21 @@ def name_of(authority: Authority) -> str:
 
 
 def _node_of_name(name: x509.Name) -> NodeID | None:
-    return _node_of_attributes(
+    return _node_of_attributes(*_parts_of(name))
+
+
+def _parts_of(name: x509.Name) -> tuple[list[str], list[str]]:
+    """Return the values of O and CN."""
+    return (
         [str(a.value) for a in name.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)],
         [str(a.value) for a in name.get_attributes_for_oid(NameOID.COMMON_NAME)],
     )
+
+
+def _is_nameless(organizations: list[str], common_names: list[str]) -> bool:
+    # KubeEdge itself has spelled it in two ways.
+    folded = [one.casefold() for one in organizations]
+    return (folded, common_names) == (["kubeedge"], ["kubeedge.io"])
 
 
 def _node_of_attributes(organizations: list[str], common_names: list[str]) -> NodeID | None:

@@ -24,7 +24,7 @@ from cloudcore.cloudhub.handshake import Terms
 from cloudcore.cloudhub.inbox import Inbox
 from cloudcore.cloudhub.parcel import Bulks, Parcel
 from cloudcore.cloudhub.registry import SessionRegistry
-from cloudcore.cloudhub.server import Admission, HubServer
+from cloudcore.cloudhub.server import Admission, HubServer, NodeOf, node_named
 from cloudcore.cloudhub.session import Session, SessionServices, Wire
 from cloudcore.cloudhub.traffic import Traffic
 from cloudcore.metrics import CloudMetrics
@@ -99,6 +99,9 @@ class Gate:
 
     hear: Callable[[NodeID, Sequence[str], Callable[[], bytes]], None] = _hear_nothing
     """Gets what edges say of the authorities that they trust; see ``Admission``."""
+
+    node_of: NodeOf = node_named
+    """Returns whose a certificate is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +228,7 @@ class CloudHub:
                 is_connected=lambda node: self._registry.get(node) is not None,
                 has_room=self._registry.has_room,
                 is_edge=self._gate.is_edge,
+                node_of=self._gate.node_of,
                 is_revoked=self._gate.is_revoked,
                 hear=self._gate.hear,
             )

@@ -57,6 +57,9 @@ class OldCertificate:
     is_proof: bool
     """It was shown by a proof, not in TLS."""
 
+    is_nameless: bool = False
+    """It names no node, and is believed to be this one's: see ``nameless``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:

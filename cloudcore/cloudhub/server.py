@@ -9,9 +9,9 @@ import socket
 import ssl
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
@@ -34,6 +34,17 @@ _SUBPROTOCOLS: Final = (Subprotocol(PeerProtocol.CLOUDEDGE_V1),)
 _MAX_DETAIL_CHARS: Final = 200
 
 
+NodeOf = Callable[[Mapping[str, Any], Sequence[str]], NodeID | None]
+"""Returns whose a certificate (``ssl.SSLSocket.getpeercert``) is; also gets what the client says it
+is. None where it is nobody's."""
+
+
+def node_named(certificate: Mapping[str, Any], said: Sequence[str]) -> NodeID | None:
+    """Return the node that a certificate names; a ``NodeOf``."""
+    del said
+    return node_of_certificate(certificate)
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """What the handshake has to know of the rest of the hub."""
@@ -42,6 +53,9 @@ class Admission:
     has_room: Callable[[], bool]
     is_edge: Callable[[NodeID], bool]
     """Whether a node has the edge label, or has yet to register."""
+
+    node_of: NodeOf
+    """Returns whose a certificate is."""
 
     is_revoked: Callable[[NodeID, int], bool]
     """Whether the certificate of a node with that serial number counts no more."""
@@ -150,13 +164,14 @@ class HubServer:
         """Judge a request; see ``Door``."""
         if not self._acceptor.is_serving():
             return self._refuse(connection, handshake.STOPPING)
-        node = node_of_certificate(connection.certificate)
+        said = request.headers.get_all(handshake.NODE_ID_HEADER)
+        node = self._admission.node_of(connection.certificate, said)
         serial = int(str(connection.certificate.get("serialNumber", "0")), 16)
         admission = self._admission
         refusal = handshake.judge(
             Handshake(
                 certificate_node=node,
-                node_ids=request.headers.get_all(handshake.NODE_ID_HEADER),
+                node_ids=said,
                 uses=request.headers.get_all(handshake.CONNECTION_USE_HEADER),
                 is_connected=node is not None and admission.is_connected(node),
                 is_revoked=node is not None and admission.is_revoked(node, serial),
@@ -172,8 +187,8 @@ class HubServer:
         connection.issuer = sys.intern(issuer_of(connection.certificate))
         response = connection.accept(request, self._terms)
         if connection.peer_protocol is PeerProtocol.CLOUDEDGE_V1:
-            said = request.headers.get_all(AUTHORITY_HEADER)
-            admission.hear(node, said, connection.certificate_der)
+            newest = request.headers.get_all(AUTHORITY_HEADER)
+            admission.hear(node, newest, connection.certificate_der)
         return response
 
     def opened(self, connection: HubConnection) -> Receiver:

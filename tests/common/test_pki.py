@@ -183,6 +183,17 @@ def test_a_request_with_another_subject_is_not_signed(
         pki.issue_node(authority, csr(*attributes), NODE, NOW)
 
 
+@pytest.mark.parametrize("organization", ["KubeEdge", "kubeEdge"])
+def test_a_request_of_kubeedge_before_1_16_gets_a_certificate_that_names_the_node(
+    authority: pki.Authority, organization: str
+) -> None:
+    request = csr((NameOID.ORGANIZATION_NAME, organization), (NameOID.COMMON_NAME, "kubeedge.io"))
+    assert pki.node_of_certificate(pki.issue_node(authority, request, NODE, NOW).der) == NODE
+    subject = ((("organizationName", organization),), (("commonName", "kubeedge.io"),))
+    assert pki.is_nameless({"subject": subject})
+    assert not pki.is_nameless({})
+
+
 def test_what_is_no_request_is_not_signed(authority: pki.Authority) -> None:
     good = pki.new_csr(pki.new_key(), NODE)
     for bad in (b"", b"nonsense", good[:-1], authority.der):

@@ -71,7 +71,7 @@ class KubeEdgeCloud:
     token: str
 
     def node(self, name: str) -> Pair:
-        """Return what the edge ``name`` has got of it."""
+        """Return what the edge ``name`` has got of it; "" for one of KubeEdge before 1.16."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(node_subject(name), key, self.authority.certificate.subject, 365)
         builder = builder.add_extension(_usage(signs=False), critical=True).add_extension(
@@ -81,13 +81,14 @@ class KubeEdgeCloud:
 
 
 def node_subject(name: str) -> x509.Name:
-    """Return the subject that KubeEdge's edge asks for."""
+    """Return the subject that KubeEdge's edge asks for; "" for one of KubeEdge before 1.16."""
+    organization = "system:nodes" if name else "KubeEdge"
     return _name(
         (NameOID.COUNTRY_NAME, "CN"),
         (NameOID.STATE_OR_PROVINCE_NAME, "Zhejiang"),
         (NameOID.LOCALITY_NAME, "Hangzhou"),
-        (NameOID.ORGANIZATION_NAME, "system:nodes"),
-        (NameOID.COMMON_NAME, f"system:node:{name}"),
+        (NameOID.ORGANIZATION_NAME, organization),
+        (NameOID.COMMON_NAME, f"system:node:{name}" if name else "kubeedge.io"),
     )
 
 

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from common import pki, tls
 from deploy.devcluster.api import Api, Object
@@ -147,7 +148,9 @@ class Place:
 
 
 @asynccontextmanager
-async def taken_over(folder: Path, before: KubeEdgeCloud, *nodes: str) -> AsyncIterator[Place]:
+async def taken_over(
+    folder: Path, before: KubeEdgeCloud, *nodes: str, options: tuple[str, ...] = ()
+) -> AsyncIterator[Place]:
     """Run our cloudcore, by KubeEdge's file, where KubeEdge has left ``before`` and ``nodes``."""
     async with ControlPlane(node_monitor=SOON) as control_plane, Api(control_plane) as api:
         await leave(api, before)
@@ -159,7 +162,8 @@ async def taken_over(folder: Path, before: KubeEdgeCloud, *nodes: str) -> AsyncI
         file.write_text(
             CLOUDCORE_YAML.format(kubeconfig=kubeconfig, https=https, websocket=websocket)
         )
-        daemon = Daemon("cloudcore", ["cloudcore", "run", f"--config={file}"], folder / "cloudcore")
+        command = ["cloudcore", "run", f"--config={file}", *options]
+        daemon = Daemon("cloudcore", command, folder / "cloudcore")
         await daemon.start()
         try:
             yield Place(api, before, daemon, websocket, https, folder)
@@ -317,13 +321,53 @@ async def test_kubeedges_token_enrols_a_new_edge_and_its_certificate_is_renewed(
         assert await place.daemon.metric("cloudcore_plain_token_enrolments_total") == 1
 
 
+async def test_edges_of_kubeedge_before_1_16_get_in_where_that_is_allowed_until_they_renew(
+    tmp_path: Path,
+) -> None:
+    before, node = make_cloud(), "shop-1"
+    shared, options = before.node(""), ("--nameless-certificates",)
+    async with taken_over(tmp_path, before, node, options=options) as place:
+        async with kubeedge_edge(place, node, shared) as edge:
+            await edge.see({("update", f"null/node/{node}")})
+        own = await signed(place, "", {"NodeName": node}, shared)
+        assert pki.node_of_certificate(own.der) == node
+        async with kubeedge_edge(place, node, own):
+            pass
+        # From now on whoever has another edge's certificate is this node no more.
+        csr = request_of("")[1]
+        status, text = await got(place, "/edge.crt", shared, {"NodeName": node}, csr)
+        assert status == HTTPStatus.UNAUTHORIZED, text
+        with pytest.raises(InvalidStatus) as refused:
+            async with kubeedge_edge(place, node, shared):
+                pass
+        assert refused.value.response.status_code == HTTPStatus.FORBIDDEN
+
+
+async def test_edges_of_kubeedge_before_1_16_are_refused_otherwise_and_enrol_by_token(
+    tmp_path: Path,
+) -> None:
+    before, node = make_cloud(), "shop-8"
+    async with taken_over(tmp_path, before) as place:
+        with pytest.raises(InvalidStatus) as refused:
+            async with kubeedge_edge(place, node, before.node("")):
+                pass
+        assert refused.value.response.status_code == HTTPStatus.FORBIDDEN
+        headers = {"Authorization": f"Bearer {before.token.split('.', 1)[1]}", "NodeName": node}
+        own = await signed(place, "", headers)
+        assert pki.node_of_certificate(own.der) == node
+
+
+def request_of(node: str) -> tuple[ec.EllipticCurvePrivateKey, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = x509.CertificateSigningRequestBuilder(node_subject(node))
+    return key, request.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
 async def signed(
     place: Place, node: str, headers: dict[str, str], shown: Pair | None = None
 ) -> Pair:
-    """Return what the cloud signs for a request of KubeEdge's edge."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    request = x509.CertificateSigningRequestBuilder(node_subject(node))
-    csr = request.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+    """Return what the cloud signs for a request of KubeEdge's edge; "" for one before 1.16."""
+    key, csr = request_of(node)
     status, body = await got(place, "/edge.crt", shown, headers, csr)
     assert status == HTTPStatus.OK, body
     certificate = pki.load_certificate(body)
