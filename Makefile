@@ -16,8 +16,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 	--custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv requirements format lint types contracts unit e2e containers test chaos cover bench demo \
-	controlplane clean
+.PHONY: help venv requirements format lint audit types contracts unit e2e containers test chaos cover bench demo \
+	sbom controlplane clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' \
@@ -48,10 +48,13 @@ format: $(VENV_STAMP) ## rewrite the sources as the formatter wants them
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-lint: $(VENV_STAMP) ## style, formatting and spelling
+lint: audit ## style, formatting and spelling; and audit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+
+audit: $(VENV_STAMP) ## whether a pinned package has a known vulnerability, where that can be asked
+	$(BIN)/python -m deploy.audit requirements/dev.txt
 
 types: $(VENV_STAMP) ## mypy --strict, tests included
 	$(BIN)/mypy $(TYPED)
@@ -85,6 +88,12 @@ bench: $(VENV_STAMP) controlplane ## the figures that we promise
 
 demo: $(VENV_STAMP) controlplane ## the whole system at work, on this machine
 	$(BIN)/python -m deploy.devcluster.demo $(ARGS)
+
+sbom: $(VENV_STAMP) ## what the daemons consist of, as CycloneDX in build/sbom
+	@mkdir -p build/sbom
+	@for one in cloud edge; do PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml \
+		--output-reproducible --output-format JSON --output-file build/sbom/$${one}core.cdx.json \
+		requirements/$$one.txt && echo build/sbom/$${one}core.cdx.json || exit 1; done
 
 controlplane: $(VENV_STAMP) ## find or build etcd and the Kubernetes control plane
 	$(BIN)/python -m deploy.devcluster build
