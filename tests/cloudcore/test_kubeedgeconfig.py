@@ -3,13 +3,21 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloudcore.config import ENV_PREFIX, CloudCoreSettings
 from cloudcore.kubeedgeconfig import TABLE
 from common.config import load
 from common.errors import ConfigError
-from common.kubeedgeconfig import Used
+from common.kubeedgeconfig import Used, translate
 
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates()
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner),
+    max_leaves=5,
+)
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - compared with, never bound
 
 FULL = """
@@ -169,3 +177,14 @@ def _names(rule: Used, sample: object) -> set[str]:
         return set(rule.convert(sample))
     except ValueError:
         return set()
+
+
+@given(st.sampled_from(sorted(TABLE.rules)), VALUES)
+def test_whatever_stands_in_a_file_is_told_and_never_raised(path: str, value: object) -> None:
+    document: object = value
+    for part in reversed(path.split(".")):
+        document = {part: document}
+    assert isinstance(document, dict)
+    document["apiVersion"] = TABLE.api_version
+    found = translate(document, TABLE)
+    assert all(isinstance(fault, str) for fault in (*found.faults, *found.unused))
