@@ -31,6 +31,9 @@ whatever it reads."""
 WRITE_LIMIT_BYTES: Final = 16 * 1024
 """Unsent bytes above which nothing more is written: what waits elsewhere can still be overtaken."""
 
+MAX_REQUEST_BYTES: Final = 16 * 1024
+"""Of a request to open a connection, all of it: that of an edge has less than one KiB."""
+
 _SMALL_BYTES: Final = 1024
 """Fragments have 4 KiB where Go's libraries make them."""
 
@@ -95,6 +98,7 @@ class HubConnection(asyncio.BufferedProtocol):
         "_pong",
         "_protocol",
         "_receiver",
+        "_request_bytes",
         "_timer",
         "_transport",
         "capabilities",
@@ -128,6 +132,7 @@ class HubConnection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._receiver: Receiver | None = None
         self._timer: asyncio.TimerHandle | None = None  # while there was no request
+        self._request_bytes = 0  # that have come of it
         self._out: list[bytes] = []
         self._parts = bytearray()  # of a message that comes in fragments, however many
         self._is_text = False  # whether that is text
@@ -235,6 +240,8 @@ class HubConnection(asyncio.BufferedProtocol):
         """Take bytes apart."""
         data = bytes(self._buffer[:nbytes])
         self.last_received_s = self._loop.time()
+        if self._timer is not None and self._is_too_much(nbytes):
+            return
         self._protocol.receive_data(data)
         self._settle()
 
@@ -324,6 +331,20 @@ class HubConnection(asyncio.BufferedProtocol):
             self._forget_handshake(request)
             self._receiver = self._door.opened(self)
         self._settle()
+
+    def _is_too_much(self, nbytes: int) -> bool:
+        """Count bytes of a request; end the connection, and say so, where they are too many.
+
+        The library bounds each line and their number: that makes a MiB.
+        """
+        self._request_bytes += nbytes
+        if self._request_bytes <= MAX_REQUEST_BYTES:
+            return False
+        self._stop_timer()
+        detail = f"a request of more than {MAX_REQUEST_BYTES} bytes"
+        self._door.failed(self, "request_too_large", detail)
+        self._transport.abort()
+        return True
 
     def _fail(self) -> None:
         """Note that what came is no request of a WebSocket client."""

@@ -5,13 +5,18 @@ Each refusal tells the client why, is counted, and disturbs no other node.
 
 import asyncio
 import ssl
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidMessage, InvalidStatus
+from websockets.frames import CloseCode
 from websockets.typing import Subprotocol
 
+from cloudcore.cloudhub import server
+from cloudcore.cloudhub.connection import MAX_REQUEST_BYTES
 from cloudcore.cloudhub.handshake import Terms
 from common import pki, tls
 from common.capabilities import HEADER, NONE
@@ -27,6 +32,8 @@ from tests.cloudcore.cloudhub.stage import HOST, Stage, staged, until
 
 pytestmark = pytest.mark.both_loops
 
+MAX_LINE, MAX_HEADERS = 8192, 128  # the library's; a line with its end
+START = b"GET / HTTP/1.1\r\nHost: x\r\n"
 REQUEST = (
     b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nnode_id: n2\r\nConnectionUse: msg\r\n\r\n"
@@ -225,18 +232,83 @@ async def test_what_is_no_websocket_handshake_is_refused(stage: Stage) -> None:
     await until(lambda: stage.refused("bad_request") == 1)
 
 
-@pytest.mark.parametrize(
-    ("header", "status"),
-    [(b"X: " + b"x" * 9000, b"431"), (b"X: x\r\n" * 200, b"431")],
-)
-async def test_headers_have_a_size(stage: Stage, header: bytes, status: bytes) -> None:
+async def _all_of(reader: asyncio.StreamReader) -> bytes:
+    with suppress(ConnectionError, ssl.SSLError):
+        return await reader.read()
+    return b""
+
+
+async def answered(stage: Stage, *headers: bytes) -> bytes:
+    """Return the first line of the answer to a request that has these headers besides."""
+    reader, writer = await asyncio.open_connection(
+        HOST, stage.port, ssl=stage.certificates.client("n2")
+    )
+    writer.write(START + b"".join(headers) + REQUEST)
+    try:
+        return await reader.readline()
+    finally:
+        writer.close()
+
+
+async def test_a_header_has_a_size(stage: Stage) -> None:
+    assert b" 101 " in await answered(stage, b"X: " + b"x" * (MAX_LINE - 5) + b"\r\n")
+    await until(lambda: len(stage.registry) == 0)
+    assert b" 431 " in await answered(stage, b"X: " + b"x" * (MAX_LINE - 4) + b"\r\n")
+    await until(lambda: stage.refused("bad_request") == 1)
+
+
+async def test_a_request_has_so_many_headers(stage: Stage) -> None:
+    more = MAX_HEADERS - 1 - REQUEST.count(b": ")
+    assert b" 101 " in await answered(stage, b"X: x\r\n" * more)
+    await until(lambda: len(stage.registry) == 0)
+    assert b" 431 " in await answered(stage, b"X: x\r\n" * (more + 1))
+    await until(lambda: stage.refused("bad_request") == 1)
+
+
+async def test_a_request_has_a_size_in_all(stage: Stage) -> None:
+    first = (b"X: " + b"x" * 6000 + b"\r\n") * 2
+    rest = MAX_REQUEST_BYTES - len(START + first + b"Y: \r\n" + REQUEST)
+    assert b" 101 " in await answered(stage, first, b"Y: " + b"y" * rest + b"\r\n")
+    await until(lambda: len(stage.registry) == 0)
+    with suppress(ConnectionError):
+        assert not await answered(stage, first, b"Y: " + b"y" * (rest + 1) + b"\r\n")
+    await until(lambda: stage.refused("request_too_large") == 1)
+    async with stage.edge("n1") as other:
+        assert await other.is_served()
+
+
+async def test_a_request_that_comes_byte_by_byte_has_an_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "OPEN_TIMEOUT_S", 0.3)
     reader, writer = await asyncio.open_connection(
         HOST, stage.port, ssl=stage.certificates.client("n1")
     )
-    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n")
-    assert status in await reader.readline()
+    writer.write(START + b"X: ")
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(_all_of(reader))
+        while not reading.done():
+            writer.write(b"x")
+            await asyncio.wait([reading], timeout=0.02)
     writer.close()
-    await until(lambda: stage.refused("bad_request") == 1)
+    assert reading.result() == b""
+    await until(lambda: stage.refused("handshake_timeout") == 1)
+
+
+async def test_compression_is_not_agreed_on_and_what_is_compressed_ends_the_connection(
+    stage: Stage,
+) -> None:
+    async with connect(
+        f"wss://{HOST}:{stage.port}/",
+        ssl=stage.certificates.client("n1"),
+        additional_headers={"node_id": "n1", "ConnectionUse": "msg"},
+        compression="deflate",
+    ) as socket:
+        assert socket.response is not None
+        assert "Sec-WebSocket-Extensions" not in socket.response.headers
+        socket.transport.write(b"\xc1\x81\0\0\0\0x")  # text, and the bit for "compressed"
+        await socket.wait_closed()
+        assert socket.close_code == CloseCode.PROTOCOL_ERROR
 
 
 async def test_nobody_is_let_in_while_cloudcore_stops(stage: Stage) -> None:
