@@ -61,6 +61,8 @@ class Reloading:
             logger.warning(
                 "some changes need a restart", extra={"options": ",".join(map(flag_name, others))}
             )
+        for note in settings.notes:
+            logger.warning("%s", note)
         logger.info("the configuration was read again", extra={HOSTS: ",".join(hosts)})
 
 

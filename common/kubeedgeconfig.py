@@ -148,8 +148,8 @@ class _Reading:
             case Missing(what):
                 if isinstance(value, Mapping) and value.get("enable"):
                     self._unused.append(f"{path} ({what})")
-            case Quiet():
-                pass
+            case _:
+                assert isinstance(rule, Quiet)
 
     def _use(self, path: str, rule: Used, value: object) -> None:
         self._seen.add(path.lower())

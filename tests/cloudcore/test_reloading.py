@@ -130,3 +130,11 @@ def test_only_what_is_not_the_same_is_named() -> None:
         "advertise_address",
         "keepalive_s",
     ]
+
+
+async def test_what_has_no_effect_in_the_file_is_said_again(world: World) -> None:
+    context = ["quic has no effect"]
+    world.file = CloudCoreSettings.model_validate({"advertise_address": "a"}, context=context)
+    async with reloading(world, settings("a")):
+        await world.hang_up()
+    assert world.caplog.text.count("quic has no effect") == 1
