@@ -139,7 +139,7 @@ def load(
     faults: list[str] = []
     notes: list[str] = []
     origins: Mapping[str, str] = {}
-    document = _read_file(file) if file else {}
+    document = read_document(file) if file else {}
     if "apiVersion" in document:
         translated = model.translate(document)
         document, origins = translated.options, translated.origins
@@ -268,7 +268,12 @@ def _unused(file: Path | None, translated: Translated) -> list[str]:
     return [f"{file}: these settings of KubeEdge have no effect: {', '.join(translated.unused)}"]
 
 
-def _read_file(path: Path) -> Mapping[str, object]:
+def read_document(path: Path) -> Mapping[str, object]:
+    """Return what the YAML file ``path`` says, by the names of options.
+
+    Raises:
+        ConfigError: it cannot be read, or is no mapping.
+    """
     try:
         with path.open("rb") as stream:
             text = stream.read(MAX_FILE_BYTES + 1)
@@ -281,7 +286,9 @@ def _read_file(path: Path) -> Mapping[str, object]:
 
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except RecursionError as error:
+        raise ConfigError([f"{path}: not YAML: nested too deep"]) from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise ConfigError([f"{path}: not YAML: {error}"]) from error
     if document is None:
         return {}

@@ -5,9 +5,10 @@ default_kubelet_configuration.go.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from math import ceil
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -38,6 +39,7 @@ _READ_ONLY_PORT: Final = "read-only port"
 _OLD_RUNTIME: Final = "old runtime endpoint"
 _IMAGES: Final = "image endpoint"
 _OLD_IMAGES: Final = "old image endpoint"
+_DATABASE: Final = "database"
 
 
 def translate(document: Mapping[str, object]) -> Translated:
@@ -46,6 +48,7 @@ def translate(document: Mapping[str, object]) -> Translated:
     if not translated.options:
         return translated
     options, unused = dict(translated.options), list(translated.unused)
+    options.pop(_DATABASE, None)
     _choose_endpoint(options, unused, translated.origins)
     _choose_local_address(options, unused)
     origins = dict(translated.origins)
@@ -54,6 +57,29 @@ def translate(document: Mapping[str, object]) -> Translated:
         "runtime_endpoint", "modules.edged.remoteRuntimeEndpoint"
     )
     return replace(translated, options=options, unused=tuple(unused), origins=origins)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where KubeEdge's edge keeps what is taken over of it."""
+
+    database: Path = Path("/var/lib/kubeedge/edgecore.db")
+    certificate: Path = Path("/etc/kubeedge/certs/server.crt")
+    key: Path = Path("/etc/kubeedge/certs/server.key")
+    authority: Path = Path("/etc/kubeedge/ca/rootCA.crt")
+
+
+def places(document: Mapping[str, object]) -> Places:
+    """Return the places that an edgecore.yaml names.
+
+    Raises:
+        ValueError: it cannot be used; the text has a line for each fault.
+    """
+    translated = kubeedgeconfig.translate(document, TABLE)
+    if translated.faults:
+        raise ValueError("\n".join(translated.faults))
+    names = (_DATABASE, "kubeedge_certificate", "kubeedge_key", "kubeedge_authority")
+    return Places(*(Path(str(translated.options[name])) for name in names))
 
 
 def _choose_endpoint(
@@ -136,6 +162,7 @@ def _serialize(value: Any) -> Mapping[str, object]:
     return {"parallel_pulls": 1} if value is True else {}
 
 
+_USUAL: Final = Places()
 _ALWAYS: Final = "it is always so here"
 _HUB_TIMES: Final = "how long a peer may take is fixed"
 _DOCKER: Final = "of Docker, which KubeEdge 1.12 was the last to speak to"
@@ -149,9 +176,9 @@ _HUB: Final[dict[str, Rule]] = {
     "projectID": Unused(("e632aba927ea4ac2b575ec1603d56f10",)),
     "httpServer": Used(_endpoint("https_port", scheme="https://")),
     "token": Used(text("token")),
-    "tlsCaFile": Used(text("kubeedge_authority"), default="/etc/kubeedge/ca/rootCA.crt"),
-    "tlsCertFile": Used(text("kubeedge_certificate"), default="/etc/kubeedge/certs/server.crt"),
-    "tlsPrivateKeyFile": Used(text("kubeedge_key"), default="/etc/kubeedge/certs/server.key"),
+    "tlsCaFile": Used(text("kubeedge_authority"), default=str(_USUAL.authority)),
+    "tlsCertFile": Used(text("kubeedge_certificate"), default=str(_USUAL.certificate)),
+    "tlsPrivateKeyFile": Used(text("kubeedge_key"), default=str(_USUAL.key)),
     "rotateCertificates": Unused((True,)),
     "quic": Missing("a connection by QUIC"),
     "websocket.enable": Fixed(value=True, why="the cloud is reached by it"),
@@ -296,7 +323,9 @@ TABLE: Final = Table(
     "edgecore.config.kubeedge.io/v1alpha2",
     "EdgeCore",
     {
-        "database": Quiet("`edgecore import` reads what is in it"),
+        "database.driverName": Unused(("sqlite3",)),
+        "database.aliasName": Quiet("a name within KubeEdge"),
+        "database.dataSource": Used(text(_DATABASE), default=str(_USUAL.database)),
         "edgecoreVersion": Quiet("KubeEdge writes it"),
         "featureGates.requireAuthorization": Quiet(_ALWAYS),
         "featureGates.moduleRestart": _OFF,

@@ -8,26 +8,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from common.config import read_document
+from common.errors import ConfigError
+
 if TYPE_CHECKING:
     from edgecore.kubeedge.importing import Report
+    from edgecore.kubeedgeconfig import Places
 
 
-def import_kubeedge(
+def import_kubeedge(  # noqa: PLR0913 - the options of the command
+    config: Annotated[
+        Path | None,
+        typer.Option(help="KubeEdge's edgecore.yaml, which says where the following four are."),
+    ] = None,
     source: Annotated[
-        Path, typer.Option("--from", help="KubeEdge's database; it is read and never written.")
-    ] = Path("/var/lib/kubeedge/edgecore.db"),
+        Path | None,
+        typer.Option(
+            "--from",
+            help="KubeEdge's database; it is read and never written. Where KubeEdge has it by"
+            " default, as the next three, unless given.",
+        ),
+    ] = None,
     data_dir: Annotated[
         Path, typer.Option(help="Folder of everything that this edge keeps, as of edgecore run.")
     ] = Path("/var/lib/cloudedge/edgecore"),
-    certificate: Annotated[Path, typer.Option(help="The node's certificate, PEM.")] = Path(
-        "/etc/kubeedge/certs/server.crt"
-    ),
-    key: Annotated[Path, typer.Option(help="Its key, PEM.")] = Path(
-        "/etc/kubeedge/certs/server.key"
-    ),
-    authority: Annotated[Path, typer.Option(help="The cloud's authority, PEM.")] = Path(
-        "/etc/kubeedge/ca/rootCA.crt"
-    ),
+    certificate: Annotated[Path | None, typer.Option(help="The node's certificate, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its key, PEM.")] = None,
+    authority: Annotated[Path | None, typer.Option(help="The cloud's authority, PEM.")] = None,
     force: Annotated[  # noqa: FBT002 - a flag
         bool,
         typer.Option(
@@ -44,12 +51,26 @@ def import_kubeedge(
     from edgecore.kubeedge.certificate import Files  # noqa: PLC0415
     from edgecore.kubeedge.importing import Wish, take_over  # noqa: PLC0415
 
-    wish = Wish(source, Files(certificate, key, authority), data_dir, force=force)
+    told = _places(config)
+    files = Files(certificate or told.certificate, key or told.key, authority or told.authority)
+    wish = Wish(source or told.database, files, data_dir, force=force)
     report = asyncio.run(take_over(wish))
     for line in words(report, datetime.now(UTC)):
         typer.echo(line)
     for fault in report.faults:
         typer.echo(f"left out: {fault}", err=True)
+
+
+def _places(config: Path | None) -> "Places":
+    # Not at the top: this module is a part of the daemon's program, too.
+    from edgecore.kubeedgeconfig import Places, places  # noqa: PLC0415
+
+    if config is None:
+        return Places()
+    try:
+        return places(read_document(config))
+    except ValueError as error:
+        raise ConfigError([f"{config}: {line}" for line in str(error).splitlines()]) from error
 
 
 def words(report: "Report", now: datetime) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """KubeEdge's edgecore.yaml as our configuration. Real: files, by KubeEdge's own defaults."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from common.config import load
 from common.errors import ConfigError
 from common.kubeedgeconfig import Used
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings
-from edgecore.kubeedgeconfig import TABLE, translate
+from edgecore.kubeedgeconfig import TABLE, Places, places, translate
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates()
 VALUES = st.recursive(
@@ -308,9 +309,22 @@ def test_hollow_edges_have_no_such_file(file: Path) -> None:
         load(HollowSettings, env_prefix=ENV_PREFIX, file=file, environ={}, flags={})
 
 
+def test_the_places_of_what_is_taken_over_are_told() -> None:
+    document: dict[str, Any] = {"apiVersion": TABLE.api_version}
+    assert places(document) == Places()
+    document |= {
+        "database": {"dataSource": "/k/edge.db"},
+        "modules": {"edgeHub": {"tlsPrivateKeyFile": "/k/key", "tlsCaFile": "/k/ca"}},
+    }
+    usual = Places().certificate
+    assert places(document) == Places(Path("/k/edge.db"), usual, Path("/k/key"), Path("/k/ca"))
+    with pytest.raises(ValueError, match=r"database\.dataSource: expected a text"):
+        places(document | {"database": {"dataSource": 5}})
+
+
 def test_every_option_of_the_table_is_one_of_ours() -> None:
     own = {"read-only host", "read-only port", "image endpoint"}  # put together afterwards
-    own |= {"old runtime endpoint", "old image endpoint"}
+    own |= {"old runtime endpoint", "old image endpoint", "database"}
     samples: tuple[object, ...] = ("a", 1, ["a"], {"a": "b"}, [{"key": "a"}], True, "10Mi")
     samples += ("a:1", "https://a:1", "127.0.0.1")
     for path, rule in TABLE.rules.items():

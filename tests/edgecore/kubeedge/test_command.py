@@ -91,6 +91,26 @@ def test_what_is_left_out_is_named_and_is_no_failure(tmp_path: Path) -> None:
     assert "aHVudGVyMg" not in errors
 
 
+def test_the_places_may_be_told_by_kubeedges_own_file(tmp_path: Path) -> None:
+    make_database(tmp_path / "kubeedge" / "edgecore.db", [row(CONFIGMAP)])
+    files = make_certificate(tmp_path / "certs", NOW)
+    config = tmp_path / "edgecore.yaml"
+    hub = f"tlsCertFile: {files.certificate}, tlsPrivateKeyFile: {files.key}"
+    config.write_text(
+        "apiVersion: edgecore.config.kubeedge.io/v1alpha2\n"
+        f"database: {{dataSource: {tmp_path / 'kubeedge' / 'edgecore.db'}}}\n"
+        f"modules: {{edgeHub: {{{hub}, tlsCaFile: {files.authority}}}}}\n"
+    )
+    arguments = ("import", "--config", str(config), "--data-dir", str(tmp_path / "edge"))
+    code, output, errors = finished(*arguments)
+    assert (code, errors) == (0, "")
+    assert f"the certificate of node {NODE}" in output
+    config.write_text("modules: {}\n")
+    code, _, errors = finished(*arguments)
+    assert code == 2
+    assert errors.startswith(f"edgecore: {config}: apiVersion: expected edgecore.config")
+
+
 def test_a_source_that_is_not_there_is_said(tmp_path: Path) -> None:
     code, _, errors = imported(tmp_path)
     assert code == 1
