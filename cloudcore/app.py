@@ -75,7 +75,9 @@ async def run(
             opened.callback(one.close)
         background = await opened.enter_async_context(asyncio.TaskGroup())
         opened.callback(background.create_task(_beat(health), name="health").cancel)
-        client = await opened.enter_async_context(KubeClient(settings.kubeconfig))
+        client = await opened.enter_async_context(
+            KubeClient(settings.kubeconfig, is_constrained=settings.constrained_impersonation)
+        )
         identity = await load_identity(client, settings.advertise_address, settings.data_dir, stop)
         if identity is None:
             return

@@ -86,6 +86,12 @@ class CloudCoreSettings(DaemonSettings):
         " who comes too late needs a token.",
     )
 
+    constrained_impersonation: bool = Field(
+        default=False,
+        description="Act in the names of nodes by a right that reaches nodes only, which Kubernetes"
+        " has since 1.36; see deploy/kubernetes/constrained.",
+    )
+
     @classmethod
     def translate(cls, document: Mapping[str, object]) -> Translated:
         """Return what KubeEdge's cloudcore.yaml says."""

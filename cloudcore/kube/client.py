@@ -45,14 +45,21 @@ class KubeClient:
     """A client of one API server. An async context manager; used within one event loop."""
 
     def __init__(
-        self, kubeconfig: Path | None, *, request_timeout_s: float = REQUEST_TIMEOUT_S
+        self,
+        kubeconfig: Path | None,
+        *,
+        request_timeout_s: float = REQUEST_TIMEOUT_S,
+        is_constrained: bool = False,
     ) -> None:
         """Make a client that is not connected yet.
 
         Args:
             kubeconfig: where the API server is and who we are; None inside a pod of the cluster.
             request_timeout_s: seconds that a request may take; watches are not requests.
+            is_constrained: act in the names of nodes by constrained impersonation, which takes a
+                right for nodes only and knows their group by itself (Kubernetes 1.36 and newer).
         """
+        self._is_constrained = is_constrained
         self._transport = Transport(kubeconfig)
         self._request_timeout_s = request_timeout_s
         # The API server counts these two apart (--max-requests-inflight and its like).
@@ -198,7 +205,8 @@ class KubeClient:
         headers = {"Content-Type": content_type} if body else {}
         if as_node is not None:
             headers["Impersonate-User"] = node_user(as_node)
-            headers["Impersonate-Group"] = NODES_GROUP
+            if not self._is_constrained:
+                headers["Impersonate-Group"] = NODES_GROUP
         request = Request(method, path, params, body, headers)
         throttle = self._reads if method == "GET" else self._writes
         try:

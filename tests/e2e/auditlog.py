@@ -11,6 +11,8 @@ import yaml
 from deploy.devcluster.api import Object
 
 IMPERSONATE = "impersonate"
+AS_A_NODE = "impersonate:arbitrary-node"
+ON_A_NODE = "impersonate-on:arbitrary-node:"
 
 
 @dataclass(frozen=True, order=True)
@@ -56,10 +58,16 @@ class Request:
     uses: tuple[Use, ...]
 
 
-def manifests(folder: Path) -> list[Object]:
-    """Return all objects in ``folder``, in the order in which they are to be made."""
-    files = sorted(folder.glob("*.yaml"))
-    return [one for file in files for one in yaml.safe_load_all(file.read_text())]
+def manifests(folder: Path, instead: Path | None = None) -> list[Object]:
+    """Return all objects in ``folder``, in the order in which they are to be made.
+
+    Files that are in the folder ``instead`` take the place of those of the same name.
+    """
+    files = {
+        file.name: file for one in filter(None, (folder, instead)) for file in one.glob("*.yaml")
+    }
+    texts = (files[name].read_text() for name in sorted(files))
+    return [one for text in texts for one in yaml.safe_load_all(text)]
 
 
 def grants(objects: Iterable[Object]) -> list[Grant]:
@@ -107,6 +115,11 @@ def _request(event: dict[str, Any]) -> Request:
 
 def _uses(event: dict[str, Any]) -> Iterator[Use]:
     as_whom = event.get("impersonatedUser")
+    constraint = event.get("authenticationMetadata", {}).get("impersonationConstraint")
+    if as_whom is not None and constraint == AS_A_NODE:
+        yield Use("", "authentication.k8s.io", "nodes", as_whom["username"], AS_A_NODE)
+        yield _target(event, ON_A_NODE + event["verb"])
+        return
     if as_whom is not None:
         # What it asks for then is allowed to the other one, or not.
         yield Use("", "", "users", as_whom["username"], IMPERSONATE)
@@ -114,12 +127,11 @@ def _uses(event: dict[str, Any]) -> Iterator[Use]:
         for group in set(as_whom.get("groups", ())) - {"system:authenticated"}:
             yield Use("", "", "groups", group, IMPERSONATE)
         return
+    yield _target(event, event["verb"])
+
+
+def _target(event: dict[str, Any], verb: str) -> Use:
     target = event.get("objectRef", {})
     resource = "/".join(filter(None, (target.get("resource"), target.get("subresource"))))
-    yield Use(
-        target.get("namespace", ""),
-        target.get("apiGroup", ""),
-        resource,
-        target.get("name", ""),
-        event["verb"],
-    )
+    namespace, group = target.get("namespace", ""), target.get("apiGroup", "")
+    return Use(namespace, group, resource, target.get("name", ""), verb)

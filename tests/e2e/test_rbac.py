@@ -1,8 +1,9 @@
 """cloudcore as the ServiceAccount of deploy/kubernetes: it can do its work, and nothing else.
 
 Real: the manifests, an API server of its own with RBAC and an audit log, cloudcore, its commands
-and an edge as processes. A proxy cuts cloudcore off from the API server. No controllers run, so
-that the Deployment is only taken by the API server, not carried out.
+and an edge as processes. What that edge has no reason to ask for is asked of cloudcore's controller
+in this process, by a hub that is made up. A proxy cuts cloudcore off from the API server. No
+controllers run, so that the Deployment is only taken by the API server, not carried out.
 """
 
 import base64
@@ -21,6 +22,7 @@ import pytest
 
 from cloudcore.cloudhub import tokenrecord
 from cloudcore.cloudhub.tokenrecord import TokenRecord
+from cloudcore.kube.client import KubeClient
 from common import pki
 from common.names import NodeID
 from deploy.devcluster import credentials
@@ -34,6 +36,7 @@ from deploy.devcluster.site import is_ready, running_edge, until
 from tests.e2e import auditlog
 from tests.e2e.auditlog import Grant
 from tests.e2e.conftest import pod
+from tests.e2e.wholetable import ask_for_everything
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -76,7 +79,16 @@ REFUSED: tuple[tuple[str, str, str, str], ...] = (
     ("PATCH", CLUSTER_ROLE, "", ""),
     ("GET", "/api/v1/nodes", "admin", "system:masters"),
     ("GET", "/api/v1/nodes", "system:node:edge", "system:masters"),
+    ("GET", "/api/v1/nodes", "system:serviceaccount:shop:default", ""),
     ("GET", "/api/v1/namespaces/shop/secrets/unnamed", "system:node:edge", "system:nodes"),
+)
+
+NODES_ONLY = (
+    ("GET", "/api/v1/nodes", "system:kube-controller-manager", ""),
+    ("GET", "/api/v1/nodes", "anybody", ""),
+    ("GET", "/api/v1/nodes", "system:node:edge", "system:nodes"),
+    # A node itself may do this, but cloudcore never asks for it.
+    ("GET", "/api/v1/services", "system:node:edge", ""),
 )
 
 
@@ -92,10 +104,17 @@ class Cluster:
 
     token: str
     kubeconfig: Path
+    objects: list[Object]
+    """Of the manifests."""
+
+    options: tuple[str, ...] = ()
+    """Which cloudcore has to have with them."""
 
 
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+@pytest.fixture(params=[None, FOLDER / "constrained"], ids=["plain", "constrained"])
+async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
+    objects = auditlog.manifests(FOLDER, request.param)
+    options = ("--constrained-impersonation",) if request.param else ()
     policy, log = tmp_path / "policy.json", tmp_path / "audit.log"
     policy.write_text(auditlog.policy(ACCOUNT))
     audit = (f"--audit-policy-file={policy}", f"--audit-log-path={log}", "--audit-log-mode=batch")
@@ -110,7 +129,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
         )
         await stack.enter_async_context(control_plane)
         api = await stack.enter_async_context(Api(control_plane))
-        for one in auditlog.manifests(FOLDER):
+        for one in objects:
             await api.create(f"{collection(one)}?fieldValidation=Strict", one)
         for namespace in ("kube-system", "default"):
             path = f"/api/v1/namespaces/{namespace}"
@@ -128,7 +147,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
             user="cloudcore",
             token=token,
         )
-        yield Cluster(control_plane, api, log, link, token, kubeconfig)
+        yield Cluster(control_plane, api, log, link, token, kubeconfig, objects, options)
 
 
 def collection(one: Object) -> str:
@@ -141,9 +160,14 @@ def collection(one: Object) -> str:
 async def test_cloudcore_uses_every_rule_that_it_has_and_is_refused_nothing(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    allowed = auditlog.grants(auditlog.manifests(FOLDER))
+    allowed = auditlog.grants(cluster.objects)
     await leave_what_earlier_versions_left(cluster.api)
-    cloud = CloudCore(cluster.control_plane, tmp_path / "cloud", kubeconfig=cluster.kubeconfig)
+    cloud = CloudCore(
+        cluster.control_plane,
+        tmp_path / "cloud",
+        options=cluster.options,
+        kubeconfig=cluster.kubeconfig,
+    )
     try:
         await cloud.start()
         await serve_an_edge(cluster, cloud, tmp_path)
@@ -151,6 +175,9 @@ async def test_cloudcore_uses_every_rule_that_it_has_and_is_refused_nothing(
         await enrol_by_a_plain_token(cluster, cloud)
         refused = [one.text for one in auditlog.requests(cluster.log) if one.code == FORBIDDEN]
         assert refused == []
+        as_cloudcore = KubeClient(cluster.kubeconfig, is_constrained=bool(cluster.options))
+        async with as_cloudcore as client:
+            await ask_for_everything(client, cluster.api, "shop")
         await take_back_a_node_that_cannot_be_labelled(cluster, cloud, tmp_path)
     finally:
         await cloud.stop()
@@ -276,17 +303,20 @@ async def take_back_a_node_that_cannot_be_labelled(
 
 async def test_what_is_not_its_work_is_refused_to_cloudcore(cluster: Cluster) -> None:
     codes = {}
+    tries = REFUSED + (NODES_ONLY if cluster.options else ())
     tls = ssl.create_default_context(cafile=str(cluster.control_plane.ca_file))
     async with aiohttp.ClientSession(cluster.control_plane.server) as session:
-        for method, path, user, group in REFUSED:
+        for method, path, user, group in tries:
             headers = {
                 "Authorization": f"Bearer {cluster.token}",
                 "Content-Type": MERGE_PATCH if method == "PATCH" else "application/json",
             }
             if user:
-                headers |= {"Impersonate-User": user, "Impersonate-Group": group}
+                headers["Impersonate-User"] = user
+            if group:
+                headers["Impersonate-Group"] = group
             async with session.request(
                 method, path, ssl=tls, headers=headers, data=b"{}"
             ) as response:
                 codes[method, path, user, group] = response.status
-    assert codes == dict.fromkeys(REFUSED, FORBIDDEN)
+    assert codes == dict.fromkeys(tries, FORBIDDEN)

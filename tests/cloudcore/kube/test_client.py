@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -23,7 +24,7 @@ Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def served_by(reply: Reply, folder: Path, **options: float) -> AsyncIterator[KubeClient]:
+async def served_by(reply: Reply, folder: Path, **options: Any) -> AsyncIterator[KubeClient]:
     """A client of a server that answers every connection by ``reply``."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -135,6 +136,23 @@ async def test_in_a_nodes_name_only_what_is_the_nodes_can_be_done(
         code = await code_of(_delete_pod(client, namespace, mine))
     assert code == 403
     assert await code_of(client.get(kinds.SECRETS.path(namespace, "s"), as_node=mine)) == 403
+
+
+@pytest.mark.parametrize("is_constrained", [False, True])
+async def test_the_group_of_nodes_is_said_only_where_the_api_server_does_not_know_it(
+    tmp_path: Path, *, is_constrained: bool
+) -> None:
+    heard: list[bytes] = []
+
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        await writer.drain()
+
+    async with served_by(reply, tmp_path, is_constrained=is_constrained) as client:
+        await client.get("/x", as_node=NodeID("n1"))
+    assert b"Impersonate-User: system:node:n1\r\n" in heard[0]
+    assert (b"Impersonate-Group: system:nodes\r\n" in heard[0]) is not is_constrained
 
 
 async def test_what_is_looked_for_may_not_be_there(client: KubeClient, namespace: str) -> None:
