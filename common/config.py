@@ -34,6 +34,9 @@ MAX_FILE_BYTES: Final = 1024 * 1024
 
 MAX_PORT: Final = 65535
 
+_WHAT_TAGS_RAISE: Final = (ValueError, AttributeError, LookupError, TypeError, OverflowError)
+"""The library believes ``!!timestamp x`` and ``2026-99-99``, and then it fails."""
+
 ModelT = TypeVar("ModelT", bound="Settings")
 
 _Source = tuple[Mapping[str, object], Callable[[str], str]]
@@ -288,7 +291,7 @@ def read_document(path: Path) -> Mapping[str, object]:
         document = yaml.safe_load(text)
     except RecursionError as error:
         raise ConfigError([f"{path}: not YAML: nested too deep"]) from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
+    except (yaml.YAMLError, *_WHAT_TAGS_RAISE) as error:
         raise ConfigError([f"{path}: not YAML: {error}"]) from error
     if document is None:
         return {}

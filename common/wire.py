@@ -92,8 +92,8 @@ def _raise_unknown_operation(encoded: bytes) -> None:
     """Raise ``UnknownOperationError`` if the verb is all that is wrong with the message."""
     try:
         envelope = msgspec.json.decode(encoded, type=_Envelope)
-    except msgspec.ValidationError:
-        return
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return  # behind the verb it is no JSON at all
     operation = envelope.route.operation
     if operation not in _OPERATIONS:
         raise UnknownOperationError(operation, envelope.header.msg_id, envelope.route.resource)

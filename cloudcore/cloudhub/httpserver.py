@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from cloudcore.cloudhub.acceptor import AcceptLimits, Acceptor, Listener
 from cloudcore.cloudhub.places import origin_of
@@ -47,7 +48,15 @@ _OPTIONS: Final[dict[str, Any]] = {
 }
 
 
-class _Handler(web.RequestHandler):
+_THEIRS: Final = (
+    web.RequestPayloadError,  # raised to whoever reads a body that is damaged
+    HttpProcessingError,
+    ConnectionError,  # or does not come
+    UnicodeEncodeError,  # by an answer of the library that quotes what is no text
+)
+
+
+class Handler(web.RequestHandler):
     """A connection."""
 
     __slots__ = ("_metrics",)
@@ -64,6 +73,8 @@ class _Handler(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what cannot be understood; our own faults are the library's to tell of."""
+        if isinstance(exc, _THEIRS):
+            status = HTTPStatus.BAD_REQUEST
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return super().handle_error(request, status, exc, message)
         self._metrics.refused.labels("https_bad_request").inc()
@@ -101,7 +112,7 @@ async def serving(
     listener = Listener(
         "https",
         context,
-        lambda: _Handler(server, metrics),
+        lambda: Handler(server, metrics),
         lambda: len(server.connections),
         lambda origin: sum(_origin(one) == origin for one in server.connections),
     )

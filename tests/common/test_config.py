@@ -79,7 +79,16 @@ def test_a_missing_option_is_told_with_what_it_is_for() -> None:
 
 @pytest.mark.parametrize(
     ("text", "tells"),
-    [("- a", "mapping"), ("a: [", "not YAML"), ("x" * (MAX_FILE_BYTES + 1), "larger than")],
+    [
+        ("- a", "mapping"),
+        ("a: [", "not YAML"),
+        ("a: " + "[" * 5000, "not YAML: nested too deep"),
+        ("a: 2026-99-99", "not YAML"),
+        ("a: !!timestamp b", "not YAML"),
+        ("a: !!int ''", "not YAML"),
+        ("a: !!bool b", "not YAML"),
+        ("x" * (MAX_FILE_BYTES + 1), "larger than"),
+    ],
 )
 def test_a_file_that_is_no_configuration_is_told(tmp_path: Path, text: str, tells: str) -> None:
     path = tmp_path / "sample.yaml"

@@ -126,6 +126,12 @@ def test_an_unknown_operation_tells_whom_to_answer() -> None:
     )
 
 
+def test_what_is_no_json_behind_an_unknown_operation_is_no_message() -> None:
+    text = b'{"header":{"msg_id":"1"},"route":{"operation":"explode",resource":"x"}}'
+    with pytest.raises(WireError, match="not a message"):
+        wire.decode(text)
+
+
 def test_the_size_limit_is_exact() -> None:
     text = envelope()
     assert wire.decode(text, max_bytes=len(text)).msg_id == "m1"

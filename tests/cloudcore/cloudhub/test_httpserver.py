@@ -122,6 +122,7 @@ async def test_nothing_is_decompressed(world: Open, encoding: bytes) -> None:
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET / HTTP/1.1\r\nAuthorization SECRET-TOKEN\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nExpect: \xec\xe3SECRET-TOKEN\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
     ],
 )
@@ -136,6 +137,24 @@ async def test_what_is_no_request_is_counted_and_what_it_said_stands_in_no_log(
         writer.close()
         assert one.refused("bad_request") == 1
     assert "SECRET-TOKEN" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_body_that_is_damaged_is_counted_and_answered(world: Open) -> None:
+    async with world() as one:
+        status, _ = await one.say(b"Transfer-Encoding: chunked", body=b"zz\r\nx\r\n")
+        assert (status, one.refused("bad_request")) == (400, 1)
+
+
+async def test_who_goes_before_the_body_has_come_is_counted_and_no_fault_of_ours(
+    world: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world() as one:
+        _, writer = await one.open()
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+        await writer.drain()
+        writer.close()
+        await until(lambda: one.refused("bad_request") == 1)
     assert "Traceback" not in caplog.text
 
 
