@@ -38,6 +38,9 @@ _PATCHED: Final = frozenset({"apiVersion", "kind", "metadata", "spec", "status"}
 _PATCHED_METADATA: Final = frozenset(
     {"annotations", "creationTimestamp", "labels", "name", "resourceVersion", "uid"}
 )
+_ADMINISTRATORS_ANNOTATIONS: Final = "cloudedge.io/"
+"""What cloudcore is told by annotations, such as to make a comparison that would delete much."""
+
 _CONTROLLERS_TAINTS: Final = "node.kubernetes.io/"
 _TAINTS_FAULT: Final = (
     "a node may say taints, and what else is in its spec, only when it registers; an administrator"
@@ -62,7 +65,9 @@ def registration_fault(node: Mapping[str, Any]) -> str:
 
     Taints are welcome: they keep pods away, and nobody has chosen any yet.
     """
-    return _labels_fault(_labels(node).keys() - ROLE_LABELS)
+    return _annotations_fault(_annotations(node)) or _labels_fault(
+        _labels(node).keys() - ROLE_LABELS
+    )
 
 
 def patch_fault(change: Mapping[str, Any]) -> str:
@@ -76,9 +81,10 @@ def patch_fault(change: Mapping[str, Any]) -> str:
     others = metadata.keys() - _PATCHED_METADATA
     if others:
         return f"of its metadata it may change labels and annotations only, not {_listed(others)}"
-    if "labels" in metadata and metadata["labels"] is None:
-        return "it may not take away all its labels"
-    return _labels_fault(_labels(change).keys())
+    for taken_away in ("labels", "annotations"):
+        if taken_away in metadata and metadata[taken_away] is None:
+            return f"it may not take away all its {taken_away}"
+    return _annotations_fault(_annotations(change)) or _labels_fault(_labels(change).keys())
 
 
 def update_fault(wanted: Mapping[str, Any], current: Mapping[str, Any]) -> str:
@@ -86,8 +92,10 @@ def update_fault(wanted: Mapping[str, Any], current: Mapping[str, Any]) -> str:
 
     Labels that are left out stay, and so do taints.
     """
-    before = _labels(current)
-    fault = _labels_fault(
+    before, noted = _labels(current), _annotations(current)
+    fault = _annotations_fault(
+        name for name, value in _annotations(wanted).items() if noted.get(name) != value
+    ) or _labels_fault(
         label
         for label, value in _labels(wanted).items()
         if label not in before or value != before[label]
@@ -110,12 +118,27 @@ def _labels_fault(labels: Iterable[str]) -> str:
     )
 
 
+def _annotations_fault(annotations: Iterable[str]) -> str:
+    # What begins with $ is an order to whoever applies a patch.
+    refused = [name for name in annotations if name.startswith((_ADMINISTRATORS_ANNOTATIONS, "$"))]
+    if not refused:
+        return ""
+    return (
+        f"a node may not put {_listed(refused)} on itself, nor take it away; an administrator may:"
+        " kubectl annotate node"
+    )
+
+
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(name[:80] for name in names)[:8])
 
 
 def _labels(node: Mapping[str, Any]) -> Mapping[str, Any]:
     return _mapping(_mapping(node.get("metadata")).get("labels"))
+
+
+def _annotations(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _mapping(_mapping(node.get("metadata")).get("annotations"))
 
 
 def _taints(node: Mapping[str, Any]) -> set[tuple[str, str, str]]:

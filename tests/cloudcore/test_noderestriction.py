@@ -87,6 +87,20 @@ def test_the_role_of_an_edge_is_said_at_registration_and_is_not_a_nodes_to_chang
     assert label in update_fault(node({label: None}), node({label: ""}))
 
 
+def test_what_cloudcore_is_told_by_annotations_it_is_not_told_by_the_node() -> None:
+    def noted(value: object, name: str = "cloudedge.io/release-resync") -> dict[str, Any]:
+        return {"metadata": {"name": "a", "annotations": {name: value}}}
+
+    for value in ("true", None):
+        assert "cloudedge.io/release-resync" in patch_fault(noted(value))
+    assert "kubectl annotate" in registration_fault(noted("true"))
+    assert update_fault(noted("true"), node())
+    assert update_fault(noted("true"), noted("true")) == ""
+    assert patch_fault(noted("x", "example.com/x")) == ""
+    assert patch_fault(noted("replace", "$patch"))
+    assert patch_fault({"metadata": {"annotations": None}})
+
+
 def test_taints_are_said_at_registration_only() -> None:
     assert registration_fault(node({}, taints=[TAINT])) == ""
     assert "only when it registers" in patch_fault(node({}, taints=[TAINT]))
