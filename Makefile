@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+MINUTES ?= 10
 
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 VENV := .venv
@@ -16,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 	--custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv requirements format lint audit types contracts unit e2e containers test chaos cover bench demo \
+.PHONY: help venv requirements format lint audit types contracts unit e2e containers test chaos fuzz cover bench demo \
 	sbom controlplane clean
 
 help: ## show this list
@@ -76,6 +77,9 @@ test: lint types contracts controlplane ## everything that has to hold before a 
 
 chaos: $(VENV_STAMP) ## random faults in a made-up network (SEED, SCHEDULES and STEPS choose which)
 	$(BIN)/python -m tests.simulation
+
+fuzz: $(VENV_STAMP) ## bytes at random where strangers may send some (MINUTES in all, TARGETS)
+	$(BIN)/python -m tests.fuzz $(MINUTES) $(TARGETS)
 
 cover: $(VENV_STAMP) controlplane ## the tests, with branch coverage
 	$(BIN)/coverage erase
