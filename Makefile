@@ -17,8 +17,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 	--custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv requirements format lint audit types contracts unit e2e containers test chaos fuzz cover bench demo \
-	sbom controlplane clean
+.PHONY: help venv requirements format lint audit types contracts unit e2e containers test chaos fuzz \
+	cover bench demo sbom controlplane clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' \
