@@ -18,6 +18,7 @@ from websockets.exceptions import (
     InvalidStatus,
     WebSocketException,
 )
+from websockets.frames import CloseCode
 from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
@@ -62,7 +63,9 @@ _CLOSE_S: Final = 2.0
 _MAX_REASON_CHARS: Final = 256
 _MAX_UID_CHARS: Final = 64
 _MAX_FINGERPRINT_CHARS: Final = 64
-_READ_AHEAD: Final = 16
+_READ_AHEAD: Final = 1
+"""Frames that may wait here before reading pauses, of ``MAX_MESSAGE_BYTES`` at most; small ones
+come many at a time all the same."""
 
 
 class LinkLostError(LinkError):
@@ -293,6 +296,13 @@ def _lost(error: Exception) -> LinkLostError:
             return _closed(error.rcvd.code, error.rcvd.reason)
         case TimeoutError():
             return LinkLostError("timeout", "the cloud did not answer in time")
+    return _broken(error)
+
+
+def _broken(error: Exception) -> LinkLostError:
+    """Return what ``error`` means, of which the other side has not said anything."""
+    if _is_too_big(error):
+        return LinkLostError("too_large", f"the cloud sent more than {MAX_MESSAGE_BYTES} bytes")
     cause = error.__cause__ if isinstance(error, ConnectionClosed) else error
     if isinstance(cause, UnicodeDecodeError):
         return LinkLostError("malformed", "the cloud sent text that is not UTF-8")
@@ -304,3 +314,9 @@ def _lost(error: Exception) -> LinkLostError:
         is_certificate = "CERTIFICATE" in str(cause.reason)
         return LinkLostError("tls", text[:_MAX_REASON_CHARS], is_certificate=is_certificate)
     return LinkLostError("broken", str(cause or error)[:_MAX_REASON_CHARS] or "broken")
+
+
+def _is_too_big(error: Exception) -> bool:
+    if not isinstance(error, ConnectionClosed) or error.sent is None:
+        return False
+    return error.sent.code == CloseCode.MESSAGE_TOO_BIG

@@ -325,3 +325,42 @@ async def test_any_byte_is_a_sign_of_life_and_so_is_a_pong(
         connection.received_s -= 100
         may_go_on.set()
         await until(lambda: link.idle_s() < 99)
+
+
+async def test_a_message_from_the_cloud_has_a_size(
+    cloud: TestCloud, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def say(peer: Peer) -> None:
+        await peer.connection.send(b"x" * 1000)
+        await peer.connection.send([b"x" * 900, b"x" * 101])
+        await peer.connection.wait_closed()
+
+    monkeypatch.setattr(under_test, "MAX_MESSAGE_BYTES", 1000)
+    async with cloud.listening(say), linked(cloud, tls) as link:
+        assert len(await link.receive()) == 1000
+        with pytest.raises(LinkLostError, match="more than 1000 bytes") as caught:
+            await link.receive()
+        assert caught.value.reason == "too_large"
+
+
+async def test_a_cloud_that_says_more_than_is_taken_in_has_to_wait(
+    cloud: TestCloud, tls: ssl.SSLContext
+) -> None:
+    """Two messages are here, part of the next, and what the kernel holds; no more is read."""
+    size, sent = 2_000_000, 0
+
+    async def say(peer: Peer) -> None:
+        nonlocal sent
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(20):
+                await peer.connection.send(b"x" * size)
+                sent += 1
+            await peer.connection.wait_closed()
+
+    async with cloud.listening(say), linked(cloud, tls) as link:
+        connection = link._connection
+        await until(lambda: not connection.transport.is_reading())
+        assert len(connection.recv_messages.frames) == 2
+        assert sent < 20
+        for _ in range(20):
+            assert len(await link.receive()) == size
