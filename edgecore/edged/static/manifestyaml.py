@@ -12,6 +12,9 @@ from typing import Any, Final
 import yaml
 
 _NOT_OURS: Final = frozenset({"timestamp", "int", "float"})
+_WHAT_TAGS_RAISE: Final = (ValueError, AttributeError, LookupError, TypeError, OverflowError)
+"""The library believes ``!!timestamp x`` and ``!!bool x``, and then it fails."""
+
 _PREFIX: Final = "tag:yaml.org,2002:"
 
 _INT: Final = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)\Z")
@@ -51,5 +54,5 @@ def parse_yaml(data: bytes) -> Any:
         mark = error.problem_mark
         place = f" in line {mark.line + 1}" if mark else ""
         raise YamlError(f"{error.problem or error.context}{place}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, *_WHAT_TAGS_RAISE) as error:
         raise YamlError(type(error).__name__) from error

@@ -43,6 +43,9 @@ def test_a_scalar_is_what_kubernetes_takes_it_for(text: str, value: object) -> N
         (b"\xffs3cret", "ReaderError"),
         (b"a: \x00s3cret", "ReaderError"),
         (b"[" * 5000, "RecursionError"),
+        (b"a: !!timestamp s3cret", "AttributeError"),
+        (b"a: !!bool s3cret", "KeyError"),
+        (b"a: !!int ''", "IndexError"),
     ],
 )
 def test_what_is_no_document_is_said_without_what_stands_in_it(data: bytes, words: str) -> None:
