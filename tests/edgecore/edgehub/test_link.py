@@ -364,3 +364,48 @@ async def test_a_cloud_that_says_more_than_is_taken_in_has_to_wait(
         assert sent < 20
         for _ in range(20):
             assert len(await link.receive()) == size
+
+
+MAX_LINE, MAX_HEADERS, MAX_BODY = 8192, 128, 1_048_576  # the library's; a line with its end
+
+
+async def told_by(cloud: TestCloud, tls: ssl.SSLContext, headers: bytes, body: bytes) -> str:
+    """Return what becomes of a refusal that a cloud wraps in ``headers`` and ``body``."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 No\r\nContent-Length: %d\r\n" % len(body))
+        writer.write(headers + b"\r\n" + body)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, HOST, 0, ssl=cloud.tls()) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(LinkLostError) as caught:
+            async with dial(f"wss://{HOST}:{port}/", HEADERS, tls, handshake_s=5):
+                pass
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("headers", "more"),
+    [
+        (b"X: x\r\n" * (MAX_HEADERS - 1), b"X: x\r\n"),
+        (b"X: " + b"x" * (MAX_LINE - 5) + b"\r\n", b"Y: " + b"y" * (MAX_LINE - 4) + b"\r\n"),
+    ],
+    ids=["so many headers", "a header of a size"],
+)
+async def test_what_a_cloud_refuses_by_has_bounds(
+    cloud: TestCloud, tls: ssl.SSLContext, headers: bytes, more: bytes
+) -> None:
+    assert await told_by(cloud, tls, headers, b"") == "refused"
+    assert await told_by(cloud, tls, headers + more, b"") == "handshake"
+
+
+async def test_the_words_that_a_cloud_refuses_by_have_a_size(
+    cloud: TestCloud, tls: ssl.SSLContext
+) -> None:
+    assert await told_by(cloud, tls, b"", b"x" * MAX_BODY) == "refused"
+    # It hangs up, and what else comes is no TLS to it any more.
+    assert await told_by(cloud, tls, b"", b"x" * (MAX_BODY + 1)) in {"handshake", "tls"}
