@@ -13,17 +13,10 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from cloudcore.cloudhub.acceptor import bind
-from cloudcore.cloudhub.authoritynotes import AuthorityNotes
-from cloudcore.cloudhub.enroll import Enrollment, EnrollTerms
 from cloudcore.cloudhub.handshake import Terms
 from cloudcore.cloudhub.hub import CloudHub, Gate, HubConfig
-from cloudcore.cloudhub.identity import load_identity
-from cloudcore.cloudhub.ledger import Ledger
-from cloudcore.cloudhub.nameless import Nameless
 from cloudcore.cloudhub.registry import SessionRegistry
-from cloudcore.cloudhub.revocations import Revocations
 from cloudcore.cloudhub.server import node_named
-from cloudcore.cloudhub.tokenrecords import TokenRecords
 from cloudcore.config import CloudCoreSettings
 from cloudcore.edgecontroller.context import ControllerContext
 from cloudcore.edgecontroller.controller import EdgeController
@@ -31,6 +24,13 @@ from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.kube.client import KubeClient
 from cloudcore.metrics import CloudMetrics
 from cloudcore.reloading import Reloading
+from cloudcore.trust.authoritynotes import AuthorityNotes
+from cloudcore.trust.enroll import Enrollment, EnrollTerms
+from cloudcore.trust.identity import load_identity
+from cloudcore.trust.ledger import Ledger
+from cloudcore.trust.nameless import Nameless
+from cloudcore.trust.revocations import Revocations
+from cloudcore.trust.tokenrecords import TokenRecords
 from common import pki
 from common.beehive.context import MessageContext
 from common.beehive.module import run_modules

@@ -7,17 +7,17 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from cloudcore.cloudhub import authoritystore
-from cloudcore.cloudhub.authorities import Authorities
-from cloudcore.cloudhub.authoritystore import RotationError
-from cloudcore.cloudhub.enroll import RENEWAL_GRACE
-from cloudcore.cloudhub.followers import Behind, behind
-from cloudcore.cloudhub.ledger import Ledger
 from cloudcore.commands.asking import Form, Kubeconfig, ask
 from cloudcore.commands.columns import lay_out
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
 from cloudcore.kube.views import NodeView
+from cloudcore.trust import authoritystore
+from cloudcore.trust.authorities import Authorities
+from cloudcore.trust.authoritystore import RotationError
+from cloudcore.trust.enroll import RENEWAL_GRACE
+from cloudcore.trust.followers import Behind, behind
+from cloudcore.trust.ledger import Ledger
 from common import pki
 from common.clock import rfc3339
 from common.names import EDGE_NODE_LABEL, NodeID

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from cloudcore.cloudhub.ledger import Ledger
-from cloudcore.cloudhub.ledgerentry import Entry
-from cloudcore.cloudhub.tokenrecords import TokenRecords
 from cloudcore.commands.asking import Form, Kubeconfig, ask
 from cloudcore.commands.columns import lay_out, to_json
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
 from cloudcore.kube.listwatch import ListWatch
+from cloudcore.trust.ledger import Ledger
+from cloudcore.trust.ledgerentry import Entry
+from cloudcore.trust.tokenrecords import TokenRecords
 from common.clock import rfc3339
 from common.errors import RemoteError
 from common.names import NodeID

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from cloudcore.cloudhub import authoritystore, tokenrecord, tokens
-from cloudcore.cloudhub.tokenrecord import Kept, TokenRecord
-from cloudcore.cloudhub.tokenrecords import TokenRecords
 from cloudcore.commands.asking import Form, Kubeconfig, ask
 from cloudcore.commands.columns import lay_out, to_json
 from cloudcore.kube.client import KubeClient
+from cloudcore.trust import authoritystore, tokenrecord, tokens
+from cloudcore.trust.tokenrecord import Kept, TokenRecord
+from cloudcore.trust.tokenrecords import TokenRecords
 from common.clock import rfc3339
 from common.errors import ConfigError
 from common.files import write_private

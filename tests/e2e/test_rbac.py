@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from cloudcore.cloudhub import tokenrecord
-from cloudcore.cloudhub.tokenrecord import TokenRecord
 from cloudcore.kube.client import KubeClient
+from cloudcore.trust import tokenrecord
+from cloudcore.trust.tokenrecord import TokenRecord
 from common import pki
 from common.names import NodeID
 from deploy.devcluster import credentials

@@ -21,13 +21,13 @@ from typing import Final, cast
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from cloudcore.cloudhub import renewal, tokens
-from cloudcore.cloudhub.authorities import Authorities
-from cloudcore.cloudhub.enroll import Enrollment
-from cloudcore.cloudhub.httpserver import Handler
 from cloudcore.config import CloudCoreSettings
 from cloudcore.kube.client import KubeClient
 from cloudcore.metrics import CloudMetrics
+from cloudcore.trust import renewal, tokens
+from cloudcore.trust.authorities import Authorities
+from cloudcore.trust.enroll import Enrollment
+from cloudcore.trust.httpserver import Handler
 from common import config, frames, pki, proof, wire
 from common.errors import CertificateError, ConfigError, RemoteError, ResourceError, WireError
 from common.names import NodeID

@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from cloudcore import cli
-from cloudcore.cloudhub import authoritystore, keptsecrets, ledgerentry
-from cloudcore.cloudhub.authorities import Authorities
-from cloudcore.cloudhub.ledger import Ledger
-from cloudcore.cloudhub.ledgerentry import Entry
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
+from cloudcore.trust import authoritystore, keptsecrets, ledgerentry
+from cloudcore.trust.authorities import Authorities
+from cloudcore.trust.ledger import Ledger
+from cloudcore.trust.ledgerentry import Entry
 from common import pki
 from common.errors import RemoteError
 from common.names import NodeID

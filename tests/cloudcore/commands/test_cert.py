@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from cloudcore import cli
-from cloudcore.cloudhub import authoritystore
-from cloudcore.cloudhub.ledger import Ledger
-from cloudcore.cloudhub.ledgerentry import record_path
-from cloudcore.cloudhub.tokenrecord import TokenRecord
-from cloudcore.cloudhub.tokenrecords import TokenRecords
 from cloudcore.commands.cert import readable
 from cloudcore.kube import kinds
 from cloudcore.kube.client import MERGE_PATCH, KubeClient
+from cloudcore.trust import authoritystore
+from cloudcore.trust.ledger import Ledger
+from cloudcore.trust.ledgerentry import record_path
+from cloudcore.trust.tokenrecord import TokenRecord
+from cloudcore.trust.tokenrecords import TokenRecords
 from common.names import NodeID
 from common.pki import Issued
 from deploy.devcluster.controlplane import ControlPlane

@@ -13,10 +13,10 @@ import jwt
 import pytest
 
 from cloudcore import cli
-from cloudcore.cloudhub import authoritystore, tokenrecord, tokens
-from cloudcore.cloudhub.tokenrecord import Asker, Kept, Use
-from cloudcore.cloudhub.tokenrecords import TokenRecords
 from cloudcore.kube.client import KubeClient
+from cloudcore.trust import authoritystore, tokenrecord, tokens
+from cloudcore.trust.tokenrecord import Asker, Kept, Use
+from cloudcore.trust.tokenrecords import TokenRecords
 from common.names import NodeID
 from deploy.devcluster.controlplane import ControlPlane
 from tests.cloudcore.cluster import unique
