@@ -95,6 +95,8 @@ async def run(
         nameless = Nameless() if settings.nameless_certificates else None
         if nameless is not None:
             await nameless.load(Ledger(client))
+            learning = background.create_task(nameless.keep(Ledger(client)), name="nameless")
+            opened.callback(learning.cancel)
         enrollment = Enrollment(
             client,
             lambda: identity.authorities,
@@ -133,6 +135,7 @@ async def run(
                 controller.may_be_edge,
                 lambda: _both_known(controller.synced, revocations),
                 revocations.is_revoked,
+                signer_of=lambda der: identity.authorities.name_signer_of(der()),
                 hear=notes.hear,
                 node_of=node_named if nameless is None else nameless.node_of,
             ),
@@ -149,7 +152,9 @@ async def run(
             ),
             door=(sockets.hub, identity.context(ssl.CERT_REQUIRED)),
         )
-        identity.report(lambda now: hub.end_untrusted([pki.name_of(one) for one in now.trusted]))
+        identity.report(
+            lambda now: hub.end_untrusted([pki.fingerprint(one.der) for one in now.trusted])
+        )
         following = background.create_task(revocations.run(hub.end_revoked), name="revocations")
         opened.callback(following.cancel)
         telling = background.create_task(_tell_systemd(controller.synced, stop), name="sd_notify")

@@ -197,10 +197,10 @@ def cross_sign(old: Authority, new: Authority, now: datetime) -> x509.Certificat
     )
 
 
-def has_signed(authority: Authority, certificate: x509.Certificate) -> bool:
-    """Whether ``certificate`` was signed by ``authority``; says nothing of its dates."""
+def has_signed(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
+    """Whether ``certificate`` was signed by ``authority``'s key; says nothing of its dates."""
     try:
-        certificate.verify_directly_issued_by(authority.certificate)
+        certificate.verify_directly_issued_by(authority)
     except _UNSOUND:
         return False
     return True
@@ -346,20 +346,6 @@ def is_nameless(peercert: Mapping[str, Any]) -> bool:
         [value for kind, value in attributes if kind == "organizationName"],
         [value for kind, value in attributes if kind == "commonName"],
     )
-
-
-def issuer_of(peercert: Mapping[str, Any]) -> str:
-    """Return the name of the authority that stands in a certificate, as ``name_of`` spells it.
-
-    Args:
-        peercert: the dict of ``ssl.SSLSocket.getpeercert``; may be empty.
-    """
-    return "/".join(value for part in peercert.get("issuer", ()) for _, value in part)
-
-
-def name_of(authority: Authority) -> str:
-    """Return the name of ``authority``: by it those of one hub are told apart."""
-    return "/".join(str(attribute.value) for attribute in authority.certificate.subject)
 
 
 def _node_of_name(name: x509.Name) -> NodeID | None:

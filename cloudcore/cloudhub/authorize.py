@@ -162,6 +162,13 @@ def _own_pod(attempt: Attempt) -> Status | None:
     return _pod(attempt, attempt.target.name)
 
 
+def _own_pod_status(attempt: Attempt) -> Status | None:
+    refused = _own_pod(attempt)
+    if refused is None:
+        claims.require_status_only(attempt.message)
+    return refused
+
+
 def _own_pods(attempt: Attempt) -> Status | None:
     """One pod, or those that the content lists."""
     if attempt.target.name:
@@ -257,7 +264,7 @@ RULES: Final[Mapping[tuple[Operation, str], Rule]] = MappingProxyType(
         (_O.QUERY, _T.POD): _own_pod,
         (_O.INSERT, _T.POD): _mirror_pod,
         (_O.DELETE, _T.POD): _own_pod,
-        (_O.PATCH, _T.POD_PATCH): _own_pod,
+        (_O.PATCH, _T.POD_PATCH): _own_pod_status,
         (_O.UPDATE, _T.POD_STATUS): _own_pods,
         (_O.INSERT, _T.EVENT): _event,
         (_O.UPDATE, _T.EVENT): _event,

@@ -71,6 +71,22 @@ class _TokenRequest(msgspec.Struct):
     spec: _TokenSpec
 
 
+class _PatchedMetadata(msgspec.Struct, forbid_unknown_fields=True):
+    """Which pod: nothing here changes it."""
+
+    uid: msgspec.Raw = msgspec.Raw()
+    name: msgspec.Raw = msgspec.Raw()
+    namespace: msgspec.Raw = msgspec.Raw()
+    resourceVersion: msgspec.Raw = msgspec.Raw()  # noqa: N815 - the API's spelling
+
+
+class _PodPatch(msgspec.Struct, forbid_unknown_fields=True):
+    apiVersion: msgspec.Raw = msgspec.Raw()  # noqa: N815 - the API's spelling
+    kind: msgspec.Raw = msgspec.Raw()
+    metadata: _PatchedMetadata | None = None
+    status: msgspec.Raw = msgspec.Raw()
+
+
 class _PodStatusRequest(msgspec.Struct):
     """A KubeEdge struct without JSON tags, hence the capitals."""
 
@@ -142,6 +158,17 @@ def status_pods(message: Message) -> list[str]:
         WireError: the content is no such list.
     """
     return [item.Name for item in wire.loads_as(message.data(), list[_PodStatusRequest])]
+
+
+def require_status_only(message: Message) -> None:
+    """Refuse a patch of a pod that reaches further than its status.
+
+    Labels would bring it under other services and policies, finalizers would keep it from ending.
+
+    Raises:
+        WireError: it does, or is no object; the text names the field.
+    """
+    wire.loads_as(message.data(), _PodPatch)
 
 
 def mirror_pod_fault(message: Message, node: NodeID, namespace: str, name: str) -> str:

@@ -113,7 +113,7 @@ class HubConnection(asyncio.BufferedProtocol):
     node: NodeID
     peer_protocol: PeerProtocol
     serial: int
-    issuer: str
+    issuer: str | None
     _transport: asyncio.Transport
 
     def __init__(
@@ -139,7 +139,7 @@ class HubConnection(asyncio.BufferedProtocol):
         self._pong = b""  # that waits for a peer which takes nothing
         self._backlog: list[Event] = []  # that came while reading was paused
         self._is_paused = False
-        self.issuer = ""  # until the certificate has been looked at
+        self.issuer = None  # until the certificate has been looked at
         self.capabilities: Capabilities = NONE
         self.is_writable = True
         self.last_received_s = self._loop.time()

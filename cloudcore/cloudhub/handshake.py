@@ -38,6 +38,14 @@ class Refusal:
     """For whoever runs the edge: what is wrong, and what to do."""
 
 
+UNTRUSTED: Final = Refusal(
+    HTTPStatus.FORBIDDEN,
+    "untrusted",
+    "the certificate is by no authority that is trusted here any more. Enrol this edge again with a"
+    " new token.",
+)
+"""TLS has let it in, by what was trusted when it began."""
+
 STOPPING: Final = Refusal(
     HTTPStatus.SERVICE_UNAVAILABLE,
     "stopping",

@@ -82,6 +82,11 @@ def _hear_nothing(node: NodeID, said: Sequence[str], der: Callable[[], bytes]) -
     del node, said, der
 
 
+def _tls_has_seen_to_it(der: Callable[[], bytes]) -> str:
+    del der
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """Who may connect, and from when on."""
@@ -96,6 +101,9 @@ class Gate:
 
     is_revoked: Callable[[NodeID, int], bool] = _never_revoked
     """Whether the certificate of a node with that serial number counts no more."""
+
+    signer_of: Callable[[Callable[[], bytes]], str | None] = _tls_has_seen_to_it
+    """Returns who has signed a certificate; see ``Admission``."""
 
     hear: Callable[[NodeID, Sequence[str], Callable[[], bytes]], None] = _hear_nothing
     """Gets what edges say of the authorities that they trust; see ``Admission``."""
@@ -213,10 +221,10 @@ class CloudHub:
         if session is not None and self._gate.is_revoked(node, session.serial):
             session.end(closing.REVOKED)
 
-    def end_untrusted(self, names: Collection[str]) -> None:
-        """Cut the connections with certificates by others than the authorities of these names."""
+    def end_untrusted(self, trusted: Collection[str]) -> None:
+        """Cut the connections whose certificate is by none of ``trusted``, fingerprints."""
         if self._server is not None:
-            self._server.end_untrusted(names)
+            self._server.end_untrusted(trusted)
 
     async def _listen(self) -> None:
         if self._door is None:
@@ -230,6 +238,7 @@ class CloudHub:
                 is_edge=self._gate.is_edge,
                 node_of=self._gate.node_of,
                 is_revoked=self._gate.is_revoked,
+                signer_of=self._gate.signer_of,
                 hear=self._gate.hear,
             )
             self._server = HubServer(

@@ -25,7 +25,7 @@ from cloudcore.cloudhub.places import origin_of
 from common import wire
 from common.metrics import MessageMetrics
 from common.names import AUTHORITY_HEADER, REFUSAL_HEADER, NodeID, PeerProtocol
-from common.pki import issuer_of, node_of_certificate
+from common.pki import node_of_certificate
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,10 @@ class Admission:
 
     is_revoked: Callable[[NodeID, int], bool]
     """Whether the certificate of a node with that serial number counts no more."""
+
+    signer_of: Callable[[Callable[[], bytes]], str | None]
+    """Returns the fingerprint of the authority that has signed a certificate, which the argument
+    returns as DER; None where it is none that is trusted."""
 
     hear: Callable[[NodeID, Sequence[str], Callable[[], bytes]], None]
     """Called for each edge of our own protocol that is let in: the fingerprints that it names as
@@ -132,13 +136,13 @@ class HubServer:
         """Accept no more connections, nor those whose handshake is under way; the rest live on."""
         self._acceptor.close()
 
-    def end_untrusted(self, names: Collection[str]) -> None:
-        """Cut the connections with certificates by others than the authorities of these names.
+    def end_untrusted(self, trusted: Collection[str]) -> None:
+        """Cut the connections whose certificate is by none of ``trusted``, by their fingerprints.
 
-        So are those whose certificate has not been looked at yet: they were accepted before.
+        Those whose certificate has not been looked at yet are: it is judged when it is looked at.
         """
         for connection in list(self._connections):
-            if connection.issuer not in names:
+            if connection.issuer is not None and connection.issuer not in trusted:
                 logger.warning(
                     "connection ended, its authority is not trusted any more",
                     extra={"address": connection.address, "issuer": connection.issuer},
@@ -168,6 +172,9 @@ class HubServer:
         node = self._admission.node_of(connection.certificate, said)
         serial = int(str(connection.certificate.get("serialNumber", "0")), 16)
         admission = self._admission
+        issuer = admission.signer_of(connection.certificate_der)
+        if issuer is None:
+            return self._refuse(connection, handshake.UNTRUSTED)
         refusal = handshake.judge(
             Handshake(
                 certificate_node=node,
@@ -184,7 +191,7 @@ class HubServer:
         assert node is not None
         connection.node, connection.serial = node, serial
         # One text for all of them, not one for each.
-        connection.issuer = sys.intern(issuer_of(connection.certificate))
+        connection.issuer = sys.intern(issuer)
         response = connection.accept(request, self._terms)
         if connection.peer_protocol is PeerProtocol.CLOUDEDGE_V1:
             newest = request.headers.get_all(AUTHORITY_HEADER)

@@ -1,7 +1,7 @@
 """``cloudcore ca``: replace the authority without leaving an edge behind."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -21,6 +21,16 @@ from cloudcore.trust.ledger import Ledger
 from common import pki
 from common.clock import rfc3339
 from common.names import EDGE_NODE_LABEL, NodeID
+
+Grace = Annotated[
+    int,
+    typer.Option(
+        "--renewal-grace-days",
+        min=0,
+        help="What `cloudcore run` is told: who may still renew a certificate is waited for.",
+    ),
+]
+_GRACE_DAYS: Final = RENEWAL_GRACE.days
 
 _AUTHORITIES: Final = ("AUTHORITY", "STATE", "UNTIL")
 _NODES: Final = ("NODE", "CERTIFICATE-BY", "UNTIL", "READY")
@@ -64,12 +74,14 @@ def ca_commands() -> typer.Typer:
 def status(
     *,
     kubeconfig: Kubeconfig = None,
+    renewal_grace_days: Grace = _GRACE_DAYS,
     output: Annotated[
         Form, typer.Option("--output", "-o", help="How to print: table or json.")
     ] = Form.TABLE,
 ) -> None:
     """Show which authorities are trusted, and the nodes that have not got the newest one yet."""
-    found = ask(kubeconfig, _status)
+    grace = timedelta(days=renewal_grace_days)
+    found = ask(kubeconfig, lambda client: _status(client, grace))
     typer.echo(_json(found) if output is Form.JSON else _text(found))
     for fault in found.damaged:
         typer.echo(fault, err=True)
@@ -97,11 +109,12 @@ def finish(
         bool,
         typer.Option("--force", help="Leave those behind that have not got the new authority."),
     ] = False,
+    renewal_grace_days: Grace = _GRACE_DAYS,
 ) -> None:
     """Trust the old authority no more; refused while that would leave a node behind."""
 
     async def work(client: KubeClient) -> Status:
-        found = await _status(client)
+        found = await _status(client, timedelta(days=renewal_grace_days))
         if not force:
             _require_nobody(found)
         await authoritystore.finish(client, found.authorities.fingerprint)
@@ -122,14 +135,14 @@ async def _rotate(client: KubeClient) -> Authorities:
     return await authoritystore.rotate(client, datetime.now(UTC))
 
 
-async def _status(client: KubeClient) -> Status:
+async def _status(client: KubeClient, grace: timedelta) -> Status:
     authorities = await authoritystore.find_authorities(client)
     if authorities is None:
         raise RotationError("there is no authority yet: `cloudcore run` makes one")
     if authorities.previous is None:
         return Status(authorities, [], [])
     listing = await Ledger(client).list_all()
-    may_return_from = datetime.now(UTC) - RENEWAL_GRACE
+    may_return_from = datetime.now(UTC) - grace
     nodes = await _edge_nodes(client)
     left = behind(listing.entries, nodes, authorities.fingerprint, may_return_from)
     return Status(authorities, left, listing.damaged)

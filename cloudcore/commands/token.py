@@ -12,6 +12,8 @@ from cloudcore.commands.asking import Form, Kubeconfig, ask
 from cloudcore.commands.columns import lay_out, to_json
 from cloudcore.kube.client import KubeClient
 from cloudcore.trust import authoritystore, tokenrecord, tokens
+from cloudcore.trust.authoritystore import RotationError
+from cloudcore.trust.keptsecrets import NAMESPACE
 from cloudcore.trust.tokenrecord import Kept, TokenRecord
 from cloudcore.trust.tokenrecords import TokenRecords
 from common.clock import rfc3339
@@ -137,7 +139,13 @@ def _require_sound(wish: Wish, output: Path | None) -> None:
 
 async def _create(client: KubeClient, wish: Wish) -> str:
     now = datetime.now(UTC)
-    authority = (await authoritystore.load_authorities(client, now)).current
+    found = await authoritystore.find_authorities(client)
+    if found is None:  # one that is made here would be taken over, and shut all edges out
+        raise RotationError(
+            "there is no authority: `cloudcore run` makes one, or restore the Secret"
+            f" {NAMESPACE}/{authoritystore.CA_SECRET}"
+        )
+    authority = found.current
     expires = tokenrecord.to_whole_seconds(now + wish.lifetime)
     token_id = secrets.token_hex(_ID_BYTES)
     bound = wish.node if tokenrecord.is_exact(wish.node) else ""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from cryptography import x509
 
 from common import pki
+from common.errors import CertificateError
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,4 +53,16 @@ class Authorities:
 
     def signer_of(self, certificate: x509.Certificate) -> pki.Authority | None:
         """Return the one that has signed ``certificate``, whose dates are not looked at."""
-        return next((a for a in self.trusted if pki.has_signed(a, certificate)), None)
+        return next((a for a in self.trusted if pki.has_signed(a.certificate, certificate)), None)
+
+    def name_signer_of(self, der: bytes) -> str | None:
+        """Return the fingerprint of the one that has signed a certificate; None for none of these.
+
+        What TLS accepts may be signed by somebody in between, who has no part in this, or by one
+        that was trusted when the handshake began.
+        """
+        try:
+            signer = self.signer_of(pki.load_certificate(der))
+        except CertificateError:
+            return None
+        return None if signer is None else pki.fingerprint(signer.der)

@@ -81,7 +81,7 @@ class AuthorityNotes:
             certificate = pki.load_certificate(der())
         except CertificateError:  # TLS bears with more than we do
             return
-        has_newest = newest in said and pki.has_signed(authorities.current, certificate)
+        has_newest = newest in said and pki.has_signed(authorities.current.certificate, certificate)
         authority = newest if has_newest else pki.fingerprint(authorities.previous.der)
         if self._told.get(node) != authority:
             self._told[node] = authority

@@ -147,6 +147,7 @@ def _authority(data: Mapping[str, bytes], certificate: str, key: str) -> pki.Aut
 def _cross(data: Mapping[str, bytes], current: pki.Authority, previous: pki.Authority) -> bytes:
     der = data.get("crossdata", b"")
     cross = pki.load_certificate(der)
-    if cross.public_key() != current.key.public_key() or not pki.has_signed(previous, cross):
+    is_by_previous = pki.has_signed(previous.certificate, cross)
+    if cross.public_key() != current.key.public_key() or not is_by_previous:
         raise CertificateError("crossdata is not the new authority's key, signed by the old one")
     return der

@@ -25,7 +25,6 @@ from common.files import write_private
 
 logger = logging.getLogger(__name__)
 
-NAMESPACE: Final = keptsecrets.NAMESPACE
 SERVER_SECRET: Final = "cloudcoresecret"  # noqa: S105 - the name of a Secret
 TOKEN_SECRET: Final = "tokensecret"  # noqa: S105 - the name of a Secret
 
@@ -71,7 +70,7 @@ async def load_server(
         if server is not None:
             known = pki.server_hosts(server[0])
             is_lasting = server[0].not_valid_after_utc - now > RENEW_WITHIN
-            is_newest = pki.has_signed(authorities.current, server[0])
+            is_newest = pki.has_signed(authorities.current.certificate, server[0])
             if is_lasting and is_newest and known >= wanted and not known & unwanted:
                 return server
         key, named = pki.new_key(), sorted((wanted | known) - unwanted - {""})

@@ -13,7 +13,7 @@ import msgspec
 
 from cloudcore.kube import kinds
 from cloudcore.kube.client import MERGE_PATCH, KubeClient
-from cloudcore.trust.credentials import NAMESPACE
+from cloudcore.trust.keptsecrets import NAMESPACE
 from common.names import NodeID
 
 logger = logging.getLogger(__name__)

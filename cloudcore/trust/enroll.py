@@ -19,6 +19,7 @@ KubeEdge's, the request's subject must be the node's, and every refusal says wha
 Source: KubeEdge cloud/pkg/cloudhub/servers/httpserver/server.go.
 """
 
+import asyncio
 import logging
 import re
 import socket
@@ -54,6 +55,10 @@ from common.names import REFUSAL_HEADER, REVOKED, NodeID
 logger = logging.getLogger(__name__)
 
 MAX_CSR_BYTES: Final = 64 * 1024
+AT_A_TIME: Final = 16
+"""Requests that are served; the rest waits. However many ask, leases and states of nodes wait for
+no more than these at the API server."""
+
 RENEWAL_GRACE: Final = timedelta(days=365)
 """``EnrollTerms.renewal_grace``, where nobody has said."""
 
@@ -101,6 +106,7 @@ class Enrollment:
         self._client, self._authorities = client, authorities
         self._terms = terms = terms or EnrollTerms()
         self._ledger, self._metrics, self._now = Ledger(client), metrics, now
+        self._places = asyncio.Semaphore(AT_A_TIME)
         self._tokens = TokenDoor(
             TokenRecords(client),
             lambda: authorities().trusted,
@@ -169,6 +175,8 @@ class Enrollment:
         await self._ledger.record(
             node, issued, seen, issuer=authorities.fingerprint, presented=presented
         )
+        if self._terms.nameless is not None:
+            self._terms.nameless.learn(node)
         self._note_issued(node, issued, shown)
         return web.Response(body=issued.der)
 
@@ -182,8 +190,10 @@ class Enrollment:
         """
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport is not None else None
-        if certificate:
-            return self._shown_in_tls(certificate, node)
+        if transport is not None and certificate:
+            der = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            is_ours = self._authorities().name_signer_of(der) is not None
+            return self._shown_in_tls(certificate, node, is_ours=is_ours)
         try:
             by_proof = proof.read_headers(request.headers)
         except CertificateError as error:
@@ -199,8 +209,11 @@ class Enrollment:
             )
         return self._tokens.look_at(presented.strip(), node)
 
-    def _shown_in_tls(self, certificate: Mapping[str, Any], node: NodeID) -> OldCertificate:
-        shown, nameless = renewal.shown_in_tls(certificate), self._terms.nameless
+    def _shown_in_tls(
+        self, certificate: Mapping[str, Any], node: NodeID, *, is_ours: bool
+    ) -> OldCertificate:
+        shown = renewal.shown_in_tls(certificate, is_ours=is_ours)
+        nameless = self._terms.nameless
         if shown.node is not None or nameless is None:
             return shown
         return replace(shown, node=nameless.node_of(certificate, [node]), is_nameless=True)
@@ -277,7 +290,8 @@ class Enrollment:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         try:
-            return await handler(request)
+            async with self._places:
+                return await handler(request)
         except Refused as refused:
             return self._refuse(request, refused)
         except TokenError as error:

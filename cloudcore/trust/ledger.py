@@ -16,7 +16,7 @@ import msgspec
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
 from cloudcore.trust import earlierledger, ledgerentry
-from cloudcore.trust.credentials import NAMESPACE
+from cloudcore.trust.keptsecrets import NAMESPACE
 from cloudcore.trust.ledgerentry import DamagedRecord, Entry
 from common.errors import RemoteError
 from common.names import NodeID

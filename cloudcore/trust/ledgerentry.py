@@ -29,7 +29,7 @@ from typing import Any, Final
 import msgspec
 
 from cloudcore.kube import kinds
-from cloudcore.trust.credentials import NAMESPACE
+from cloudcore.trust.keptsecrets import NAMESPACE
 from common.clock import parse_rfc3339, rfc3339
 from common.names import NodeID
 from common.pki import Issued

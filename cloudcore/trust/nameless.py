@@ -7,6 +7,7 @@ certificate of their own. Where it is accepted, it is renewed into one of its no
 Source: KubeEdge cloud/pkg/cloudhub/servers/httpserver/certificate/certs.go, verifyCertSubject.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,14 @@ from typing import Any, Final
 
 from cloudcore.trust.ledger import Ledger
 from common import pki
+from common.errors import RemoteError
 from common.names import NodeID
 
 logger = logging.getLogger(__name__)
+
+LOOK_S: Final = 30.0
+"""For so long a certificate that names nobody may be good for a node to which another cloudcore has
+given one of its own."""
 
 _NODE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -35,6 +41,19 @@ class Nameless:
             RemoteError: the API server refuses, or is away.
         """
         self._own.update((await ledger.list_all()).entries)
+
+    async def keep(self, ledger: Ledger) -> None:
+        """Learn what other cloudcores have given meanwhile, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self.load(ledger)
+            except RemoteError as error:
+                logger.warning("the ledger is not read", extra={"error": str(error)})
+
+    def learn(self, node: NodeID) -> None:
+        """Take note that ``node`` gets a certificate of its own."""
+        self._own.add(node)
 
     def node_of(self, certificate: Mapping[str, Any], said: Sequence[str]) -> NodeID | None:
         """Return the node that a certificate is good for; None for none.

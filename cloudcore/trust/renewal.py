@@ -72,15 +72,17 @@ class Standing:
     """It has a Node, or a certificate in the ledger."""
 
 
-def shown_in_tls(peercert: Mapping[str, Any]) -> OldCertificate:
-    """Return what a client has shown in TLS, which has checked signer, dates and key.
+def shown_in_tls(peercert: Mapping[str, Any], *, is_ours: bool) -> OldCertificate:
+    """Return what a client has shown in TLS, which has checked dates and key.
 
     Args:
         peercert: what ``ssl.SSLSocket.getpeercert`` returns.
+        is_ours: an authority that is trusted now has signed it; TLS knows what was trusted when the
+            connection began, and accepts what somebody in between has signed.
     """
     node = pki.node_of_certificate(peercert)
     serial = int(str(peercert.get("serialNumber", "0")), 16)
-    return OldCertificate(node, serial, is_ours=True, expired_for=_NOTHING, is_proof=False)
+    return OldCertificate(node, serial, is_ours=is_ours, expired_for=_NOTHING, is_proof=False)
 
 
 def shown_by_proof(

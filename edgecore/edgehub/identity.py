@@ -33,6 +33,10 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 60.0
 """Between two looks at whether there is something to do."""
 
+FOLLOW_SOON_S: Final = 3600.0
+"""The same while more than one is trusted here: whoever has the key of one that the cloud has given
+up could pose as the cloud until then."""
+
 FOLLOW_EVERY_S: Final = 24 * 3600.0
 """Between two questions which authorities the cloud trusts: one that is given up is not trusted
 much longer here either."""
@@ -100,7 +104,11 @@ class Identity:
 
     def _context(self) -> ssl.SSLContext:
         config = self._config
-        return client_context(config.authority_file.read_text("ascii"), config.node_file)
+        try:
+            authorities = config.authority_file.read_text("ascii")
+        except (OSError, ValueError) as error:
+            raise CertificateError(f"{config.authority_file}: cannot be used: {error}") from error
+        return client_context(authorities, config.node_file)
 
     @asynccontextmanager
     async def dial(
@@ -188,7 +196,7 @@ class Identity:
             logger.warning("the certificate is not renewed; the old one is used", extra=fields)
         else:
             self._renewals.reset()
-            self._follow_at_s = self._time.clock.monotonic() + FOLLOW_EVERY_S
+            self._follow_at_s = self._time.clock.monotonic() + self._follow_period_s()
             self._log_done(job)
             if self._authorities()[:1] != before[:1] and self._link is not None:
                 # The cloud counts who has followed when they connect.
@@ -261,10 +269,14 @@ class Identity:
         self._told_fault, self._doubts = "", 0
         self._replacements.reset()
         self._named = link.authority or self._newest()
-        if link.authority and self._follow_at_s == math.inf:
+        if link.authority:
             share = zlib.crc32(self._config.node_name.encode()) / _HASH_RANGE
-            self._follow_at_s = clock.monotonic() + FOLLOW_EVERY_S * share
+            at_s = clock.monotonic() + self._follow_period_s() * share
+            self._follow_at_s = min(self._follow_at_s, at_s)
         self._has_met.set()
+
+    def _follow_period_s(self) -> float:
+        return FOLLOW_SOON_S if len(self._authorities()) > 1 else FOLLOW_EVERY_S
 
     def _is_enrolled(self) -> bool:
         return self._config.authority_file.exists() and self._config.node_file.exists()

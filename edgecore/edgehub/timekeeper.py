@@ -41,9 +41,9 @@ class Timekeeper:
         """Have the clock know what was kept, the first time that this is called."""
         if self._is_recalled:
             return
-        self._is_recalled = True
         try:
             kept = await self._memory.state(TIME_STATE)
+            self._is_recalled = True
             if kept is not None and self.clock.known() is None:
                 self._saved = parse_rfc3339(kept)
                 self.clock.remember(self._saved)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from common import pki
@@ -76,7 +75,7 @@ def read_certificate(files: Files) -> NodeCertificate | None:
         raise CertificateError(f"{files.certificate}: is not the certificate of a node")
     if certificate.public_key() != key.public_key():
         raise CertificateError(f"{files.certificate}: is not that of {files.key}")
-    if not any(_has_signed(authority, certificate) for authority in authorities):
+    if not any(pki.has_signed(authority, certificate) for authority in authorities):
         raise CertificateError(f"{files.certificate}: was not signed by {files.authority}")
     pem = certificate.public_bytes(Encoding.PEM) + b"\n" + pki.key_to_pem(key)
     authority_pem = b"".join(one.public_bytes(Encoding.PEM) for one in authorities)
@@ -107,11 +106,3 @@ def _read(path: Path) -> bytes:
             return stream.read(_MAX_BYTES)
     except OSError as error:
         raise CertificateError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _has_signed(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True

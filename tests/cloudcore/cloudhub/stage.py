@@ -206,6 +206,9 @@ class Stage:
     revoked: dict[str, bool]
     """By node, whether the certificate that is shown was revoked."""
 
+    given_up: set[str]
+    """Fingerprints of authorities that are not trusted any more."""
+
     hub: CloudHub
     heard: list[tuple[str, list[str], bytes]]
     """Node, authorities that it named, and certificate of each edge of our own that connected."""
@@ -294,6 +297,14 @@ async def staged(
     sockets = bind([(HOST, 0)])
     foreign: set[str] = set()
     revoked: dict[str, bool] = {}
+    given_up: set[str] = set()
+
+    def signer_of(der: Callable[[], bytes]) -> str | None:
+        authority = certificates.authority
+        fingerprint = pki.fingerprint(authority.der)
+        is_ours = pki.has_signed(authority.certificate, pki.load_certificate(der()))
+        return fingerprint if is_ours and fingerprint not in given_up else None
+
     heard: list[tuple[str, list[str], bytes]] = []
     if ready is None:
         ready = asyncio.Event()
@@ -308,7 +319,8 @@ async def staged(
             lambda node: node not in foreign,
             ready.wait,
             lambda node, serial: serial > 0 and revoked.get(node, False),
-            lambda node, said, der: heard.append((node, list(said), der())),
+            signer_of=signer_of,
+            hear=lambda node, said, der: heard.append((node, list(said), der())),
         ),
         metrics=metrics,
         config=HubConfig(max_message_bytes, keepalive_s, terms or Terms()),
@@ -329,6 +341,7 @@ async def staged(
             port,
             foreign,
             revoked,
+            given_up,
             hub,
             heard,
         )

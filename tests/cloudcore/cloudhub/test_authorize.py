@@ -104,6 +104,8 @@ class Target:
                 return raw({"metadata": {"name": name}})
             case "nodepatch":
                 return raw({"status": {"conditions": []}})
+            case "podpatch":
+                return raw({"metadata": {"uid": "u"}, "status": {"phase": "Running"}})
             case "event":
                 event = {
                     "metadata": {"name": name, "namespace": namespace},
@@ -282,6 +284,29 @@ def test_refusals_have_the_code_that_tells_the_edge_what_to_make_of_it(
     assert tried(Operation.UPLOAD, "shop/pod/pod-a") == 405
     assert tried(Operation.QUERY, "shop") == 400
     assert tried(Operation.INSERT, "null/node/a", raw("no object")) == 400
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"metadata": {"uid": "u", "labels": {"app": "web"}}},
+        {"metadata": {"uid": "u", "finalizers": ["a/b"]}},
+        {"metadata": {"uid": "u", "annotations": None}},
+        {"metadata": {"uid": "u"}, "spec": {}},
+        {"metadata": {"uid": "u"}, "$patch": "delete"},
+        [],
+    ],
+)
+def test_a_patch_of_a_pod_reaches_its_status_only(
+    content: object, locations: LocationCache
+) -> None:
+    def tried(what: object) -> int:
+        return code(
+            authorize(A, attempt(Operation.PATCH, "shop/podpatch/pod-a", raw(what)), locations)
+        )
+
+    assert tried(content) == 400
+    assert tried({"metadata": {"uid": "u"}, "status": {"phase": "Running", "x": [1]}}) == 0
 
 
 def test_an_object_is_the_one_that_the_resource_names(locations: LocationCache) -> None:

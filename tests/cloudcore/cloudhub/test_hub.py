@@ -102,11 +102,11 @@ async def test_handshakes_of_silent_strangers_do_not_delay_a_stop(tmp_path: Path
 async def test_who_has_a_certificate_by_an_authority_that_is_given_up_is_cut_off(
     stage: Stage,
 ) -> None:
-    names = [pki.name_of(stage.certificates.authority)]
+    trusted = [pki.fingerprint(stage.certificates.authority.der)]
     async with stage.edge("n1") as edge:
-        stage.hub.end_untrusted(names)
+        stage.hub.end_untrusted(trusted)
         assert await edge.is_served()
-        stage.hub.end_untrusted([pki.name_of(pki.next_authority(datetime.now(UTC)))])
+        stage.hub.end_untrusted([pki.fingerprint(pki.next_authority(datetime.now(UTC)).der)])
         assert await edge.closed() == (1006, "")
         await until(lambda: stage.registry.get(NodeID("n1")) is None)
 

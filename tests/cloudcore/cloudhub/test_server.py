@@ -183,6 +183,17 @@ async def test_a_certificate_that_was_revoked_is_refused_with_the_way_back(stage
         assert await other.is_served()
 
 
+async def test_an_authority_that_was_given_up_during_the_handshake_lets_nobody_in(
+    stage: Stage,
+) -> None:
+    stage.given_up.add(pki.fingerprint(stage.certificates.authority.der))
+    with pytest.raises(InvalidStatus) as refused:
+        await stage.connect("n1")
+    assert refused.value.response.status_code == 403
+    assert b"by no authority that is trusted" in (refused.value.response.body or b"")
+    assert stage.refused("untrusted") == 1
+
+
 async def test_a_certificate_that_is_no_nodes_is_refused(stage: Stage, tmp_path: Path) -> None:
     # KubeEdge's own servers have certificates of the same authority, but not for clients.
     server = stage.certificates.server()

@@ -52,6 +52,12 @@ def token(
     return run_beside
 
 
+@pytest.fixture(autouse=True)
+async def authority(client: KubeClient) -> None:
+    """As a cloudcore has made it that was started before."""
+    await authoritystore.load_authorities(client, datetime.now(UTC))
+
+
 async def found(client: KubeClient, name: str) -> Kept:
     kept = await TokenRecords(client).find(name)
     assert kept is not None
@@ -98,6 +104,16 @@ async def test_a_token_without_a_name_gets_one_and_is_good_for_a_day_and_any_nod
     record = (await found(client, first["sub"])).record
     assert (record.node, record.single_use, record.used) == ("", False, None)
     assert record.expires > datetime.now(UTC) + timedelta(hours=23)
+
+
+async def test_where_no_cloudcore_has_made_an_authority_none_is_made(
+    token: Run, own_api: ControlPlane
+) -> None:
+    async with KubeClient(own_api.kubeconfig) as client:
+        code, output, errors = await token("create", f"--kubeconfig={own_api.kubeconfig}")
+        assert (code, output) == (1, "")
+        assert "there is no authority" in errors
+        assert await authoritystore.find_authorities(client) is None
 
 
 async def test_a_name_is_given_once(token: Run) -> None:

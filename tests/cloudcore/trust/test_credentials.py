@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
-from cloudcore.trust import authoritystore, credentials, tokens
+from cloudcore.trust import authoritystore, credentials, keptsecrets, tokens
 from cloudcore.trust.authorities import Authorities
 from common import pki, tls
 from common.errors import RemoteError
@@ -36,12 +36,12 @@ async def api(own_api: ControlPlane) -> AsyncIterator[KubeClient]:
     async with KubeClient(own_api.kubeconfig) as client:
         for name in NAMES:
             with suppress(RemoteError):  # not there
-                await client.delete(kinds.SECRETS.path(credentials.NAMESPACE, name))
+                await client.delete(kinds.SECRETS.path(keptsecrets.NAMESPACE, name))
         yield client
 
 
 async def data_of(api: KubeClient, name: str) -> dict[str, bytes]:
-    body = await api.get(kinds.SECRETS.path(credentials.NAMESPACE, name))
+    body = await api.get(kinds.SECRETS.path(keptsecrets.NAMESPACE, name))
     secret: dict[str, Any] = msgspec.json.decode(body)
     assert secret["type"] == "Opaque"
     return {key: base64.b64decode(value) for key, value in secret["data"].items()}
@@ -134,7 +134,7 @@ async def test_cloudcores_share_one_token_until_it_is_time_for_another(api: Kube
 
 async def test_a_token_that_does_not_serve_is_replaced(api: KubeClient) -> None:
     authority = await authority_of(api)
-    path = kinds.SECRETS.path(credentials.NAMESPACE, credentials.TOKEN_SECRET)
+    path = kinds.SECRETS.path(keptsecrets.NAMESPACE, credentials.TOKEN_SECRET)
     other = tokens.new_token(pki.new_authority(NOW), NOW)
     bound = tokens.new_token(authority, NOW, node="n1")
     named = tokens.new_named_token(authority, NOW + timedelta(days=9), "t", "id")
@@ -156,7 +156,7 @@ async def test_who_is_always_late_gives_up_and_says_so(
     await credentials.load_server(api, Authorities(authority), ["192.0.2.1"], NOW)
 
     async def touch(name: str) -> None:
-        path = kinds.SECRETS.path(credentials.NAMESPACE, name)
+        path = kinds.SECRETS.path(keptsecrets.NAMESPACE, name)
         secret: dict[str, Any] = msgspec.json.decode(await api.get(path))
         secret["metadata"]["annotations"] = {"touched": unique("x")}
         await api.update(path, msgspec.json.encode(secret))

@@ -13,7 +13,7 @@ import pytest
 
 from cloudcore.kube import kinds
 from cloudcore.kube.client import MERGE_PATCH, KubeClient
-from cloudcore.trust import authoritystore, credentials
+from cloudcore.trust import authoritystore, keptsecrets
 from cloudcore.trust.earlierledger import CONFIGMAP
 from cloudcore.trust.ledger import Ledger
 from common.errors import RemoteError
@@ -25,7 +25,7 @@ from deploy.devcluster.controlplane import API_ONLY, ControlPlane
 pytestmark = pytest.mark.e2e
 
 UNTIL = datetime(2027, 11, 24, 9, 31, 4, tzinfo=UTC)
-PATH = kinds.CONFIGMAPS.path(credentials.NAMESPACE, CONFIGMAP)
+PATH = kinds.CONFIGMAPS.path(keptsecrets.NAMESPACE, CONFIGMAP)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ async def api(own_api: ControlPlane) -> AsyncIterator[KubeClient]:
     """A cluster without a record."""
     async with KubeClient(own_api.kubeconfig) as client:
         await authoritystore.load_authorities(client, datetime.now(UTC))  # makes the namespace
-        collection = kinds.CONFIGMAPS.path(credentials.NAMESPACE)
+        collection = kinds.CONFIGMAPS.path(keptsecrets.NAMESPACE)
         for one in msgspec.json.decode(await client.get(collection))["items"]:
             if one["metadata"]["name"].startswith("edgecertificate"):
                 await client.delete(f"{collection}/{one['metadata']['name']}")
@@ -57,7 +57,7 @@ async def write_earlier(api: KubeClient, **serials: str) -> None:
     """Write the record as the earlier version did."""
     data = {node: entry(serial) for node, serial in serials.items()}
     made = {"metadata": {"name": CONFIGMAP}, "data": data}
-    path = kinds.CONFIGMAPS.path(credentials.NAMESPACE)
+    path = kinds.CONFIGMAPS.path(keptsecrets.NAMESPACE)
     await api.create(path, msgspec.json.encode(made))
 
 

@@ -490,14 +490,14 @@ async def test_while_an_authority_is_replaced_the_newer_one_signs_and_both_are_k
             node, token = unique("n"), tokens.new_token(signer, now).partition(".")[2]
             status, der = await during.enrol(node, token)
             assert status == 200, "by a token of either"
-            assert pki.has_signed(new, pki.load_certificate(der))
+            assert pki.has_signed(new.certificate, pki.load_certificate(der))
             entry = await Ledger(client).find(NodeID(node))
             assert entry is not None
             assert entry.issuer == both.fingerprint
             own = during.certificate(node, signer)
             status, der = await during.enrol(node, context=own)
             assert status == 200, "by a certificate of either, as KubeEdge's edges renew"
-            assert pki.has_signed(new, pki.load_certificate(der))
+            assert pki.has_signed(new.certificate, pki.load_certificate(der))
 
 
 async def test_a_certificate_is_good_for_as_long_as_the_terms_say(

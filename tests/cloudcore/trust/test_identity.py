@@ -26,7 +26,7 @@ from deploy.devcluster.controlplane import ControlPlane
 from tests.cloudcore.cloudhub.stage import HOST
 from tests.cloudcore.cluster import eventually
 
-TOKEN = kinds.SECRETS.path(credentials.NAMESPACE, credentials.TOKEN_SECRET)
+TOKEN = kinds.SECRETS.path(keptsecrets.NAMESPACE, credentials.TOKEN_SECRET)
 
 
 class Flaky(KubeClient):
@@ -88,7 +88,7 @@ async def api(own_api: ControlPlane) -> AsyncIterator[KubeClient]:
     async with KubeClient(own_api.kubeconfig) as client:
         for name in (authoritystore.CA_SECRET, credentials.SERVER_SECRET):
             with suppress(RemoteError):  # not there
-                await client.delete(kinds.SECRETS.path(credentials.NAMESPACE, name))
+                await client.delete(kinds.SECRETS.path(keptsecrets.NAMESPACE, name))
         yield client
 
 
@@ -215,7 +215,7 @@ async def test_an_authority_that_is_gone_or_damaged_is_used_on_and_not_replaced(
 ) -> None:
     monkeypatch.setattr("cloudcore.trust.identity.LOOK_S", 0.05)
     identity = await identity_of(api, tmp_path)
-    only, path = identity.authorities, kinds.SECRETS.path(credentials.NAMESPACE, "casecret")
+    only, path = identity.authorities, kinds.SECRETS.path(keptsecrets.NAMESPACE, "casecret")
     kept_secret = await keptsecrets.read(api, authoritystore.CA_SECRET)
     assert kept_secret is not None
 
@@ -242,7 +242,7 @@ async def test_where_plain_tokens_are_not_taken_none_is_kept(
     identity = await identity_of(api, tmp_path)
     with suppress(RemoteError):  # there is none
         await api.delete(TOKEN)
-    server = kinds.SECRETS.path(credentials.NAMESPACE, credentials.SERVER_SECRET)
+    server = kinds.SECRETS.path(keptsecrets.NAMESPACE, credentials.SERVER_SECRET)
     async with asyncio.TaskGroup() as group:
         keeping = group.create_task(identity.keep(api, plain_tokens=False))
         for name in ("one.example", "two.example"):  # by the second time, the first is over

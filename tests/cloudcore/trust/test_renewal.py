@@ -99,12 +99,13 @@ def test_a_refusal_says_for_how_long_a_certificate_has_expired_and_may_have() ->
     assert "expired 400 days ago, and is renewed for 365 days" in answer.text
 
 
-def test_in_tls_only_name_and_number_are_new() -> None:
+def test_of_what_is_shown_in_tls_name_number_and_signer_are_judged() -> None:
     subject = ((("organizationName", "system:nodes"),), (("commonName", f"system:node:{NODE}"),))
     shown = {"subject": subject, "serialNumber": "0ABC"}
-    assert renewal.shown_in_tls(shown) == OldCertificate(
-        NODE, 0xABC, is_ours=True, expired_for=timedelta(0), is_proof=False
-    )
+    for is_ours in (True, False):
+        assert renewal.shown_in_tls(shown, is_ours=is_ours) == OldCertificate(
+            NODE, 0xABC, is_ours=is_ours, expired_for=timedelta(0), is_proof=False
+        )
 
 
 def presented(signer: pki.Authority, until: datetime, csr: bytes) -> proof.Presented:
