@@ -24,6 +24,9 @@ class Form(StrEnum):
     JSON = "json"
 
 
+Output = Annotated[Form, typer.Option("--output", "-o", help="How to print: table or json.")]
+
+
 def ask(kubeconfig: Path | None, work: Callable[[KubeClient], Awaitable[T]]) -> T:
     """Return what ``work`` returns, which gets a client and a loop of its own.
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from cloudcore.commands.asking import Form, Kubeconfig, ask
-from cloudcore.commands.columns import lay_out
+from cloudcore.commands.asking import Form, Kubeconfig, Output, ask
+from cloudcore.commands.columns import lay_out, to_json
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
 from cloudcore.kube.views import NodeView
@@ -34,18 +34,8 @@ _GRACE_DAYS: Final = RENEWAL_GRACE.days
 
 _AUTHORITIES: Final = ("AUTHORITY", "STATE", "UNTIL")
 _NODES: Final = ("NODE", "CERTIFICATE-BY", "UNTIL", "READY")
-_PAGE_LIMIT: Final = 500
 _NAMED: Final = 20
 """Nodes that are named one by one in an error."""
-
-
-class _ListMeta(msgspec.Struct):
-    following: str = msgspec.field(name="continue", default="")
-
-
-class _NodeList(msgspec.Struct):
-    metadata: _ListMeta
-    items: list[NodeView] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +65,7 @@ def status(
     *,
     kubeconfig: Kubeconfig = None,
     renewal_grace_days: Grace = _GRACE_DAYS,
-    output: Annotated[
-        Form, typer.Option("--output", "-o", help="How to print: table or json.")
-    ] = Form.TABLE,
+    output: Output = Form.TABLE,
 ) -> None:
     """Show which authorities are trusted, and the nodes that have not got the newest one yet."""
     grace = timedelta(days=renewal_grace_days)
@@ -149,18 +137,10 @@ async def _status(client: KubeClient, grace: timedelta) -> Status:
 
 
 async def _edge_nodes(client: KubeClient) -> dict[NodeID, str]:
-    nodes: dict[NodeID, str] = {}
-    following = ""
-    while True:
-        params = {"labelSelector": EDGE_NODE_LABEL, "limit": str(_PAGE_LIMIT)}
-        params |= {"continue": following} if following else {}
-        page = msgspec.json.decode(
-            await client.get(kinds.NODES.path(), params=params), type=_NodeList
-        )
-        nodes |= {NodeID(node.metadata.name): node.ready for node in page.items or ()}
-        following = page.metadata.following
-        if not following:
-            return nodes
+    selector = {"labelSelector": EDGE_NODE_LABEL}
+    found = client.items(kinds.NODES.path(), selector)
+    nodes = [msgspec.convert(one, NodeView) async for one in found]
+    return {NodeID(one.metadata.name): one.ready for one in nodes}
 
 
 def _require_nobody(found: Status) -> None:
@@ -206,8 +186,7 @@ def _json(found: Status) -> str:
         }
         for one in found.behind
     ]
-    whole = {"authorities": _trusted(found), "behind": nodes}
-    return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()
+    return to_json({"authorities": _trusted(found), "behind": nodes})
 
 
 def _trusted(found: Status) -> list[dict[str, str]]:

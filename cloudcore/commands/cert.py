@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from cloudcore.commands.asking import Form, Kubeconfig, ask
+from cloudcore.commands.asking import Form, Kubeconfig, Output, ask
 from cloudcore.commands.columns import lay_out, to_json
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
@@ -38,9 +38,7 @@ def cert_commands() -> typer.Typer:
 def list_all(
     *,
     kubeconfig: Kubeconfig = None,
-    output: Annotated[
-        Form, typer.Option("--output", "-o", help="How to print: table or json.")
-    ] = Form.TABLE,
+    output: Output = Form.TABLE,
 ) -> None:
     """List the last certificate of each node: until when it is good, and whether it is revoked."""
     listing = ask(kubeconfig, lambda client: Ledger(client).list_all())

@@ -20,6 +20,6 @@ def lay_out(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def to_json(items: Sequence[Any]) -> str:
-    """Return ``items`` as a list in indented JSON; times are RFC 3339."""
-    return msgspec.json.format(msgspec.json.encode(items), indent=2).decode()
+def to_json(shown: Any) -> str:
+    """Return ``shown`` in indented JSON; times are RFC 3339."""
+    return msgspec.json.format(msgspec.json.encode(shown), indent=2).decode()

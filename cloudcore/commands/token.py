@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from cloudcore.commands.asking import Form, Kubeconfig, ask
+from cloudcore.commands.asking import Form, Kubeconfig, Output, ask
 from cloudcore.commands.columns import lay_out, to_json
 from cloudcore.kube.client import KubeClient
 from cloudcore.trust import authoritystore, tokenrecord, tokens
@@ -91,9 +91,7 @@ def create(
 def list_all(
     *,
     kubeconfig: Kubeconfig = None,
-    output: Annotated[
-        Form, typer.Option("--output", "-o", help="How to print: table or json.")
-    ] = Form.TABLE,
+    output: Output = Form.TABLE,
 ) -> None:
     """List the tokens: for whom they are, until when, and whether they were used or revoked.
 

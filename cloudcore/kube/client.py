@@ -30,6 +30,7 @@ that is silent for longer is taken to be half open."""
 MAX_LINE_BYTES: Final = 32 * 1024 * 1024
 """A watch event holds one object; etcd takes 1.5 MiB, in a form denser than JSON."""
 
+_PAGE_ITEMS: Final = 500
 _MAX_RETRY_AFTER_S: Final = 5.0
 _NO_PARAMS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -131,6 +132,26 @@ class KubeClient:
             if error.status.is_not_found:
                 return None
             raise
+
+    async def items(
+        self, path: str, params: Mapping[str, str] = _NO_PARAMS
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the objects of the collection at ``path``, page after page.
+
+        What is to be followed, or has to be consistent, is listed by ``ListWatch``.
+
+        Raises:
+            RemoteError: as ``get``; 410 where it took so long that the rest has expired.
+        """
+        asked = {**params, "limit": str(_PAGE_ITEMS)}
+        while True:
+            page: dict[str, Any] = msgspec.json.decode(await self.get(path, params=asked))
+            for item in page.get("items") or ():
+                yield item
+            following = page["metadata"].get("continue", "")
+            if not following:
+                return
+            asked["continue"] = following
 
     async def create(self, path: str, body: bytes, *, as_node: NodeID | None = None) -> bytes:
         """Create ``body`` in the collection at ``path`` and return it as it is now.

@@ -35,8 +35,6 @@ TOKEN_LASTS: Final = timedelta(hours=18)
 """A token that ends sooner than this is replaced. It is looked at every 12 hours, so the one that
 is kept is good for some hours more, whoever looked last."""
 
-_ATTEMPTS: Final = 8
-
 
 async def load_server(
     client: KubeClient,
@@ -63,7 +61,7 @@ async def load_server(
     """
     wanted = pki.canonical_hosts(hosts)
     unwanted = pki.canonical_hosts(dropped) - wanted
-    for _ in range(_ATTEMPTS):
+    for _ in range(keptsecrets.ATTEMPTS):
         kept = await keptsecrets.read(client, SERVER_SECRET)
         server = None if kept is None else _server_of(kept.data, authorities)
         known: frozenset[str] = frozenset()
@@ -94,7 +92,7 @@ async def publish_token(client: KubeClient, authority: pki.Authority, now: datet
     Raises:
         RemoteError: the API server refuses, or is away.
     """
-    for _ in range(_ATTEMPTS):
+    for _ in range(keptsecrets.ATTEMPTS):
         kept = await keptsecrets.read(client, TOKEN_SECRET)
         found = "" if kept is None else kept.data.get("tokendata", b"").decode(errors="replace")
         if _is_lasting(found, authority, now):

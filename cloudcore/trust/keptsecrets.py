@@ -4,7 +4,7 @@ They are replaced only as they were read: of many that want to at one moment, on
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,8 @@ from common.errors import RemoteError
 from common.status import failure
 
 NAMESPACE: Final = "kubeedge"
+ATTEMPTS: Final = 8
+"""To write a record that others write too, before it is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,26 @@ async def write(
     Raises:
         RemoteError: the API server refuses, or is away.
     """
+    if kept is None:
+        return await is_written(_create(client, _secret(name, data, "")), replaces=False)
+    path = kinds.SECRETS.path(NAMESPACE, name)
+    return await is_written(client.update(path, _secret(name, data, kept.version)), replaces=True)
+
+
+async def is_written(request: Awaitable[object], *, replaces: bool) -> bool:
+    """Make a request that writes a record; return False where somebody else was quicker.
+
+    Args:
+        request: creates the record, or names the version that it replaces.
+        replaces: which of the two.
+
+    Raises:
+        RemoteError: the API server refuses for another reason, or is away.
+    """
     try:
-        if kept is None:
-            await _create(client, _secret(name, data, ""))
-        else:
-            path = kinds.SECRETS.path(NAMESPACE, name)
-            await client.update(path, _secret(name, data, kept.version))
+        await request
     except RemoteError as error:
-        is_gone = kept is not None and error.status.is_not_found
+        is_gone = replaces and error.status.is_not_found
         if not error.status.is_conflict and not is_gone:
             raise
         return False
@@ -73,8 +87,13 @@ async def write(
 
 
 def contended(name: str) -> RemoteError:
-    """Return what to raise where ``write`` has returned False too often."""
-    return RemoteError(failure(409, f"Secret {NAMESPACE}/{name} is written by others all the time"))
+    """Return what to raise where the Secret ``name`` could not be written in ``ATTEMPTS``."""
+    return outrun(f"Secret {NAMESPACE}/{name}")
+
+
+def outrun(what: str) -> RemoteError:
+    """Return what to raise where ``what`` could not be written in ``ATTEMPTS``."""
+    return RemoteError(failure(409, f"{what} is written by others all the time"))
 
 
 async def _create(client: KubeClient, secret: bytes) -> None:

@@ -9,22 +9,19 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
-from cloudcore.trust import earlierledger, ledgerentry
+from cloudcore.trust import earlierledger, keptsecrets, ledgerentry
 from cloudcore.trust.keptsecrets import NAMESPACE
 from cloudcore.trust.ledgerentry import DamagedRecord, Entry
 from common.errors import RemoteError
 from common.names import NodeID
 from common.pki import Issued
 from common.status import failure
-
-_ATTEMPTS: Final = 8
-_PAGE_LIMIT: Final = 500
 
 Change = Callable[[Entry | None], Entry | None]
 """From what is said of a node to what is to be said of it; None where nothing has to change."""
@@ -98,14 +95,14 @@ class Ledger:
         Raises:
             RemoteError: as ``find``; 409 where others change that entry all the time.
         """
-        for _ in range(_ATTEMPTS):
+        for _ in range(keptsecrets.ATTEMPTS):
             seen = await self.find(node)
             wanted = change(seen)
             if wanted is None:
                 return seen
             if await self._put(node, wanted):
                 return wanted
-        raise RemoteError(failure(409, f"the record of {node} is written by others all the time"))
+        raise keptsecrets.outrun(f"the record of {node}")
 
     async def revoke(self, node: NodeID, now: datetime) -> None:
         """Revoke all certificates that ``node`` has got until ``now``.
@@ -122,31 +119,19 @@ class Ledger:
             RemoteError: as ``find``, but for damaged records; 410 where it took too long.
         """
         await self._take_over_the_earlier_one()
-        listing, following = Listing(), ""
-        while True:
-            params = {"limit": str(_PAGE_LIMIT)} | ({"continue": following} if following else {})
-            body = await self._client.get(_collection(), params=params)
-            page: dict[str, Any] = msgspec.json.decode(body)
-            for configmap in page.get("items") or ():
-                _add(configmap, listing)
-            following = page["metadata"].get("continue", "")
-            if not following:
-                return listing
+        listing = Listing()
+        async for configmap in self._client.items(_collection()):
+            _add(configmap, listing)
+        return listing
 
     async def _put(self, node: NodeID, entry: Entry) -> bool:
         """Write ``entry`` in place of the one it was made from; return False where that is gone."""
         body = ledgerentry.to_configmap(node, entry)
-        try:
-            if entry.version:
-                await self._client.update(ledgerentry.record_path(node), body)
-            else:
-                await self._client.create(_collection(), body)
-        except RemoteError as error:
-            is_gone = bool(entry.version) and error.status.is_not_found
-            if not error.status.is_conflict and not is_gone:
-                raise
-            return False
-        return True
+        if entry.version:
+            update = self._client.update(ledgerentry.record_path(node), body)
+            return await keptsecrets.is_written(update, replaces=True)
+        create = self._client.create(_collection(), body)
+        return await keptsecrets.is_written(create, replaces=False)
 
     async def _take_over_the_earlier_one(self) -> None:
         if self._is_moved:
@@ -158,11 +143,8 @@ class Ledger:
 
     async def _keep(self, node: NodeID, text: str) -> None:
         """Take over an entry of the earlier record, unless there is one of this."""
-        try:
-            await self._client.create(_collection(), ledgerentry.taken_over(node, text))
-        except RemoteError as error:
-            if not error.status.is_conflict:
-                raise
+        create = self._client.create(_collection(), ledgerentry.taken_over(node, text))
+        await keptsecrets.is_written(create, replaces=False)
 
 
 def _collection() -> str:

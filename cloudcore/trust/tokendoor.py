@@ -10,21 +10,16 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from cloudcore.metrics import CloudMetrics
-from cloudcore.trust import tokenrecord
+from cloudcore.trust import keptsecrets, tokenrecord
 from cloudcore.trust.tokenrecord import Asker, Kept, Use
 from cloudcore.trust.tokenrecords import TokenRecords
 from cloudcore.trust.tokens import REMEDY, Grant, TokenError, check_token_of_any
 from common import pki
-from common.errors import RemoteError
 from common.names import NodeID
-from common.status import failure
 
 logger = logging.getLogger(__name__)
-
-_ATTEMPTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +104,13 @@ class TokenDoor:
             self._count_plain(ticket)
             return
         kept = ticket.kept
-        for _ in range(_ATTEMPTS):
+        for _ in range(keptsecrets.ATTEMPTS):
             if kept.record.used is not None:
                 return  # by this node, as it was judged, or it may be used by many
             if await self._records.note(kept, _use(ticket.asker, self._now())):
                 return
             kept = await self._recorded(ticket.shown.jwt, kept.name, ticket.asker)
-        raise RemoteError(failure(409, "the token's record is written by others all the time"))
+        raise keptsecrets.outrun("the token's record")
 
     async def _recorded(self, jwt: str, name: str, asker: Asker) -> Kept:
         kept = await self._records.find(name)

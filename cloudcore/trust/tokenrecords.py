@@ -2,16 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
-from cloudcore.trust import tokenrecord
+from cloudcore.trust import keptsecrets, tokenrecord
 from cloudcore.trust.keptsecrets import NAMESPACE
 from cloudcore.trust.tokenrecord import Kept, TokenRecord, Use
 from common.delivery.backoff import Backoff, BackoffPolicy
@@ -20,8 +20,6 @@ from common.status import failure
 
 logger = logging.getLogger(__name__)
 
-_PAGE_LIMIT: Final = 500
-_ATTEMPTS: Final = 8
 _CLEARING_PERIOD_S: Final = 6 * 3600.0
 _BACKOFF: Final = BackoffPolicy(first_s=1.0, cap_s=300.0)
 
@@ -75,7 +73,8 @@ class TokenRecords:
             RemoteError: the API server refuses, or is away.
         """
         listed = Listed([], [])
-        async for secret in self._secrets():
+        params = {"labelSelector": tokenrecord.SELECTOR}
+        async for secret in self._client.items(_collection(), params):
             try:
                 listed.records.append(tokenrecord.from_secret(secret))
             except ValueError as error:
@@ -91,7 +90,7 @@ class TokenRecords:
         Raises:
             RemoteError: 404, there is none of that name; or as ``find``.
         """
-        for _ in range(_ATTEMPTS):
+        for _ in range(keptsecrets.ATTEMPTS):
             kept = await self.find(name)
             if kept is None:
                 raise RemoteError(failure(404, f"there is no token {name}"))
@@ -102,7 +101,7 @@ class TokenRecords:
             )
             if await self._replace(kept, revoked):
                 return kept
-        raise RemoteError(failure(409, f"the token {name} is written by others all the time"))
+        raise keptsecrets.outrun(f"the token {name}")
 
     async def note(self, kept: Kept, use: Use) -> bool:
         """Note ``use``; return False where the record is not ``kept`` any more.
@@ -148,24 +147,8 @@ class TokenRecords:
 
     async def _replace(self, kept: Kept, record: TokenRecord) -> bool:
         body = tokenrecord.to_secret(NAMESPACE, kept.name, record, kept.version)
-        try:
-            await self._client.update(_path(kept.name), body)
-        except RemoteError as error:
-            if error.status.is_conflict or error.status.is_not_found:
-                return False
-            raise
-        return True
-
-    async def _secrets(self) -> AsyncIterator[dict[str, Any]]:
-        params = {"labelSelector": tokenrecord.SELECTOR, "limit": str(_PAGE_LIMIT)}
-        while True:
-            page = msgspec.json.decode(await self._client.get(_collection(), params=params))
-            for secret in page["items"]:
-                yield secret
-            following = page["metadata"].get("continue")
-            if not following:
-                return
-            params["continue"] = following
+        update = self._client.update(_path(kept.name), body)
+        return await keptsecrets.is_written(update, replaces=True)
 
 
 def _collection() -> str:

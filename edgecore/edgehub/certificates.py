@@ -47,8 +47,13 @@ class Validity:
 
         The same for each call, and another for each node.
         """
-        share = zlib.crc32(node.encode()) / _HASH_RANGE
-        return self.not_before + (self.not_after - self.not_before) * (RENEWED_AT + SPREAD * share)
+        part = RENEWED_AT + SPREAD * share_of(node)
+        return self.not_before + (self.not_after - self.not_before) * part
+
+
+def share_of(node: str) -> float:
+    """Return a number from 0 to 1: always the same for ``node``, another for each."""
+    return zlib.crc32(node.encode()) / _HASH_RANGE
 
 
 def validity(der: bytes) -> Validity:

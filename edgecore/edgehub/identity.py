@@ -10,7 +10,6 @@ import asyncio
 import logging
 import math
 import ssl
-import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from common.errors import CertificateError, ConfigError, LinkError
 from common.names import AUTHORITY_HEADER
 from common.tls import client_context
 from edgecore.edgehub import link as links
-from edgecore.edgehub.certificates import ders_of, fault_of_cloud, fingerprint, validity
+from edgecore.edgehub.certificates import ders_of, fault_of_cloud, fingerprint, share_of, validity
 from edgecore.edgehub.enrollconfig import EnrollConfig, Job, RefusedError, Task
 from edgecore.edgehub.enrollprocess import CarryOut
 from edgecore.edgehub.link import LinkLostError
@@ -45,7 +44,6 @@ BELIEVED_DOUBTS: Final = 2
 """So many connections in a row must have failed over the certificate before it is replaced: a cloud
 that stops may just go as well."""
 
-_HASH_RANGE: Final = 1 << 32
 _DONE: Final = {
     Job.ENROLL: "enrolled",
     Job.RENEW: "renewed",
@@ -270,7 +268,7 @@ class Identity:
         self._replacements.reset()
         self._named = link.authority or self._newest()
         if link.authority:
-            share = zlib.crc32(self._config.node_name.encode()) / _HASH_RANGE
+            share = share_of(self._config.node_name)
             at_s = clock.monotonic() + self._follow_period_s() * share
             self._follow_at_s = min(self._follow_at_s, at_s)
         self._has_met.set()

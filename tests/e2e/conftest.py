@@ -1,8 +1,9 @@
 """A cloudcore and its edges as real processes on the real control plane."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,24 @@ async def _take(engine: ContainerEngine, stack: AsyncExitStack) -> None:
     stack.push_async_callback(leave)
     if engine.pid is None:
         await engine.start()
+
+
+@asynccontextmanager
+async def clouds(
+    control_plane: ControlPlane, folder: Path, count: int = 2
+) -> AsyncIterator[list[CloudCore]]:
+    """Cloudcores that start at the same moment."""
+    made = [CloudCore(control_plane, folder / f"cloudcore-{number}") for number in range(count)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in made:
+                group.create_task(one.start())
+        yield made
+        for one in made:
+            await one.stop()
+    finally:
+        for one in made:
+            one.kill()
 
 
 def pod(name: str, node: str, *, script: str, **spec: object) -> Object:

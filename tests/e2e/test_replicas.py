@@ -28,7 +28,7 @@ from deploy.devcluster.site import (
     until,
     until_metric,
 )
-from tests.e2e.conftest import pod
+from tests.e2e.conftest import clouds, pod
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -41,24 +41,6 @@ machine."""
 
 CONNECTED = "cloudcore_connected_nodes"
 REFUSED = "cloudcore_refusals_total"
-
-
-@asynccontextmanager
-async def clouds(
-    control_plane: ControlPlane, folder: Path, count: int
-) -> AsyncIterator[list[CloudCore]]:
-    """Cloudcores that start at the same moment."""
-    made = [CloudCore(control_plane, folder / f"cloudcore-{number}") for number in range(count)]
-    try:
-        async with asyncio.TaskGroup() as group:
-            for one in made:
-                group.create_task(one.start())
-        yield made
-        for one in made:
-            await one.stop()
-    finally:
-        for one in made:
-            one.kill()
 
 
 def connections(cloud: CloudCore, node: str) -> list[str]:

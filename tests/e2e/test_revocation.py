@@ -18,7 +18,7 @@ from deploy.devcluster.api import Api
 from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.daemons import CloudCore
 from deploy.devcluster.site import Edge, is_ready, running_edge, until, until_metric
-from tests.e2e.conftest import pod
+from tests.e2e.conftest import clouds, pod
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -42,21 +42,6 @@ async def cloudcore(control_plane: ControlPlane, *arguments: str) -> tuple[str, 
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
     return out.decode(), err.decode()
-
-
-@asynccontextmanager
-async def clouds(control_plane: ControlPlane, folder: Path) -> AsyncIterator[list[CloudCore]]:
-    made = [CloudCore(control_plane, folder / f"cloudcore-{number}") for number in range(2)]
-    try:
-        async with asyncio.TaskGroup() as group:
-            for one in made:
-                group.create_task(one.start())
-        yield made
-        for one in made:
-            await one.stop()
-    finally:
-        for one in made:
-            one.kill()
 
 
 @asynccontextmanager

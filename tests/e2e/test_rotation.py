@@ -8,8 +8,6 @@ import asyncio
 import json
 import ssl
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from deploy.devcluster.api import Api
 from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.daemons import CloudCore
 from deploy.devcluster.site import is_ready, running_edge, until, until_metric
-from tests.e2e.conftest import pod
+from tests.e2e.conftest import clouds, pod
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -57,21 +55,6 @@ def trusted_by(folder: Path) -> list[str]:
         pki.fingerprint(ssl.PEM_cert_to_DER_cert(f"{one}-----END CERTIFICATE-----".strip()))
         for one in pems
     ]
-
-
-@asynccontextmanager
-async def clouds(control_plane: ControlPlane, folder: Path) -> AsyncIterator[list[CloudCore]]:
-    made = [CloudCore(control_plane, folder / f"cloudcore-{number}") for number in range(2)]
-    try:
-        async with asyncio.TaskGroup() as group:
-            for one in made:
-                group.create_task(one.start())
-        yield made
-        for one in made:
-            await one.stop()
-    finally:
-        for one in made:
-            one.kill()
 
 
 async def test_edges_follow_to_a_new_authority_and_their_pods_notice_nothing(

@@ -1,9 +1,7 @@
 """``cloudcore ca``, from its arguments to what it prints. Real: an API server of its own."""
 
-import asyncio
 import json
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from cloudcore import cli
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
 from cloudcore.trust import authoritystore, keptsecrets, ledgerentry
@@ -23,13 +20,12 @@ from common.errors import RemoteError
 from common.names import NodeID
 from deploy.devcluster.controlplane import ControlPlane
 from tests.cloudcore.cluster import make_node
+from tests.cloudcore.commands.running import Run, runner
 
 pytestmark = pytest.mark.e2e
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 SECRET = kinds.SECRETS.path(keptsecrets.NAMESPACE, authoritystore.CA_SECRET)
-
-Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
 
 @pytest.fixture
@@ -37,21 +33,7 @@ def ca(
     own_api: ControlPlane, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
     """A function that runs ``cloudcore ca …`` and returns exit code, output and errors."""
-
-    def run(verb: str, arguments: tuple[str, ...]) -> tuple[int, str, str]:
-        kubeconfig = f"--kubeconfig={own_api.kubeconfig}"
-        monkeypatch.setattr(sys, "argv", ["cloudcore", "ca", verb, kubeconfig, *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output, errors = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, output, errors
-
-    async def run_beside(verb: str, *arguments: str) -> tuple[int, str, str]:
-        return await asyncio.to_thread(run, verb, arguments)  # it has an event loop of its own
-
-    return run_beside
+    return runner("ca", own_api.kubeconfig, monkeypatch, capsys)
 
 
 @pytest.fixture
@@ -190,7 +172,7 @@ async def test_more_nodes_than_a_page_of_the_api_has_are_all_looked_at(
     await authoritystore.load_authorities(api, NOW)
     nodes = sorted([await make_node(api) for _ in range(5)])
     await ca("rotate")
-    monkeypatch.setattr("cloudcore.commands.ca._PAGE_LIMIT", 2)
+    monkeypatch.setattr("cloudcore.kube.client._PAGE_ITEMS", 2)
     monkeypatch.setattr("cloudcore.commands.ca._NAMED", 3)
     _, output, _ = await ca("status", "--output=json")
     assert [one["node"] for one in json.loads(output)["behind"]] == nodes

@@ -1,15 +1,11 @@
 """``cloudcore cert``, from its arguments to what it prints. Real: the API server."""
 
-import asyncio
 import json
-import sys
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from cloudcore import cli
 from cloudcore.commands.cert import readable
 from cloudcore.kube import kinds
 from cloudcore.kube.client import MERGE_PATCH, KubeClient
@@ -22,12 +18,11 @@ from common.names import NodeID
 from common.pki import Issued
 from deploy.devcluster.controlplane import ControlPlane
 from tests.cloudcore.cluster import body, make_node, pod_object, unique
+from tests.cloudcore.commands.running import Run, runner
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 UNTIL = NOW + timedelta(days=365)
 ISSUER = "0123456789abcdef" + 48 * "0"
-
-Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
 
 @pytest.fixture
@@ -37,21 +32,7 @@ def cert(
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
     """A function that runs ``cloudcore cert …`` and returns exit code, output and errors."""
-
-    def run(verb: str, arguments: tuple[str, ...]) -> tuple[int, str, str]:
-        kubeconfig = f"--kubeconfig={control_plane.kubeconfig}"
-        monkeypatch.setattr(sys, "argv", ["cloudcore", "cert", verb, kubeconfig, *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output, errors = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, output, errors
-
-    async def run_beside(verb: str, *arguments: str) -> tuple[int, str, str]:
-        return await asyncio.to_thread(run, verb, arguments)  # it has an event loop of its own
-
-    return run_beside
+    return runner("cert", control_plane.kubeconfig, monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -1,10 +1,7 @@
 """``cloudcore token``, from its arguments to what it prints. Real: the API server."""
 
-import asyncio
 import json
 import stat
-import sys
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +9,6 @@ from typing import Any
 import jwt
 import pytest
 
-from cloudcore import cli
 from cloudcore.kube.client import KubeClient
 from cloudcore.trust import authoritystore, tokenrecord, tokens
 from cloudcore.trust.tokenrecord import Asker, Kept, Use
@@ -20,12 +16,11 @@ from cloudcore.trust.tokenrecords import TokenRecords
 from common.names import NodeID
 from deploy.devcluster.controlplane import ControlPlane
 from tests.cloudcore.cluster import unique
+from tests.cloudcore.commands.running import Run, runner
 
 HEAD = ("NAME", "FOR", "STATE", "EXPIRES", "SINGLE-USE", "USED-BY", "USED", "REVOKED")
 
 pytestmark = pytest.mark.e2e
-
-Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
 
 @pytest.fixture
@@ -35,21 +30,7 @@ def token(
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
     """A function that runs ``cloudcore token …`` and returns exit code, output and errors."""
-
-    def run(verb: str, arguments: tuple[str, ...]) -> tuple[int, str, str]:
-        kubeconfig = f"--kubeconfig={control_plane.kubeconfig}"
-        monkeypatch.setattr(sys, "argv", ["cloudcore", "token", verb, kubeconfig, *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output, errors = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, output, errors
-
-    async def run_beside(verb: str, *arguments: str) -> tuple[int, str, str]:
-        return await asyncio.to_thread(run, verb, arguments)  # it has an event loop of its own
-
-    return run_beside
+    return runner("token", control_plane.kubeconfig, monkeypatch, capsys)
 
 
 @pytest.fixture(autouse=True)

@@ -184,7 +184,7 @@ async def test_an_entry_that_is_always_written_by_others_is_given_up(
 async def test_all_records_are_listed_page_by_page(
     client: KubeClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloudcore.trust.ledger._PAGE_LIMIT", 2)
+    monkeypatch.setattr("cloudcore.kube.client._PAGE_ITEMS", 2)
     nodes = [NodeID(unique("n")) for _ in range(5)]
     for serial, node in enumerate(nodes):
         await ledger.record(node, issued(serial), None)

@@ -13,7 +13,7 @@ import pytest
 
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
-from cloudcore.trust import tokenrecord, tokenrecords
+from cloudcore.trust import tokenrecord
 from cloudcore.trust.tokenrecord import Kept, TokenRecord, Use
 from cloudcore.trust.tokenrecords import TokenRecords
 from common.errors import RemoteError
@@ -134,7 +134,7 @@ async def test_a_token_is_revoked_while_it_is_being_used(
 async def test_all_records_are_listed_by_name_however_many_pages_that_takes(
     records: TokenRecords, client: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokenrecords, "_PAGE_LIMIT", 2)
+    monkeypatch.setattr("cloudcore.kube.client._PAGE_ITEMS", 2)
     names = [unique(prefix) for prefix in ("c", "a", "b", "d", "e")]
     for name in names:
         await records.create(name, GOOD)
