@@ -59,15 +59,15 @@ class Request:
 
 
 def manifests(folder: Path, instead: Path | None = None) -> list[Object]:
-    """Return all objects in ``folder``, in the order in which they are to be made.
+    """Return all objects that the kustomization of ``folder`` names, in that order.
 
     Files that are in the folder ``instead`` take the place of those of the same name.
     """
-    files = {
-        file.name: file for one in filter(None, (folder, instead)) for file in one.glob("*.yaml")
-    }
-    texts = (files[name].read_text() for name in sorted(files))
-    return [one for text in texts for one in yaml.safe_load_all(text)]
+    names = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    files = [
+        instead / name if instead and (instead / name).exists() else folder / name for name in names
+    ]
+    return [one for file in files for one in yaml.safe_load_all(file.read_text())]
 
 
 def grants(objects: Iterable[Object]) -> list[Grant]:

@@ -113,7 +113,7 @@ class Cluster:
 
 @pytest.fixture(params=[None, FOLDER / "constrained"], ids=["plain", "constrained"])
 async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
-    objects = auditlog.manifests(FOLDER, request.param)
+    objects = auditlog.manifests(FOLDER / "base", request.param)
     options = ("--constrained-impersonation",) if request.param else ()
     policy, log = tmp_path / "policy.json", tmp_path / "audit.log"
     policy.write_text(auditlog.policy(ACCOUNT))
