@@ -34,9 +34,9 @@ from cloudcore.trust.tokenrecords import TokenRecords
 from common import pki
 from common.beehive.context import MessageContext
 from common.beehive.module import run_modules
-from common.config import split_address
 from common.errors import ConfigError
-from common.health import Health, monitor
+from common.health import Health
+from common.monitor import monitor
 from common.names import ModuleName
 from common.systemd import notify
 
@@ -68,8 +68,7 @@ async def run(
     health.set_condition("api-server", "has not answered yet")
     reloading = None if reread is None else Reloading(settings, reread)
     async with AsyncExitStack() as opened:
-        if settings.monitor_address:
-            _open_monitor(opened, settings.monitor_address, health, registry)
+        opened.enter_context(monitor(settings.monitor_endpoint(), health, registry))
         sockets = _bind(settings)
         for one in (*sockets.hub, *sockets.https):
             opened.callback(one.close)
@@ -181,15 +180,6 @@ def _bind(settings: CloudCoreSettings) -> Sockets:
         for one in hub:
             one.close()
         raise ConfigError([f"--https-port: {error.strerror}"]) from error
-
-
-def _open_monitor(
-    opened: AsyncExitStack, address: str, health: Health, registry: CollectorRegistry
-) -> None:
-    try:
-        opened.enter_context(monitor(split_address(address), health, registry))
-    except OSError as error:
-        raise ConfigError([f"--monitor-address: {address}: {error.strerror}"]) from error
 
 
 def _now() -> datetime:

@@ -40,7 +40,7 @@ class CloudCoreSettings(DaemonSettings):
     https_port: int = Field(10002, ge=1, le=MAX_PORT, description="Port for enrolment.")
     monitor_address: str = Field(
         "127.0.0.1:9091",
-        description="HOST:PORT of /healthz, /readyz and /metrics over HTTP; empty for none.",
+        description="HOST:PORT of /livez, /readyz and /metrics over HTTP; empty for none.",
     )
     node_limit: int = Field(10_000, ge=1, le=100_000, description="Nodes that may be connected.")
     connections_per_address: int = Field(

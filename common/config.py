@@ -82,13 +82,17 @@ class DaemonSettings(Settings):
     )
     monitor_address: str = Field(
         "",
-        description="HOST:PORT of /healthz, /readyz and /metrics over HTTP; empty for none.",
+        description="HOST:PORT of /livez, /readyz and /metrics over HTTP; empty for none.",
     )
     capabilities: frozenset[Capability] = Field(
         ALL,
         description="Words of the protocol to agree on with the other side, with commas between, or"
         " none; for troubleshooting, and for tests of different versions.",
     )
+
+    def monitor_endpoint(self) -> tuple[str, int] | None:
+        """Return where the daemon tells how it does; None for nowhere."""
+        return split_address(self.monitor_address) if self.monitor_address else None
 
     @field_validator("capabilities", mode="before")
     @classmethod

@@ -7,8 +7,8 @@ to the cloud, which may be away for as long as it likes.
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -18,9 +18,8 @@ from common import systemd
 from common.beehive.context import MessageContext
 from common.beehive.module import Module, run_modules
 from common.clock import Clock
-from common.config import split_address
-from common.errors import ConfigError
-from common.health import Health, monitor
+from common.health import Health
+from common.monitor import monitor
 from edgecore.config import EdgeCoreSettings, EdgeSettings, HollowSettings, RuntimeName
 from edgecore.datadir import locked
 from edgecore.edged.edged import Edged
@@ -49,6 +48,9 @@ logger = logging.getLogger(__name__)
 HOLLOW_THREADS: Final = 4
 """Pairs of store threads that hollow edges share: commits wait for the disk, not for the CPU."""
 
+SOCKET: Final = "edgecore.sock"
+"""In the data folder: where this user asks a running edgecore how it does."""
+
 _BEAT_S: Final = 1.0
 _MIB: Final = 1024 * 1024
 
@@ -69,15 +71,23 @@ class Edge:
         self.is_open = asyncio.Event()
         """Set when the store is open and the modules start."""
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(
+        self,
+        stop: asyncio.Event,
+        beside: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         """Run until ``stop`` is set. Containers go on running.
+
+        Args:
+            stop: ends it.
+            beside: what is open for as long as the folder is this process's.
 
         Raises:
             ConfigError: another edgecore uses the same folder, or it cannot be used.
             StoreError: the edge-store cannot be used; the text says what to do.
             BaseExceptionGroup: a module failed.
         """
-        with locked(self.settings.data_dir):
+        with locked(self.settings.data_dir), beside():
             adoption = self.settings.adoption()
             if adoption is not None:
                 await adopt(adoption)
@@ -189,9 +199,13 @@ def edged_config(settings: EdgeCoreSettings) -> EdgedConfig:
 
 async def run(settings: EdgeCoreSettings, stop: asyncio.Event) -> None:
     """Run one edge as a daemon until ``stop`` is set; raises as ``Edge.run`` does."""
-    registry = CollectorRegistry()
+    registry, health = CollectorRegistry(), Health()
     edge = build_edge(settings, EdgeMetrics(registry))
-    await _serve(settings, [edge], registry, stop)
+
+    def told() -> AbstractContextManager[object]:
+        return monitor(None, health, registry, settings.data_dir / SOCKET)
+
+    await _serve(settings, [edge], Shown(health, registry, told), stop)
 
 
 async def run_hollow(settings: HollowSettings, stop: asyncio.Event) -> None:
@@ -206,28 +220,33 @@ async def run_hollow(settings: HollowSettings, stop: asyncio.Event) -> None:
             build_edge(one, metrics, threads=pool[number % len(pool)], enroll=enroll_in_thread)
             for number, one in enumerate(settings.edges())
         ]
-        await _serve(settings, edges, registry, stop)
+        await _serve(settings, edges, Shown(Health(), registry), stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a process tells of its edges."""
+
+    health: Health
+    registry: CollectorRegistry
+    beside: Callable[[], AbstractContextManager[object]] = nullcontext
+    """Open while an edge holds its folder."""
 
 
 async def _serve(
-    settings: EdgeSettings, edges: Sequence[Edge], registry: CollectorRegistry, stop: asyncio.Event
+    settings: EdgeSettings, edges: Sequence[Edge], shown: Shown, stop: asyncio.Event
 ) -> None:
-    health = Health()
+    health = shown.health
     health.set_condition("edge-store", "is being opened")
-    with ExitStack() as opened:
-        if settings.monitor_address:
-            address = split_address(settings.monitor_address)
-            try:
-                opened.enter_context(monitor(address, health, registry))
-            except OSError as error:
-                fault = f"--monitor-address: {settings.monitor_address}: {error.strerror}"
-                raise ConfigError([fault]) from error
+    with monitor(settings.monitor_endpoint(), health, shown.registry):
         async with asyncio.TaskGroup() as tasks:
             beat = tasks.create_task(_beat(health), name="health")
             tell = tasks.create_task(_tell_systemd(edges, health, stop), name="sd_notify")
             async with asyncio.TaskGroup() as running:
                 for edge in edges:
-                    running.create_task(edge.run(stop), name=f"edge {edge.settings.node_name}")
+                    running.create_task(
+                        edge.run(stop, shown.beside), name=f"edge {edge.settings.node_name}"
+                    )
             beat.cancel()
             tell.cancel()
 

@@ -103,6 +103,10 @@ class EdgeSettings(DaemonSettings):
 class EdgeCoreSettings(EdgeSettings):
     """What ``edgecore run`` is told."""
 
+    monitor_address: str = Field(
+        "127.0.0.1:9092",
+        description="HOST:PORT of /livez, /readyz and /metrics over HTTP; empty for none.",
+    )
     node_name: str = Field(
         default_factory=lambda: socket.gethostname().lower(),
         description="Name of this edge's Node; the host's name unless given.",
@@ -307,6 +311,7 @@ class HollowSettings(EdgeSettings):
                 "data_dir": self.data_dir / name,
                 "runtime": RuntimeName.HOLLOW,
                 "node_ip": "127.0.0.1",
+                "monitor_address": "",
             }
             yield EdgeCoreSettings.model_validate(shared | own)
 

@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from common.beehive.message import Message
 from common.errors import ConfigError, StoreError
 from common.frames import Beat, BeatAnswer
+from common.monitor import ask
 from common.names import Operation, PeerProtocol
 from common.wire import loads
 from edgecore import app
@@ -250,6 +251,7 @@ async def test_the_daemon_is_ready_without_a_cloud_and_tells_systemd(
             assert await loop.sock_recv(systemd, 99) == b"READY=1"
             assert await asyncio.to_thread(get, port, "/readyz") == 200
             assert await asyncio.to_thread(get, port, "/metrics") == 200
+            assert await asyncio.to_thread(ask, tmp_path / "edge" / app.SOCKET, "/readyz")
             stop.set()
         assert await loop.sock_recv(systemd, 99) == b"STOPPING=1"
 

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-OFFLINE = ["--cloud", "127.0.0.1", "--websocket-port", "1", "--https-port", "1", "--node-ip", "::1"]
+OFFLINE = [
+    *("--cloud", "127.0.0.1", "--websocket-port", "1", "--https-port", "1"),
+    *("--node-ip", "::1", "--monitor-address", ""),
+]
 
 
 def edgecore(*arguments: str) -> subprocess.Popen[str]:

@@ -1,0 +1,225 @@
+"""The monitor endpoint of a daemon: ``/livez``, ``/readyz`` and ``/metrics`` over HTTP.
+
+It runs in a thread of its own, so that it also answers when the event loop is stuck, which is when
+it matters. The thread sleeps until somebody asks. The standard library's HTTP server is not used:
+it costs an edge a MiB, wakes up twice a second, and lets a client hold a thread for as long as it
+likes.
+"""
+
+import json
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from common import unixsocket
+from common.errors import ConfigError
+from common.health import Health
+
+REQUEST_TIMEOUT_S: Final = 5.0
+"""Seconds that a request may take to arrive, and its answer to be taken."""
+
+MAX_CLIENTS: Final = 16
+"""Who comes when so many are being answered is sent away."""
+
+_MAX_REQUEST_BYTES: Final = 8192
+_PATHS: Final = "try /livez, /readyz, /readyz?verbose or /metrics\n"
+_TEXT: Final = "text/plain; charset=utf-8"
+_JSON: Final = "application/json"
+
+Answer = tuple[HTTPStatus, bytes, str]
+"""Status, body and content type."""
+
+
+class Monitor:
+    """Answers questions about a daemon. Knows no sockets."""
+
+    def __init__(self, health: Health, registry: CollectorRegistry) -> None:
+        """Answer from ``health`` and ``registry``."""
+        self._health, self._registry = health, registry
+
+    def answer(self, request: bytes, *, is_private: bool) -> Answer:
+        """Return what to say to ``request``, which begins with the request line.
+
+        Args:
+            request: as it came.
+            is_private: whether it came from this user, who may see the status too.
+        """
+        method, target = _request_line(request)
+        path, _, query = target.partition("?")
+        if method != "GET":
+            return HTTPStatus.METHOD_NOT_ALLOWED, b"only GET\n", _TEXT
+        match path:
+            case "/healthz" | "/livez":
+                return _verdict([] if self._health.is_alive() else ["the event loop is stuck"])
+            case "/readyz":
+                return self._ready(is_verbose="verbose" in query)
+            case "/metrics":
+                return HTTPStatus.OK, generate_latest(self._registry), CONTENT_TYPE_LATEST
+            case "/status" if is_private:
+                body = json.dumps(self._health.status(), default=str)
+                return HTTPStatus.OK, f"{body}\n".encode(), _JSON
+        return HTTPStatus.NOT_FOUND, _PATHS.encode(), _TEXT
+
+    def _ready(self, *, is_verbose: bool) -> Answer:
+        problems = self._health.problems()
+        if not is_verbose:
+            return _verdict(problems)
+        lines = [*self._health.lines(), "not ready" if problems else "ready"]
+        code = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
+        return code, _text(lines), _TEXT
+
+
+@contextmanager
+def monitor(
+    address: tuple[str, int] | None,
+    health: Health,
+    registry: CollectorRegistry,
+    path: Path | None = None,
+) -> Iterator[int]:
+    """Serve the monitor endpoint while the context lasts; yield the port, 0 where there is none.
+
+    Args:
+        address: where everybody may ask; None for nowhere.
+        health: see ``Health``.
+        registry: the metrics.
+        path: of a Unix socket where this user may ask, for the status too.
+
+    Raises:
+        ConfigError: an address cannot be had; the text names the option.
+    """
+    listeners: dict[socket.socket, bool] = {}
+    try:
+        if address is not None:
+            with _fault_of(f"--monitor-address: {address[0]}:{address[1]}", "; empty for none"):
+                listeners[_bound(address)] = False
+        if path is not None:
+            with _fault_of(f"--data-dir: {path}"):
+                listeners[unixsocket.listen(path, MAX_CLIENTS)] = True
+        with _served(listeners, Monitor(health, registry)):
+            yield next((one.getsockname()[1] for one in listeners if not listeners[one]), 0)
+    finally:
+        for listener in listeners:
+            listener.close()
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+
+def ask(path: Path, target: str = "/status", timeout_s: float = REQUEST_TIMEOUT_S) -> bytes:
+    """Ask the daemon that listens at the Unix socket ``path``; return the body of its answer.
+
+    Raises:
+        OSError: nobody listens there, it is another user's, or it does not answer in time.
+    """
+    with unixsocket.connect(path, timeout_s) as client:
+        client.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        received = b"".join(iter(lambda: client.recv(65536), b""))
+    return received.partition(b"\r\n\r\n")[2]
+
+
+@contextmanager
+def _served(listeners: dict[socket.socket, bool], answers: Monitor) -> Iterator[None]:
+    if not listeners:
+        yield
+        return
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        thread = threading.Thread(
+            target=_accept, args=(listeners, theirs, answers), name="monitor", daemon=True
+        )
+        thread.start()
+        try:
+            yield
+        finally:
+            ours.close()
+            thread.join()
+
+
+def _accept(listeners: dict[socket.socket, bool], end: socket.socket, answers: Monitor) -> None:
+    """Answer who connects, each in a thread, until the other side of ``end`` is closed."""
+    room = threading.Semaphore(MAX_CLIENTS)
+
+    def serve(client: socket.socket, *, is_private: bool) -> None:
+        # What a client does to its own connection is no news.
+        with client, suppress(OSError):
+            _serve(client, answers, is_private=is_private)
+        room.release()
+
+    with selectors.DefaultSelector() as selector:
+        for one in (*listeners, end):
+            selector.register(one, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is end:
+                    return
+                listener = key.fileobj
+                assert isinstance(listener, socket.socket)
+                try:
+                    client, _ = listener.accept()
+                except OSError:  # it has gone again, or there are no descriptors left
+                    time.sleep(0.05)
+                    continue
+                if not room.acquire(blocking=False):
+                    client.close()
+                    continue
+                threading.Thread(
+                    target=serve,
+                    args=(client,),
+                    kwargs={"is_private": listeners[listener]},
+                    name="monitor client",
+                    daemon=True,
+                ).start()
+
+
+def _serve(client: socket.socket, answers: Monitor, *, is_private: bool) -> None:
+    until_s = time.monotonic() + REQUEST_TIMEOUT_S
+    request = b""
+    while b"\r\n\r\n" not in request:
+        client.settimeout(max(until_s - time.monotonic(), 0.001))
+        part = client.recv(_MAX_REQUEST_BYTES)
+        request += part
+        if not part or len(request) > _MAX_REQUEST_BYTES:
+            return
+    code, body, content_type = answers.answer(request, is_private=is_private)
+    head = (
+        f"HTTP/1.1 {code.value} {code.phrase}\r\nContent-Type: {content_type}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    client.settimeout(REQUEST_TIMEOUT_S)
+    client.sendall(head.encode() + body)
+
+
+@contextmanager
+def _fault_of(what: str, advice: str = "") -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError([f"{what}: {error.strerror}{advice}"]) from error
+
+
+def _bound(address: tuple[str, int]) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    return socket.create_server(address, family=family, backlog=MAX_CLIENTS)
+
+
+def _request_line(request: bytes) -> tuple[str, str]:
+    words = request.partition(b"\r\n")[0].decode("latin-1").split(" ")
+    return (words[0], words[1]) if len(words) == 3 else ("", "")
+
+
+def _verdict(problems: list[str]) -> Answer:
+    if problems:
+        return HTTPStatus.SERVICE_UNAVAILABLE, _text(problems), _TEXT
+    return HTTPStatus.OK, b"ok\n", _TEXT
+
+
+def _text(lines: list[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
