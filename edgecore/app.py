@@ -131,17 +131,9 @@ def build_edge(
     world = world or World()
     clock = world.clock or Clock()
     context = MessageContext()
-    store = world.store or EdgeStore(settings.data_dir, threads, credential(os.environ))
-    edged = Edged(
-        context,
-        world.runtime or _runtime(settings),
-        clock,
-        edged_config(settings),
-        metrics,
-        machine=world.machine,
-    )
-    metamanager = MetaManager(
-        context, store, settings.node_name, clock, metrics, world.network.random_unit
+    store = world.store or store_of(settings, threads)
+    edged, metamanager = node_modules(
+        settings, context, store, metrics, replace(world, clock=clock)
     )
     identity = Identity(
         EnrollConfig(
@@ -169,6 +161,34 @@ def build_edge(
         replace(world.network, dial=pin.dial),
     )
     return Edge(settings, context, store, (edged, metamanager, hub))
+
+
+def store_of(settings: EdgeCoreSettings, threads: StoreThreads | None = None) -> EdgeStore:
+    """Return the edge-store in the folder that ``settings`` name; it is not open yet."""
+    return EdgeStore(settings.data_dir, threads, credential(os.environ))
+
+
+def node_modules(
+    settings: EdgeCoreSettings,
+    context: MessageContext,
+    store: EdgeStore,
+    metrics: EdgeMetrics,
+    world: World,
+) -> tuple[Edged, MetaManager]:
+    """Return the modules of a node, whatever joins them to the API server."""
+    clock = world.clock or Clock()
+    edged = Edged(
+        context,
+        world.runtime or _runtime(settings),
+        clock,
+        edged_config(settings),
+        metrics,
+        machine=world.machine,
+    )
+    metamanager = MetaManager(
+        context, store, settings.node_name, clock, metrics, world.network.random_unit
+    )
+    return edged, metamanager
 
 
 def edged_config(settings: EdgeCoreSettings) -> EdgedConfig:
@@ -205,7 +225,7 @@ async def run(settings: EdgeCoreSettings, stop: asyncio.Event) -> None:
     def told() -> AbstractContextManager[object]:
         return monitor(None, health, registry, settings.data_dir / SOCKET)
 
-    await _serve(settings, [edge], Shown(health, registry, told), stop)
+    await serve(settings, [edge], Shown(health, registry, told), stop)
 
 
 async def run_hollow(settings: HollowSettings, stop: asyncio.Event) -> None:
@@ -220,7 +240,7 @@ async def run_hollow(settings: HollowSettings, stop: asyncio.Event) -> None:
             build_edge(one, metrics, threads=pool[number % len(pool)], enroll=enroll_in_thread)
             for number, one in enumerate(settings.edges())
         ]
-        await _serve(settings, edges, Shown(Health(), registry), stop)
+        await serve(settings, edges, Shown(Health(), registry), stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +253,10 @@ class Shown:
     """Open while an edge holds its folder."""
 
 
-async def _serve(
+async def serve(
     settings: EdgeSettings, edges: Sequence[Edge], shown: Shown, stop: asyncio.Event
 ) -> None:
+    """Run ``edges``, and tell of them to whoever asks and to systemd, until ``stop`` is set."""
     health = shown.health
     health.set_condition("edge-store", "is being opened")
     with monitor(settings.monitor_endpoint(), health, shown.registry):

@@ -34,19 +34,61 @@ class Memory(Protocol):
         """Keep ``value`` under ``key``, durably."""
 
 
+class Membership:
+    """Knows the cluster that this edge belongs to, and refuses all others."""
+
+    def __init__(self, memory: Memory, accepted: str = "") -> None:
+        """Belong to the cluster that ``memory`` names.
+
+        Args:
+            memory: must be open when ``admit`` is called.
+            accepted: UID of another cluster that this edge may change over to; "" for none.
+        """
+        self._memory, self._accepted = memory, accepted
+        self._cluster: str | None = None  # as far as it was read
+
+    async def admit(self, named: str) -> None:
+        """Return if the cloud of cluster ``named`` may be listened to, which is then kept.
+
+        Raises:
+            AnotherClusterError: it is another one's; the text says what to do.
+            LinkLostError: the store does not say which cluster is ours.
+        """
+        try:
+            own = self._cluster or await self._memory.state(CLUSTER_STATE)
+        except StoreError as error:
+            text = f"it is not known which cluster this edge belongs to: {error}"
+            raise LinkLostError("store_error", text) from error
+        if own and named not in (own, self._accepted):
+            raise AnotherClusterError(own, named)
+        self._cluster = named
+        if named != own:
+            await self._keep(named, own)
+
+    async def _keep(self, named: str, own: str | None) -> None:
+        fields = {"cluster": named, "before": own or "none"}
+        logger.info("this edge belongs to this cluster from now on", extra=fields)
+        try:
+            await self._memory.set_state(CLUSTER_STATE, named)
+        except StoreError as error:  # nothing can be stored: no reason to be without a link
+            logger.warning("the cluster cannot be stored", extra={"error": str(error)})
+
+
+class AnotherClusterError(LinkLostError):
+    """The cloud is one of another cluster."""
+
+    def __init__(self, own: str, named: str) -> None:
+        """Say which is ours, and which the cloud's."""
+        super().__init__("another_cluster", _advice(own, named))
+        self.own = own
+
+
 class Pin:
     """Dials, and lets only clouds of one cluster in."""
 
     def __init__(self, dial: Dial, memory: Memory, accepted: str = "") -> None:
-        """Belong to the cluster that ``memory`` names.
-
-        Args:
-            dial: makes the connections.
-            memory: must be open when ``dial`` is called.
-            accepted: UID of another cluster that this edge may change over to; "" for none.
-        """
-        self._dial, self._memory, self._accepted = dial, memory, accepted
-        self._cluster: str | None = None  # as far as it was read
+        """Make connections by ``dial``; the rest as for ``Membership``."""
+        self._dial, self._membership = dial, Membership(memory, accepted)
 
     @asynccontextmanager
     async def dial(
@@ -62,28 +104,13 @@ class Pin:
             yield link
 
     async def _admit(self, link: OpenLink) -> None:
-        named = link.cluster
-        if not named:
+        if not link.cluster:
             return
         try:
-            own = self._cluster or await self._memory.state(CLUSTER_STATE)
-        except StoreError as error:
-            text = f"it is not known which cluster this edge belongs to: {error}"
-            raise LinkLostError("store_error", text) from error
-        if own and named not in (own, self._accepted):
-            await link.close(NOT_OURS, f"this edge belongs to cluster {own}")
-            raise LinkLostError("another_cluster", _advice(own, named))
-        self._cluster = named
-        if named != own:
-            await self._keep(named, own)
-
-    async def _keep(self, named: str, own: str | None) -> None:
-        fields = {"cluster": named, "before": own or "none"}
-        logger.info("this edge belongs to this cluster from now on", extra=fields)
-        try:
-            await self._memory.set_state(CLUSTER_STATE, named)
-        except StoreError as error:  # nothing can be stored: no reason to be without a link
-            logger.warning("the cluster cannot be stored", extra={"error": str(error)})
+            await self._membership.admit(link.cluster)
+        except AnotherClusterError as error:
+            await link.close(NOT_OURS, f"this edge belongs to cluster {error.own}")
+            raise
 
 
 def _advice(own: str, named: str) -> str:
