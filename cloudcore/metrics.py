@@ -43,6 +43,17 @@ class CloudMetrics(MessageMetrics):
             buckets=LEASE_BUCKETS_S,
             registry=registry,
         )
+        self.autonomy_writes = Counter(
+            "cloudcore_autonomy_writes",
+            "Attempts to have a pod stay on its node as long as an annotation says, by outcome.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.autonomy_faults = Gauge(
+            "cloudcore_autonomy_faults",
+            "Nodes and pods whose annotation cloudedge.io/autonomy cannot be used.",
+            registry=registry,
+        )
         self.divergence = Counter(
             "cloudcore_divergence",
             "Nodes in step by all that is known, whose digest said otherwise.",

@@ -6,6 +6,7 @@ Source: KubeEdge EdgeControllerContext (sendModule, receiveModule, responseModul
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cloudcore.edgecontroller.autonomy import DEFAULT_S
 from common.names import ModuleName, NodeID
 
 
@@ -35,3 +36,6 @@ class ControllerContext:
     backlog: Callable[[NodeID], int] = _nothing_waits
     """How many objects wait for, or await acknowledgement by, a node: none where there is no hub
     between."""
+
+    default_toleration_s: int = DEFAULT_S
+    """For how long the API server has pods tolerate a node that is not ready; see ``autonomy``."""

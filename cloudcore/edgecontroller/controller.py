@@ -2,6 +2,7 @@
 
 import asyncio
 
+from cloudcore.edgecontroller.autonomykeeper import AutonomyKeeper
 from cloudcore.edgecontroller.context import ControllerContext
 from cloudcore.edgecontroller.downstream import DownstreamController
 from cloudcore.edgecontroller.handlers.call import Services
@@ -22,7 +23,7 @@ from common.names import GroupName, ModuleName, NodeID
 
 
 class EdgeController:
-    """Downstream, upstream and leases, around one state of the cluster."""
+    """Downstream, upstream, leases and autonomy, around one state of the cluster."""
 
     name = ModuleName.EDGE_CONTROLLER
     group = GroupName.EDGE_CONTROLLER
@@ -52,12 +53,14 @@ class EdgeController:
         self._state = state = ClusterState(locations)
         reader = ObjectReader(client, state)
         self._leases = LeaseKeeper(client, state, sender, metrics)
+        self._autonomy = AutonomyKeeper(client, state, metrics, context.default_toleration_s)
         self._downstream = DownstreamController(
             client,
             state,
             reader,
             sender,
             registered=self._leases.registered,
+            autonomy=self._autonomy,
             metrics=metrics,
             health=health,
         )
@@ -82,6 +85,7 @@ class EdgeController:
                 group.create_task(self._downstream.run(), name="downstream"),
                 group.create_task(self._resync.run(), name="resync"),
                 group.create_task(self._leases.run(), name="leases"),
+                group.create_task(self._autonomy.run(), name="autonomy"),
             ]
             try:
                 await self._upstream.run()

@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from cloudcore.edgecontroller.absences import Absences
+from cloudcore.edgecontroller.autonomykeeper import AutonomyKeeper
 from cloudcore.edgecontroller.companions import Companions
 from cloudcore.edgecontroller.epochs import Epochs
 from cloudcore.edgecontroller.location import (
@@ -72,15 +73,16 @@ class DownstreamController:
         sender: Sender,
         *,
         registered: Callable[[NodeID], None],
+        autonomy: AutonomyKeeper,
         metrics: CloudMetrics,
         health: Health,
     ) -> None:
         """Follow by ``client``.
 
-        ``registered`` hears of each Node that has become an edge node, ``health`` when the caches
-        are in step.
+        ``registered`` hears of each Node that has become an edge node, ``autonomy`` of all Nodes
+        and of the pods on edge nodes, ``health`` when the caches are in step.
         """
-        self._registered = registered
+        self._registered, self._autonomy = registered, autonomy
         self._client, self._state, self._sender, self._health = client, state, sender, health
         self.synced = asyncio.Event()
         """Set when all first lists are complete; from then on changes are sent."""
@@ -202,6 +204,7 @@ class DownstreamController:
         locations = self._state.locations
         if change.type is ChangeType.DELETED:
             node = locations.pod_node(*change.key)
+            self._autonomy.note_pod(change.key)
             self._state.drop(locations.remove_pod(change.key))
             await self._deliver(followed, change)
             if node is not None and not locations.has_pod_in(node, change.key.namespace):
@@ -214,6 +217,7 @@ class DownstreamController:
             # An API server that was restored takes bindings back; then all nodes are compared.
             self._state.drop(locations.remove_pod(change.key))
             return
+        self._autonomy.note_pod(change.key)
         is_first = not locations.has_pod_in(view.node, change.key.namespace)
         named: list[Ref] = []
         if not _same_spec(change):
@@ -279,6 +283,7 @@ class DownstreamController:
     async def _take_node(self, followed: Followed, change: Change) -> None:
         view, node = _view(change), NodeID(change.key.name)
         is_new = self._note_node(node, change.uid, view)
+        self._autonomy.note_node(change.key, view)
         if is_new:
             self._adopting.add(node)
         if view is None and change.before is None:
