@@ -11,8 +11,8 @@ from cloudcore.commands.cert import cert_commands
 from cloudcore.commands.token import token_commands
 from cloudcore.config import ENV_PREFIX, CloudCoreSettings
 from cloudcore.memory import give_large_blocks_own_pages
-from common.config import as_rereading_command
-from common.daemon import add_version, fail, raise_descriptor_limit, run_daemon
+from common.commandline import add_version, as_rereading_command
+from common.daemon import fail, raise_descriptor_limit, run_daemon
 from common.errors import EdgeError
 
 NAME = "cloudcore"

@@ -4,12 +4,13 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from cloudcore.config import CloudCoreSettings
 from common import pki
-from common.config import flag_name
 from common.errors import CertificateError, ConfigError
+from common.settings import flag_name
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Reloading:
         hosts = settings.advertise_address
         pki.canonical_hosts(hosts)
         is_renamed = hosts != self._settings.advertise_address
-        self._settings = self._settings.model_copy(update={HOSTS: hosts})
+        self._settings = replace(self._settings, advertise_address=hosts)
         if is_renamed:
             rename(hosts)
         others = changed(self._settings, settings)
@@ -70,6 +71,6 @@ def changed(before: CloudCoreSettings, after: CloudCoreSettings) -> list[str]:
     """Return the names of the options that are not the same."""
     return [
         name
-        for name in CloudCoreSettings.model_fields
+        for name in CloudCoreSettings.options()
         if getattr(before, name) != getattr(after, name)
     ]

@@ -1,272 +1,156 @@
-"""Configuration of the daemons: one model each, filled from a file, the environment and flags.
+"""Fill a configuration from a file, the environment and flags, and judge what stands there.
 
-A model derived from ``Settings`` is the single place where an option is named, typed, bounded,
-defaulted and described. From it come the command line's flags (``--websocket-port``), the
-environment's names (``CLOUDCORE_WEBSOCKET_PORT``) and the keys of the YAML file (``websocket_port``
-or ``websocket-port``). A file with an ``apiVersion`` is one of KubeEdge's, and is translated.
+What there is to tell stands in ``common.settings`` and the classes made of it. Here pydantic judges
+it, which a running edge does without. A file with an ``apiVersion`` is one of KubeEdge's, and is
+translated.
 """
 
-import inspect
-import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar, get_args, get_origin
 
-import typer
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    field_validator,
-)
-from pydantic.fields import FieldInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import ValidationError as PydanticError
 from pydantic_core import ErrorDetails
 
-from common.capabilities import ALL, Capability, choose
 from common.errors import ConfigError
 from common.kubeedgeconfig import Translated
-from common.logs import LogFormat
+from common.settings import Check, FromText, Option, Settings, flag_name
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 """A configuration file larger than this is not one."""
 
-MAX_PORT: Final = 65535
-
 _WHAT_TAGS_RAISE: Final = (ValueError, AttributeError, LookupError, TypeError, OverflowError)
 """The library believes ``!!timestamp x`` and ``2026-99-99``, and then it fails."""
 
-ModelT = TypeVar("ModelT", bound="Settings")
-
-_Source = tuple[Mapping[str, object], Callable[[str], str]]
-"""Values by option, and what says where one of them stands."""
+SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
-class Settings(BaseModel):
-    """Base of a daemon's configuration. Every field has a description, which is its help text."""
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a configuration is read."""
 
-    # A validator is built when it is first needed: of the models of all commands, one is.
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-    _notes: tuple[str, ...] = PrivateAttr(default=())
-
-    def model_post_init(self, context: Any, /) -> None:
-        """Keep what ``load`` has to say of the file."""
-        self._notes = tuple(context or ())
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What whoever wrote the configuration should know, though it can be used."""
-        return self._notes
-
-    @classmethod
-    def translate(cls, document: Mapping[str, object]) -> Translated:
-        """Return what a file of KubeEdge says, as options of this model."""
-        fault = f"apiVersion: this command reads no file of {document['apiVersion']}"
-        return Translated({}, {}, (), (fault,))
+    env_prefix: str
+    """``CLOUDCORE_`` or ``EDGECORE_``."""
+    file: Path | None
+    """YAML file, or None."""
+    environ: Mapping[str, str]
+    """The environment; names with the prefix that are no option are faults, as in the file."""
+    flags: Mapping[str, object]
+    """By name of the option; None where the flag was not given."""
 
 
-class DaemonSettings(Settings):
-    """What both daemons can be told."""
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[SettingsT]):
+    """A configuration, and where it comes from."""
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Log what is at least this important: debug, info, warning or error."
-    )
-    log_format: LogFormat = Field(LogFormat.TEXT, description="How log lines look: text or json.")
-    grace_s: float = Field(
-        10.0,
-        ge=0,
-        le=600,
-        description="Seconds that a stop may take to finish what was accepted; the rest is cut.",
-    )
-    monitor_address: str = Field(
-        "",
-        description="HOST:PORT of /livez, /readyz and /metrics over HTTP; empty for none.",
-    )
-    capabilities: frozenset[Capability] = Field(
-        ALL,
-        description="Words of the protocol to agree on with the other side, with commas between, or"
-        " none; for troubleshooting, and for tests of different versions.",
-    )
-
-    def monitor_endpoint(self) -> tuple[str, int] | None:
-        """Return where the daemon tells how it does; None for nowhere."""
-        return split_address(self.monitor_address) if self.monitor_address else None
-
-    @field_validator("capabilities", mode="before")
-    @classmethod
-    def _to_capabilities(cls, value: object) -> object:
-        return choose(value) if isinstance(value, str) else value
-
-    @field_validator("monitor_address")
-    @classmethod
-    def _is_address(cls, value: str) -> str:
-        if value:
-            split_address(value)
-        return value
+    settings: SettingsT
+    origins: Mapping[str, str]
+    """For each option that was told, where; what is not in it has its default."""
 
 
-def split_address(text: str) -> tuple[str, int]:
-    """Return host and port of ``HOST:PORT``; an IPv6 address stands in brackets.
+class _Reading:
+    """Values by option, each with where it stands, and what is wrong with them."""
 
-    Raises:
-        ValueError: it is not of that form.
-    """
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > MAX_PORT:
-        raise ValueError(f"expected HOST:PORT, for example 127.0.0.1:9091, not {text!r}")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    def __init__(self, options: Mapping[str, Option]) -> None:
+        self.values: dict[str, object] = {}
+        self.origins: dict[str, str] = {}
+        self.faults: list[str] = []
+        self._options = options
+
+    def take(self, source: Mapping[str, object], describe: Callable[[str], str]) -> None:
+        """Take what ``source`` has, over what was taken before."""
+        for name, value in source.items():
+            if name not in self._options:
+                closest = _suggestion(name, self._options)
+                self.faults.append(f"{describe(name)}: unknown option{closest}")
+                continue
+            self.values[name] = value
+            self.origins[name] = describe(name)
 
 
-def load(
-    model: type[ModelT],
-    *,
-    env_prefix: str,
-    file: Path | None,
-    environ: Mapping[str, str],
-    flags: Mapping[str, object],
-) -> ModelT:
+def load(model: type[SettingsT], sources: Sources) -> Loaded[SettingsT]:
     """Return the configuration; a flag wins over the environment, which wins over the file.
-
-    Args:
-        model: what to fill.
-        env_prefix: ``CLOUDCORE_`` or ``EDGECORE_``.
-        file: YAML file, or None.
-        environ: the environment; names with the prefix that are no option are faults, as in the
-            file.
-        flags: by field name; None where the flag was not given.
 
     Raises:
         ConfigError: all that is wrong, one fault a line, each with where it stands and, for an
             unknown name, the closest known one.
     """
-    origin: dict[str, str] = {}
-    values: dict[str, object] = {}
-    faults: list[str] = []
+    options = model.options()
+    reading = _Reading(options)
+    file, prefix = sources.file, sources.env_prefix
     notes: list[str] = []
     origins: Mapping[str, str] = {}
     document = read_document(file) if file else {}
     if "apiVersion" in document:
         translated = model.translate(document)
         document, origins = translated.options, translated.origins
-        faults += [f"{file}: {fault}" for fault in translated.faults]
+        reading.faults += [f"{file}: {fault}" for fault in translated.faults]
         if not translated.options:  # another kind of file
-            raise ConfigError(faults)
+            raise ConfigError(reading.faults)
         notes += _unused(file, translated)
-    sources: tuple[_Source, ...] = (
-        (document, lambda name: f"{file}: {origins.get(name, name)}"),
-        (
-            _from_environ(environ, env_prefix),
-            lambda name: f"environment: {env_prefix}{name.upper()}",
-        ),
-        ({name: value for name, value in flags.items() if value is not None}, flag_name),
+    reading.take(document, lambda name: f"{file}: {origins.get(name, name)}")
+    reading.take(
+        _from_environ(sources.environ, prefix),
+        lambda name: f"environment: {prefix}{name.upper()}",
     )
-    for source, describe in sources:
-        for name, value in source.items():
-            if name not in model.model_fields:
-                faults.append(f"{describe(name)}: unknown option{_suggestion(name, model)}")
-                continue
-            values[name] = value
-            origin[name] = describe(name)
+    told = {name: value for name, value in sources.flags.items() if value is not None}
+    reading.take(told, flag_name)
+    values = _judged(options, reading)
     try:
-        settings = model.model_validate(values, context=notes)
-    except ValidationError as error:
-        faults += [_fault(item, origin, model) for item in error.errors(include_url=False)]
-        raise ConfigError(faults) from error
-    if faults:
-        raise ConfigError(faults)
-    return settings
+        settings = model(**values, notes=tuple(notes))
+    except ValueError as error:  # what they must be together
+        raise ConfigError([f"configuration: {error}"]) from error
+    return Loaded(settings, reading.origins)
 
 
-def flag_name(field: str) -> str:
-    """Return the command line's name of a field."""
-    return f"--{field.replace('_', '-')}"
+def judge_of(options: Mapping[str, Option]) -> type[BaseModel]:
+    """Return the model that judges values of ``options``, and turns text into what they are."""
+    found: dict[str, Any] = {
+        name: (_judged_type(one), _field(one)) for name, one in options.items()
+    }
+    return create_model("Configuration", __config__=ConfigDict(extra="forbid"), **found)
 
 
-def as_command(
-    model: type[Settings], run: Callable[..., None], *, env_prefix: str
-) -> Callable[..., None]:
-    """Return ``run`` as a typer command that has a flag for each field of ``model``.
-
-    ``run`` is called with the loaded configuration. Flags have no defaults of their own, so that
-    what was not given is known; the help shows the model's.
-
-    Args:
-        model: the configuration.
-        run: what the command does.
-        env_prefix: see ``load``.
-    """
-
-    def read_once(read: Callable[[], Settings]) -> None:
-        run(read())
-
-    read_once.__doc__ = run.__doc__
-    return as_rereading_command(model, read_once, env_prefix=env_prefix)
+def _judged(options: Mapping[str, Option], reading: _Reading) -> dict[str, Any]:
+    try:
+        judged = judge_of(options).model_validate(reading.values)
+    except PydanticError as error:
+        reading.faults += [
+            _fault(item, reading.origins, options) for item in error.errors(include_url=False)
+        ]
+        raise ConfigError(reading.faults) from error
+    if reading.faults:
+        raise ConfigError(reading.faults)
+    return {name: getattr(judged, name) for name in options}
 
 
-def as_rereading_command(
-    model: type[ModelT], run: Callable[[Callable[[], ModelT]], None], *, env_prefix: str
-) -> Callable[..., None]:
-    """Return ``run`` as ``as_command`` does, for a command that reads its configuration again.
-
-    ``run`` is called with what reads the configuration, and does so each time it is called: file
-    and environment as they are then, and the flags of this command, which still win over both.
-    """
-
-    def command(config: Path | None = None, **flags: object) -> None:
-        def read() -> ModelT:
-            return load(model, env_prefix=env_prefix, file=config, environ=os.environ, flags=flags)
-
-        run(read)
-
-    parameters = [
-        inspect.Parameter(
-            "config",
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[
-                Path | None,
-                typer.Option(
-                    help="YAML file with the same options, or KubeEdge's; environment and flags win"
-                    " over it."
-                ),
-            ],
-        ),
-        *(_parameter(name, field, env_prefix) for name, field in model.model_fields.items()),
-    ]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # what typer reads
-    command.__annotations__ = {p.name: p.annotation for p in parameters}
-    command.__doc__ = run.__doc__
-    return command
+def _field(one: Option) -> Any:
+    return Field(... if one.is_required else one.default, description=one.help)
 
 
-def _parameter(name: str, field: FieldInfo, env_prefix: str) -> inspect.Parameter:
-    default = (
-        ""
-        if field.is_required()
-        else f" (default: {_shown(field.get_default(call_default_factory=True))})"
-    )
-    help_text = f"{field.description}{default} (env: {env_prefix}{name.upper()})"
-    # Text is passed on as it is: the model is the one that judges values, wherever they come from.
-    kind: Any = bool | None if field.annotation is bool else str | None
-    option = typer.Option(help=help_text, show_default=False)
-    if field.annotation is not bool:
-        option.metavar = _metavar(field)
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
-    )
+def _judged_type(one: Option) -> Any:
+    """Return the option's type in the words of pydantic."""
+    if get_origin(one.type) is not Annotated:
+        return one.type
+    plain, *about = get_args(one.type)
+    return Annotated[plain, *(_in_its_words(item) for item in about)]
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, frozenset):
-        value = sorted(value)
-    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+def _in_its_words(item: object) -> object:
+    match item:
+        case FromText(read):
+            return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
+        case Check(judge):
+            return AfterValidator(lambda value: _passed(judge, value))
+        case _:
+            return item
 
 
-def _metavar(field: FieldInfo) -> str:
-    annotation = field.annotation
-    return annotation.__name__.upper() if isinstance(annotation, type) else "VALUE"
+def _passed(judge: Callable[[Any], object], value: object) -> object:
+    judge(value)
+    return value
 
 
 def _unused(file: Path | None, translated: Translated) -> list[str]:
@@ -288,7 +172,7 @@ def read_document(path: Path) -> Mapping[str, object]:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     if len(text) > MAX_FILE_BYTES:
         raise ConfigError([f"{path}: larger than {MAX_FILE_BYTES} bytes"])
-    # Not at the top: a daemon without such a file does without this MiB.
+    # Not at the top: many commands have no such file, and it takes 20 ms.
     import yaml  # noqa: PLC0415
 
     try:
@@ -312,16 +196,16 @@ def _from_environ(environ: Mapping[str, str], prefix: str) -> dict[str, object]:
     }
 
 
-def _suggestion(name: str, model: type[Settings]) -> str:
+def _suggestion(name: str, options: Mapping[str, Option]) -> str:
     import difflib  # noqa: PLC0415 - for those who mistyped only
 
-    close = difflib.get_close_matches(name, model.model_fields, n=1)
+    close = difflib.get_close_matches(name, options, n=1)
     return f"; did you mean {close[0].replace('_', '-')}?" if close else ""
 
 
-def _fault(item: ErrorDetails, origin: Mapping[str, str], model: type[Settings]) -> str:
+def _fault(item: ErrorDetails, origins: Mapping[str, str], options: Mapping[str, Option]) -> str:
     name = str(item["loc"][0]) if item["loc"] else ""
     if item["type"] == "missing":
-        return f"{flag_name(name)}: must be given: {model.model_fields[name].description}"
-    what = item["msg"].removeprefix("Value error, ")  # said by a validator, in its own words
-    return f"{origin.get(name, name) or 'configuration'}: {what}"
+        return f"{flag_name(name)}: must be given: {options[name].help}"
+    what = item["msg"].removeprefix("Value error, ")  # said by a check, in its own words
+    return f"{origins.get(name, name) or 'configuration'}: {what}"

@@ -7,14 +7,13 @@ import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Final, NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
-import typer
 import uvloop
 
-from common.config import DaemonSettings
 from common.errors import ConfigError, EdgeError
 from common.logs import set_up
+from common.settings import DaemonSettings
 
 logger = logging.getLogger(__name__)
 
@@ -78,30 +77,6 @@ def fail(name: str, faults: Sequence[BaseException]) -> NoReturn:
             print(f"{name}: {line}", file=sys.stderr)  # noqa: T201 - the command line's own words
     is_config = any(isinstance(fault, ConfigError) for fault in faults)
     sys.exit(EXIT_CONFIG if is_config else EXIT_FAILURE)
-
-
-def add_version(commands: typer.Typer, name: str) -> None:
-    """Give the program ``name`` an option ``--version``."""
-
-    def show(wanted: bool) -> None:  # noqa: FBT001 - the signature of typer's callbacks
-        if wanted:
-            # Not at the top: it brings half a MiB along.
-            from importlib.metadata import version  # noqa: PLC0415
-
-            typer.echo(f"{name} {version('cloudedge')}")
-            raise typer.Exit
-
-    @commands.callback()
-    def root(
-        *,
-        show_version: Annotated[
-            bool,
-            typer.Option(
-                "--version", callback=show, is_eager=True, help="Print the version and exit."
-            ),
-        ] = False,
-    ) -> None:
-        del show_version  # its callback has done it
 
 
 async def _until_signal(

@@ -9,8 +9,8 @@ from typing import Final
 
 import typer
 
-from common.config import as_command
-from common.daemon import add_version, fail, raise_descriptor_limit, run_daemon
+from common.commandline import add_version, as_command
+from common.daemon import fail, raise_descriptor_limit, run_daemon
 from common.errors import EdgeError
 from edgecore import app
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings

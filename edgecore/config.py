@@ -5,17 +5,26 @@ Names, defaults, bounds and help stand here and nowhere else.
 
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import Field, field_validator, model_validator
+from annotated_types import Interval, MinLen
 
-from common.config import MAX_PORT, DaemonSettings
 from common.errors import ConfigError
 from common.kubeedgeconfig import Translated
+from common.settings import (
+    AddressOrNone,
+    Check,
+    DaemonSettings,
+    FromText,
+    Port,
+    Texts,
+    configuration,
+    option,
+)
 from edgecore.edged.images.imageplan import GCPolicy
 from edgecore.edged.node.pressure import DEFAULT_HARD, Threshold, parse_thresholds
 from edgecore.edged.spec.resources import CgroupDriver
@@ -38,52 +47,95 @@ class RuntimeName(StrEnum):
     HOLLOW = "hollow"
 
 
+def _judge_name(value: str) -> None:
+    if len(value) > _MAX_NAME or _DNS_NAME.fullmatch(value) is None:
+        raise ValueError(
+            f"{value!r} cannot name a Node: small letters, digits, '-' and '.', at most"
+            f" {_MAX_NAME} characters"
+        )
+
+
+def _judge_addresses(values: Iterable[str]) -> None:
+    for value in values:
+        ip_address(value)
+
+
+def _loopback(address: str) -> tuple[str, int] | None:
+    if not address:
+        return None
+    # Not at the top: few edges have the endpoint.
+    from edgecore.edged.local.localroutes import parse_address  # noqa: PLC0415
+
+    return parse_address(address)
+
+
+def _to_labels(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    if not all(key and equals for key, equals, _ in pairs):
+        raise ValueError("expected key=value,key=value")
+    return {key: value for key, _, value in pairs}
+
+
+def _judge_taints(values: Iterable[str]) -> None:
+    if any(_TAINT.fullmatch(value) is None for value in values):
+        raise ValueError("expected key=value:NoSchedule, PreferNoSchedule or NoExecute")
+
+
+NodeName = Annotated[str, Check(_judge_name)]
+
+
+@configuration
 class EdgeSettings(DaemonSettings):
     """What every edge is told, a hollow one too."""
 
-    cloud: str = Field(
-        min_length=1,
-        description="Host name or address of cloudcore, as it stands in cloudcore's certificate.",
+    cloud: Annotated[str, MinLen(1)] = option(
+        help="Host name or address of cloudcore, as it stands in cloudcore's certificate.",
     )
-    websocket_port: int = Field(
-        10000, ge=1, le=MAX_PORT, description="Port of cloudcore's WebSocket endpoint."
+    websocket_port: Port = option(
+        default=10000,
+        help="Port of cloudcore's WebSocket endpoint.",
     )
-    https_port: int = Field(
-        10002, ge=1, le=MAX_PORT, description="Port of cloudcore's enrolment endpoint."
+    https_port: Port = option(
+        default=10002,
+        help="Port of cloudcore's enrolment endpoint.",
     )
-    token: str = Field(
-        "",
-        repr=False,
-        description="Join token, needed once; --token-file keeps it out of the process list.",
+    token: str = option(
+        default="",
+        is_secret=True,
+        help="Join token, needed once; --token-file keeps it out of the process list.",
     )
-    token_file: Path | None = Field(
-        None,
-        description="File with the join token, read each time that it is needed; - for standard"
+    token_file: Path | None = option(
+        default=None,
+        help="File with the join token, read each time that it is needed; - for standard"
         " input, read once.",
     )
-    data_dir: Path = Field(
-        Path("/var/lib/cloudedge/edgecore"),
-        description="Folder of everything that this edge keeps; made with mode 0700.",
+    data_dir: Path = option(
+        default=Path("/var/lib/cloudedge/edgecore"),
+        help="Folder of everything that this edge keeps; made with mode 0700.",
     )
-    heartbeat_s: float = Field(
-        10.0,
-        ge=1,
-        le=300,
-        description="Seconds between two keepalives: less than half the cloud's patience, and to a"
+    heartbeat_s: Annotated[float, Interval(ge=1, le=300)] = option(
+        default=10.0,
+        help="Seconds between two keepalives: less than half the cloud's patience, and to a"
         " cloud of this project at most 10.",
     )
-    accept_cluster: str = Field(
-        "",
-        description="UID of another cluster that this edge may change over to: that of its"
+    accept_cluster: str = option(
+        default="",
+        help="UID of another cluster that this edge may change over to: that of its"
         " namespace kube-system. The pods of the one it belongs to then end.",
     )
-    max_pods: int = Field(110, ge=1, le=1000, description="Pods that the node offers to run.")
+    max_pods: Annotated[int, Interval(ge=1, le=1000)] = option(
+        default=110,
+        help="Pods that the node offers to run.",
+    )
 
-    @model_validator(mode="after")
-    def _one_token(self) -> "EdgeSettings":
+    def __post_init__(self) -> None:
+        """Judge what belongs together.
+
+        Raises:
+            ValueError: it does not go together.
+        """
         if self.token and self.token_file is not None:
             raise ValueError("give --token or --token-file, not both")
-        return self
 
     def read_token(self) -> str:
         """Return the join token; "" where none is given.
@@ -100,94 +152,119 @@ class EdgeSettings(DaemonSettings):
             raise ConfigError([f"--token-file: {self.token_file}: {error.strerror}"]) from error
 
 
+@configuration
 class EdgeCoreSettings(EdgeSettings):
     """What ``edgecore run`` is told."""
 
-    monitor_address: str = Field(
-        "127.0.0.1:9092",
-        description="HOST:PORT of /livez, /readyz and /metrics over HTTP; empty for none.",
+    monitor_address: AddressOrNone = option(
+        default="127.0.0.1:9092",
+        help="HOST:PORT of /livez, /readyz and /metrics over HTTP; empty for none.",
     )
-    node_name: str = Field(
+    node_name: NodeName = option(
         default_factory=lambda: socket.gethostname().lower(),
-        description="Name of this edge's Node; the host's name unless given.",
+        help="Name of this edge's Node; the host's name unless given.",
     )
-    runtime: RuntimeName = Field(
-        RuntimeName.CRI,
-        description="What runs the pods: cri (a container engine), process (their commands, on"
-        " this machine) or hollow (nothing runs).",
+    runtime: RuntimeName = option(
+        default=RuntimeName.CRI,
+        help="What runs the pods: cri (a container engine), process (their commands, on this"
+        " machine) or hollow (nothing runs).",
     )
-    runtime_endpoint: str = Field(
-        "unix:///run/containerd/containerd.sock",
-        description="Socket of the container engine, for the runtime cri.",
+    runtime_endpoint: str = option(
+        default="unix:///run/containerd/containerd.sock",
+        help="Socket of the container engine, for the runtime cri.",
     )
-    root_dir: Path | None = Field(
-        None,
-        description="Folder of the pods' volumes, in kubelet's layout; the data folder unless"
+    root_dir: Path | None = option(
+        default=None,
+        help="Folder of the pods' volumes, in kubelet's layout; the data folder unless"
         " given. /var/lib/kubelet takes over the pods of a kubelet.",
     )
-    pod_logs_dir: Path | None = Field(
-        None,
-        description="Folder of the containers' output; /var/log/pods for cri, logs/pods in the"
-        " data folder otherwise.",
+    pod_logs_dir: Path | None = option(
+        default=None,
+        help="Folder of the containers' output; /var/log/pods for cri, logs/pods in the data"
+        " folder otherwise.",
     )
-    static_pods_dir: Path | None = Field(
-        None, description="Folder with manifests of pods that run without a cloud."
+    static_pods_dir: Path | None = option(
+        default=None,
+        help="Folder with manifests of pods that run without a cloud.",
     )
-    cluster_dns: tuple[str, ...] = Field(
-        (), description="Name servers of pods with dnsPolicy ClusterFirst: address,address."
+    cluster_dns: Annotated[Texts, Check(_judge_addresses)] = option(
+        default=(),
+        help="Name servers of pods with dnsPolicy ClusterFirst: address,address.",
     )
-    cluster_domain: str = Field("cluster.local", description="Domain of the cluster's services.")
-    resolv_conf: Path = Field(
-        Path("/etc/resolv.conf"), description="Name servers of pods with dnsPolicy Default."
+    cluster_domain: str = option(
+        default="cluster.local",
+        help="Domain of the cluster's services.",
     )
-    cgroup_driver: CgroupDriver = Field(
-        CgroupDriver.CGROUPFS,
-        description="How the container engine names control groups: cgroupfs or systemd.",
+    resolv_conf: Path = option(
+        default=Path("/etc/resolv.conf"),
+        help="Name servers of pods with dnsPolicy Default.",
     )
-    eviction_hard: str = Field(
-        DEFAULT_HARD,
-        description="What must be left of memory and disk, or pods are evicted; empty: no limit.",
+    cgroup_driver: CgroupDriver = option(
+        default=CgroupDriver.CGROUPFS,
+        help="How the container engine names control groups: cgroupfs or systemd.",
     )
-    eviction_soft: str = Field(
-        "",
-        description="The same, for what is acted on only after a grace: see eviction_soft_grace.",
+    eviction_hard: str = option(
+        default=DEFAULT_HARD,
+        help="What must be left of memory and disk, or pods are evicted; empty: no limit.",
     )
-    eviction_soft_grace: str = Field("", description="memory.available=1m30s,…")
-    image_gc_high_percent: int = Field(
-        85, ge=0, le=100, description="Disk use at which unused images are removed …"
+    eviction_soft: str = option(
+        default="",
+        help="The same, for what is acted on only after a grace: see eviction_soft_grace.",
     )
-    image_gc_low_percent: int = Field(80, ge=0, le=100, description="… down to so much.")
-    parallel_pulls: int = Field(2, ge=1, le=100, description="Images pulled at the same time.")
-    container_log_max_mib: int = Field(
-        10, ge=1, le=1024, description="Size at which a container's log is rotated."
+    eviction_soft_grace: str = option(
+        default="",
+        help="memory.available=1m30s,…",
     )
-    container_log_max_files: int = Field(
-        5, ge=2, le=100, description="Logs kept of one start of a container."
+    image_gc_high_percent: Annotated[int, Interval(ge=0, le=100)] = option(
+        default=85,
+        help="Disk use at which unused images are removed …",
     )
-    local_address: str = Field(
-        "",
-        description="HOST:PORT on loopback where this node shows its pods, logs and figures;"
-        " empty for nowhere.",
+    image_gc_low_percent: Annotated[int, Interval(ge=0, le=100)] = option(
+        default=80,
+        help="… down to so much.",
     )
-    node_ip: str = Field(
-        "", description="Address that the Node reports; that of the default route unless given."
+    parallel_pulls: Annotated[int, Interval(ge=1, le=100)] = option(
+        default=2,
+        help="Images pulled at the same time.",
     )
-    labels: dict[str, str] = Field(
+    container_log_max_mib: Annotated[int, Interval(ge=1, le=1024)] = option(
+        default=10,
+        help="Size at which a container's log is rotated.",
+    )
+    container_log_max_files: Annotated[int, Interval(ge=2, le=100)] = option(
+        default=5,
+        help="Logs kept of one start of a container.",
+    )
+    local_address: Annotated[str, Check(_loopback)] = option(
+        default="",
+        help="HOST:PORT on loopback where this node shows its pods, logs and figures; empty"
+        " for nowhere.",
+    )
+    node_ip: str = option(
+        default="",
+        help="Address that the Node reports; that of the default route unless given.",
+    )
+    labels: Annotated[dict[str, str], FromText(_to_labels)] = option(
         default_factory=dict,
-        description="Labels of the Node when it is registered: key=value,key=value.",
+        help="Labels of the Node when it is registered: key=value,key=value.",
     )
-    taints: tuple[str, ...] = Field(
-        (), description="Taints of the Node when it is registered: key=value:Effect,…"
+    taints: Annotated[Texts, Check(_judge_taints)] = option(
+        default=(),
+        help="Taints of the Node when it is registered: key=value:Effect,…",
     )
 
-    kubeedge_certificate: Path | None = Field(
-        None,
-        description="Certificate that this node has from KubeEdge's edgecore, PEM: taken over where"
+    kubeedge_certificate: Path | None = option(
+        default=None,
+        help="Certificate that this node has from KubeEdge's edgecore, PEM: taken over where"
         " the data folder has none. Needs --kubeedge-key and --kubeedge-authority.",
     )
-    kubeedge_key: Path | None = Field(None, description="Its key, PEM.")
-    kubeedge_authority: Path | None = Field(
-        None, description="The cloud's authority, which has signed it, PEM."
+    kubeedge_key: Path | None = option(
+        default=None,
+        help="Its key, PEM.",
+    )
+    kubeedge_authority: Path | None = option(
+        default=None,
+        help="The cloud's authority, which has signed it, PEM.",
     )
 
     @classmethod
@@ -198,31 +275,16 @@ class EdgeCoreSettings(EdgeSettings):
 
         return translate(document)
 
-    @field_validator("node_name")
-    @classmethod
-    def _is_name(cls, value: str) -> str:
-        return _checked_name(value)
+    def __post_init__(self) -> None:
+        """Judge what belongs together.
 
-    @field_validator("cluster_dns", mode="before")
-    @classmethod
-    def _to_addresses(cls, value: object) -> object:
-        parts = [part for part in value.split(",") if part] if isinstance(value, str) else value
-        for part in parts if isinstance(parts, list) else ():
-            ip_address(str(part))
-        return parts
-
-    @field_validator("local_address")
-    @classmethod
-    def _is_loopback(cls, value: str) -> str:
-        _loopback(value)
-        return value
-
-    @model_validator(mode="after")
-    def _has_bounds(self) -> "EdgeCoreSettings":
+        Raises:
+            ValueError: it does not go together.
+        """
+        super().__post_init__()
         self.thresholds()
         self.image_policy()
         self.adoption()
-        return self
 
     def adoption(self) -> Adoption | None:
         """Return what is to be taken over of KubeEdge's edge; None for nothing."""
@@ -256,24 +318,6 @@ class EdgeCoreSettings(EdgeSettings):
             return Path("/var/log/pods")
         return self.data_dir / "logs" / "pods"
 
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _to_labels(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        pairs = [part.partition("=") for part in value.split(",") if part]
-        if not all(key and equals for key, equals, _ in pairs):
-            raise ValueError("expected key=value,key=value")
-        return {key: text for key, _, text in pairs}
-
-    @field_validator("taints", mode="before")
-    @classmethod
-    def _to_taints(cls, value: object) -> object:
-        parts = [part for part in value.split(",") if part] if isinstance(value, str) else value
-        if isinstance(parts, list) and any(_TAINT.fullmatch(str(part)) is None for part in parts):
-            raise ValueError("expected key=value:NoSchedule, PreferNoSchedule or NoExecute")
-        return parts
-
     def taint_objects(self) -> tuple[dict[str, str], ...]:
         """Return the taints as a Node spells them."""
         found = [_TAINT.fullmatch(taint) for taint in self.taints]
@@ -288,22 +332,21 @@ class EdgeCoreSettings(EdgeSettings):
         return self.node_ip or _own_address()
 
 
+@configuration
 class HollowSettings(EdgeSettings):
     """What ``edgecore hollow`` is told."""
 
-    count: int = Field(ge=1, le=10_000, description="Hollow edges in this process.")
-    node_name_prefix: str = Field(
-        "hollow", description="Names are PREFIX-0, PREFIX-1 and so on, and so are the folders."
+    count: Annotated[int, Interval(ge=1, le=10_000)] = option(
+        help="Hollow edges in this process.",
     )
-
-    @field_validator("node_name_prefix")
-    @classmethod
-    def _makes_names(cls, value: str) -> str:
-        return _checked_name(f"{value}-0").removesuffix("-0")
+    node_name_prefix: Annotated[str, Check(lambda prefix: _judge_name(f"{prefix}-0"))] = option(
+        default="hollow",
+        help="Names are PREFIX-0, PREFIX-1 and so on, and so are the folders.",
+    )
 
     def edges(self) -> Iterator[EdgeCoreSettings]:
         """Yield the configuration of each edge."""
-        shared = {name: getattr(self, name) for name in EdgeSettings.model_fields}
+        shared = {name: getattr(self, name) for name in EdgeSettings.options()}
         for number in range(self.count):
             name = f"{self.node_name_prefix}-{number}"
             own = {
@@ -313,16 +356,7 @@ class HollowSettings(EdgeSettings):
                 "node_ip": "127.0.0.1",
                 "monitor_address": "",
             }
-            yield EdgeCoreSettings.model_validate(shared | own)
-
-
-def _checked_name(value: str) -> str:
-    if len(value) > _MAX_NAME or _DNS_NAME.fullmatch(value) is None:
-        raise ValueError(
-            f"{value!r} cannot name a Node: small letters, digits, '-' and '.', at most"
-            f" {_MAX_NAME} characters"
-        )
-    return value
+            yield EdgeCoreSettings(**(shared | own))
 
 
 def _own_address() -> str:
@@ -332,12 +366,3 @@ def _own_address() -> str:
             return str(probe.getsockname()[0])
         except OSError:  # no route at all
             return "127.0.0.1"
-
-
-def _loopback(address: str) -> tuple[str, int] | None:
-    if not address:
-        return None
-    # Not at the top: few edges have the endpoint.
-    from edgecore.edged.local.localroutes import parse_address  # noqa: PLC0415
-
-    return parse_address(address)

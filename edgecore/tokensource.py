@@ -5,6 +5,7 @@ its environment. A file or standard input have neither.
 """
 
 from collections.abc import MutableMapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
@@ -37,7 +38,7 @@ def take_token(settings: SettingsT, stream: BinaryIO) -> SettingsT:
     if len(read) > _MAX_TOKEN_BYTES:
         raise ConfigError([f"--token-file -: longer than {_MAX_TOKEN_BYTES} bytes: no token"])
     token = read.decode("ascii", "replace").strip()
-    return settings.model_copy(update={"token": token, "token_file": None})
+    return replace(settings, token=token, token_file=None)
 
 
 def clear_traces(environ: MutableMapping[str, str], arguments: Sequence[str]) -> list[str]:

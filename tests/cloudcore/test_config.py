@@ -8,7 +8,7 @@ import pytest
 from cloudcore.config import ENV_PREFIX, CloudCoreSettings
 from common import wire
 from common.capabilities import ALL, NONE, Capability
-from common.config import load
+from common.config import Sources, load
 from common.errors import ConfigError
 
 
@@ -18,9 +18,7 @@ def settings(
     environ: Mapping[str, str] | None = None,
     file: Path | None = None,
 ) -> CloudCoreSettings:
-    return load(
-        CloudCoreSettings, env_prefix=ENV_PREFIX, file=file, environ=environ or {}, flags=flags
-    )
+    return load(CloudCoreSettings, Sources(ENV_PREFIX, file, environ or {}, flags)).settings
 
 
 def faults(

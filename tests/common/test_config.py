@@ -1,39 +1,46 @@
-"""One model is filled from a file, the environment and flags. Real files, a real command."""
+"""A configuration is filled from a file, the environment and flags. Real files."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
-import typer
-from pydantic import Field
-from typer.testing import CliRunner
 
-from common.config import (
-    MAX_FILE_BYTES,
-    DaemonSettings,
-    Settings,
-    as_command,
-    as_rereading_command,
-    flag_name,
-    load,
-)
+from common.config import MAX_FILE_BYTES, Loaded, Sources, judge_of, load
 from common.errors import ConfigError
+from common.settings import Check, FromText, Port, Settings, configuration, option, with_commas
 
 
+def judge_words(words: tuple[str, ...]) -> None:
+    if "no" in words:
+        raise ValueError("one of them is no")
+
+
+@configuration
 class Sample(Settings):
     """What the tests configure."""
 
-    node_name: str = Field(description="Name of the node.")
-    port: int = Field(10000, ge=1, le=65535, description="Port of the hub.")
-    quiet: bool = Field(default=False, description="Say less.")
+    node_name: str = option(help="Name of the node.")
+    port: Port = option(default=10000, help="Port of the hub.")
+    quiet: bool = option(default=False, help="Say less.")
+    words: Annotated[tuple[str, ...], FromText(with_commas), Check(judge_words)] = option(
+        default=(), help="Words."
+    )
+
+    def __post_init__(self) -> None:
+        if self.quiet and self.words:
+            raise ValueError("quiet ones have no words")
 
 
-def loaded(
+def read(
     file: Path | None = None,
     environ: dict[str, str] | None = None,
     flags: dict[str, object] | None = None,
-) -> Sample:
-    return load(Sample, env_prefix="SAMPLE_", file=file, environ=environ or {}, flags=flags or {})
+) -> Loaded[Sample]:
+    return load(Sample, Sources("SAMPLE_", file, environ or {}, flags or {}))
+
+
+def loaded(*sources: Any, **more: Any) -> Sample:
+    return read(*sources, **more).settings
 
 
 @pytest.fixture
@@ -106,51 +113,29 @@ def test_an_empty_file_is_an_empty_configuration(tmp_path: Path) -> None:
     assert loaded(path, flags={"node_name": "n1"}).port == 10000
 
 
-def test_the_command_line_has_a_flag_for_each_option(file: Path) -> None:
-    app = typer.Typer()
-    seen: list[Sample] = []
-
-    def run(settings: Sample) -> None:
-        """Run the sample."""
-        seen.append(settings)
-
-    app.command()(as_command(Sample, run, env_prefix="SAMPLE_"))
-    runner = CliRunner()
-    result = runner.invoke(
-        app, ["--config", str(file), "--quiet"], env={"SAMPLE_PORT": "7"}, catch_exceptions=False
-    )
-    assert result.exit_code == 0
-    assert seen == [Sample(node_name="from-file", port=7, quiet=True)]
-
-    shown = runner.invoke(app, ["--help"], env={"COLUMNS": "200", "NO_COLOR": "1"}).output
-    for name, field in Sample.model_fields.items():
-        assert flag_name(name) in shown
-        assert str(field.description) in shown
-    assert "SAMPLE_PORT" in shown
-    assert "10000" in shown
+def test_where_each_value_stands_is_known(file: Path) -> None:
+    origins = read(file, {"SAMPLE_QUIET": "yes"}, {"port": "3"}).origins
+    assert origins == {
+        "node_name": f"{file}: node_name",
+        "port": "--port",
+        "quiet": "environment: SAMPLE_QUIET",
+    }
 
 
-def test_a_command_can_read_its_configuration_again_and_flags_still_win(file: Path) -> None:
-    app = typer.Typer()
-    seen: list[Sample] = []
-
-    def run(read: Callable[[], Sample]) -> None:
-        seen.append(read())
-        file.write_text("node-name: from-new-file\nport: 2\n")
-        seen.append(read())
-
-    app.command()(as_rereading_command(Sample, run, env_prefix="SAMPLE_"))
-    arguments = ["--config", str(file), "--quiet"]
-    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert result.exit_code == 0
-    assert seen == [
-        Sample(node_name="from-file", port=1, quiet=True),
-        Sample(node_name="from-new-file", port=2, quiet=True),
-    ]
+def test_text_is_read_and_what_is_read_is_judged() -> None:
+    assert loaded(flags={"node_name": "n", "words": "a,b"}).words == ("a", "b")
+    assert loaded(flags={"node_name": "n", "words": ["a", "b"]}).words == ("a", "b")
+    assert faults(flags={"node_name": "n", "words": "no"}) == ["--words: one of them is no"]
 
 
-def test_the_help_shows_the_words_of_a_set_in_order() -> None:
-    app = typer.Typer()
-    app.command()(as_command(DaemonSettings, lambda _: None, env_prefix="X_"))
-    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "400", "NO_COLOR": "1"}).output
-    assert "(default: acks,beats,chunks,deflate,digest)" in shown
+def test_what_does_not_go_together_is_told() -> None:
+    told = faults(flags={"node_name": "n", "words": "a", "quiet": "true"})
+    assert told == ["configuration: quiet ones have no words"]
+
+
+def test_what_judges_knows_what_each_option_is_for_and_its_bounds() -> None:
+    schema = judge_of(Sample.options()).model_json_schema()
+    assert schema["required"] == ["node_name"]
+    port = schema["properties"]["port"]
+    assert (port["minimum"], port["maximum"], port["default"]) == (1, 65535, 10000)
+    assert port["description"] == "Port of the hub."

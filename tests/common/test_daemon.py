@@ -9,7 +9,7 @@ import pytest
 
 PRELUDE = """
 import asyncio
-from common.config import DaemonSettings
+from common.settings import DaemonSettings
 from common.daemon import run_daemon
 from common.errors import ComponentExitedError, ConfigError, LinkError
 
@@ -65,7 +65,7 @@ def test_what_is_to_say_of_the_configuration_is_logged_once() -> None:
         async def daemon(settings, stop):
             pass
 
-        settings = DaemonSettings.model_validate({}, context=["50 % of the file has no effect"])
+        settings = DaemonSettings(notes=("50 % of the file has no effect",))
         run_daemon("sample", daemon, settings)
     """)
     assert code == 0

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import socket
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ async def test_a_whole_edge_in_a_made_up_network_beats_and_is_in_step_by_a_diges
     link = MadeUpLink()
     network = Network(MadeUpNetwork(link).dial, lambda: 0.1)
     world = World(network=network, credentials=MadeUpCredentials())
-    told = settings(cloud, tmp_path).model_copy(update={"heartbeat_s": 1.0})
+    told = replace(settings(cloud, tmp_path), heartbeat_s=1.0)
     one = build_edge(told, EdgeMetrics(CollectorRegistry()), world=world)
     beats: list[Beat] = []
     said: list[Message] = []
@@ -242,9 +243,7 @@ async def test_the_daemon_is_ready_without_a_cloud_and_tells_systemd(
         with socket.create_server((HOST, 0)) as probe:
             port = probe.getsockname()[1]
         stop = asyncio.Event()
-        own = settings(cloud, tmp_path / "edge").model_copy(
-            update={"monitor_address": f"{HOST}:{port}"}
-        )
+        own = replace(settings(cloud, tmp_path / "edge"), monitor_address=f"{HOST}:{port}")
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(app.run(own, stop))
@@ -261,7 +260,7 @@ async def test_a_monitor_address_that_is_taken_is_a_fault_of_the_configuration(
 ) -> None:
     with socket.create_server((HOST, 0)) as taken:
         address = f"{HOST}:{taken.getsockname()[1]}"
-        own = settings(cloud, tmp_path).model_copy(update={"monitor_address": address})
+        own = replace(settings(cloud, tmp_path), monitor_address=address)
         with pytest.raises(ConfigError, match="in use"):
             await app.run(own, asyncio.Event())
 

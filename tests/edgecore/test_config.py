@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.capabilities import Capability
-from common.config import load
+from common.config import Sources, load
 from common.errors import ConfigError
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings, RuntimeName
 from edgecore.edged.node.pressure import DEFAULT_THRESHOLDS
@@ -16,13 +16,8 @@ from edgecore.edged.node.pressure import DEFAULT_THRESHOLDS
 def settings(
     flags: Mapping[str, object], environ: Mapping[str, str] | None = None
 ) -> EdgeCoreSettings:
-    return load(
-        EdgeCoreSettings,
-        env_prefix=ENV_PREFIX,
-        file=None,
-        environ=environ or {},
-        flags={"cloud": "cloud", "node_name": "n1", **flags},
-    )
+    told = {"cloud": "cloud", "node_name": "n1", **flags}
+    return load(EdgeCoreSettings, Sources(ENV_PREFIX, None, environ or {}, told)).settings
 
 
 def faults(**flags: object) -> str:
@@ -39,7 +34,7 @@ def test_the_cloud_is_all_that_must_be_told() -> None:
 
 def test_what_is_missing_is_named() -> None:
     with pytest.raises(ConfigError, match="--cloud: must be given"):
-        load(EdgeCoreSettings, env_prefix=ENV_PREFIX, file=None, environ={}, flags={})
+        load(EdgeCoreSettings, Sources(ENV_PREFIX, None, {}, {}))
 
 
 def test_a_node_is_called_like_its_host_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +128,7 @@ def test_hollow_edges_differ_in_name_and_folder(tmp_path: Path) -> None:
 
 def test_hollow_edges_speak_and_belong_as_they_are_told() -> None:
     flags = {"cloud": "c", "count": "2", "capabilities": "acks", "accept_cluster": "u1"}
-    made = load(HollowSettings, env_prefix=ENV_PREFIX, file=None, environ={}, flags=flags)
+    made = load(HollowSettings, Sources(ENV_PREFIX, None, {}, flags)).settings
     assert [edge.capabilities for edge in made.edges()] == [{Capability.ACKS}] * 2
     assert [edge.accept_cluster for edge in made.edges()] == ["u1"] * 2
 

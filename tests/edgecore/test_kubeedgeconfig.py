@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.config import load
+from common.config import Sources, load
 from common.errors import ConfigError
 from common.kubeedgeconfig import Used
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings
@@ -146,7 +146,7 @@ def file(tmp_path: Path) -> Path:
 
 def loaded(file: Path, text: str, **flags: object) -> EdgeCoreSettings:
     file.write_text(text)
-    return load(EdgeCoreSettings, env_prefix=ENV_PREFIX, file=file, environ={}, flags=flags)
+    return load(EdgeCoreSettings, Sources(ENV_PREFIX, file, {}, flags)).settings
 
 
 def faults(file: Path, text: str) -> list[str]:
@@ -306,7 +306,7 @@ def test_a_file_of_the_earlier_form_is_refused(file: Path) -> None:
 def test_hollow_edges_have_no_such_file(file: Path) -> None:
     file.write_text(FULL)
     with pytest.raises(ConfigError, match="apiVersion: this command reads no file of edgecore"):
-        load(HollowSettings, env_prefix=ENV_PREFIX, file=file, environ={}, flags={})
+        load(HollowSettings, Sources(ENV_PREFIX, file, {}, {}))
 
 
 def test_the_places_of_what_is_taken_over_are_told() -> None:
@@ -331,7 +331,7 @@ def test_every_option_of_the_table_is_one_of_ours() -> None:
         if isinstance(rule, Used):
             names = {name for sample in samples for name in _names(rule, sample)}
             assert names, path
-            assert names <= set(EdgeCoreSettings.model_fields) | own, path
+            assert names <= set(EdgeCoreSettings.options()) | own, path
 
 
 def _names(rule: Used, sample: object) -> set[str]:

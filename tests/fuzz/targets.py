@@ -128,7 +128,7 @@ def configuration(data: bytes) -> None:
     try:
         for model, prefix in ((CloudCoreSettings, "CLOUDCORE_"), (EdgeCoreSettings, "EDGECORE_")):
             with suppress(ConfigError):
-                config.load(model, env_prefix=prefix, file=path, environ={}, flags={})
+                config.load(model, config.Sources(prefix, path, {}, {}))
     finally:
         path.unlink()
 
