@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 
 from cloudcore.cloudhub.acceptor import AcceptLimits, Acceptor, Listener
@@ -26,6 +27,10 @@ MAX_HEADER_BYTES: Final = 8 * 1024
 """Of one header, and of the request line."""
 
 MAX_HEADERS: Final = 64
+
+RECEIVE_BYTES: Final = 16 * 1024
+"""What the kernel keeps of a connection until it is read, about: it comes in one piece, and as much
+memory is touched. Requests are small."""
 
 KEEPALIVE_TIMEOUT_S: Final = 5.0
 
@@ -65,6 +70,17 @@ class Handler(web.RequestHandler):
         super().__init__(server, loop=asyncio.get_running_loop(), **_OPTIONS)
         self._metrics = metrics
 
+    def data_received(self, data: bytes) -> None:
+        """Take in ``data``, and let go of it where it cannot be read.
+
+        The library keeps the error, the error the frame that it was raised through, and that frame
+        the error and ``data``: it would all stay until Python looks for cycles.
+        """
+        super().data_received(data)
+        for message, _ in self._messages:
+            if not isinstance(message, RawRequestMessage):
+                message.exc.with_traceback(None)
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -77,7 +93,7 @@ class Handler(web.RequestHandler):
             status = HTTPStatus.BAD_REQUEST
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return super().handle_error(request, status, exc, message)
-        self._metrics.refused.labels("https_bad_request").inc()
+        self._metrics.refused.inc("https_bad_request")
         logger.info(
             "request refused",
             extra={"address": request.remote, "detail": type(exc).__name__},
@@ -105,6 +121,8 @@ async def serving(
         metrics: where refusals are counted.
         limits: what strangers may cost.
     """
+    for one in sockets:  # what is accepted on them has the same
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
     runner = web.AppRunner(application)
     await runner.setup()
     server = runner.server

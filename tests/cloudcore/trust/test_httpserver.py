@@ -4,6 +4,7 @@ Each bound is tried at the last value that is served and the first that is not.
 """
 
 import asyncio
+import gc
 import logging
 import ssl
 import zlib
@@ -17,7 +18,14 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from cloudcore.cloudhub.acceptor import AcceptLimits, bind
-from cloudcore.trust.httpserver import LIMITS, MAX_HEADER_BYTES, MAX_HEADERS, serving
+from cloudcore.trust.httpserver import (
+    LIMITS,
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    RECEIVE_BYTES,
+    Handler,
+    serving,
+)
 from common import tls
 from common.metrics import MessageMetrics
 from tests.cloudcore.cloudhub.stage import HOST, Certificates, until
@@ -143,6 +151,26 @@ async def test_what_is_no_request_is_counted_and_what_it_said_stands_in_no_log(
         assert one.refused("bad_request") == 1
     assert "SECRET-TOKEN" not in caplog.text
     assert "Traceback" not in caplog.text
+
+
+async def test_what_cannot_be_read_is_let_go_of_with_its_connection(world: Open) -> None:
+    def held() -> int:
+        return sum(isinstance(one, Handler) for one in gc.get_objects())
+
+    async with world() as one:
+        gc.collect()
+        gc.disable()
+        try:
+            before = held()
+            for _ in range(3):
+                reader, writer = await one.open()
+                # More than is read at once: some of it is never looked at.
+                writer.write(b"GET / HTTP/1.1\r\nno header\r\n" * RECEIVE_BYTES)
+                await _to_the_end(reader)
+                writer.close()
+            await until(lambda: held() == before)
+        finally:
+            gc.enable()
 
 
 async def test_a_body_that_is_damaged_is_counted_and_answered(world: Open) -> None:
