@@ -13,6 +13,7 @@ from common.commandline import add_version, as_command
 from common.daemon import fail, raise_descriptor_limit, run_daemon
 from common.errors import EdgeError
 from edgecore import app
+from edgecore.commands.store import store_commands
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings
 from edgecore.kubeedge.command import import_kubeedge
 from edgecore.tokensource import SettingsT, clear_traces, take_token
@@ -42,6 +43,7 @@ def _commands() -> typer.Typer:
     add_version(commands, NAME)
     commands.command("run")(as_command(EdgeCoreSettings, run, env_prefix=ENV_PREFIX))
     commands.command("import")(import_kubeedge)
+    commands.add_typer(store_commands(), name="store")
     commands.command("hollow")(as_command(HollowSettings, hollow, env_prefix=ENV_PREFIX))
     return commands
 

@@ -1,0 +1,1 @@
+"""Commands of edgecore beside ``run``: for people at the machine."""
