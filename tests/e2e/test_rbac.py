@@ -6,6 +6,7 @@ in this process, by a hub that is made up. A proxy cuts cloudcore off from the A
 controllers run, so that the Deployment is only taken by the API server, not carried out.
 """
 
+import asyncio
 import base64
 import json
 import ssl
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
+from cloudcore.edgecontroller.autonomy import AUTONOMY, RECORD
 from cloudcore.kube.client import KubeClient
 from cloudcore.trust import tokenrecord
 from cloudcore.trust.tokenrecord import TokenRecord
@@ -55,6 +57,8 @@ PLURALS = {
     "RoleBinding": "rolebindings",
     "Deployment": "deployments",
     "Service": "services",
+    "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
+    "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
 }
 
 REFUSED: tuple[tuple[str, str, str, str], ...] = (
@@ -236,6 +240,8 @@ async def serve_an_edge(cluster: Cluster, cloud: CloudCore, tmp_path: Path) -> N
             await api.wait(
                 f"{base}/pods/{name}", lambda p: p is not None and is_ready(p), "it is Ready"
             )
+        await api.patch("/api/v1/nodes/edge", {"metadata": {"annotations": {AUTONOMY: "forever"}}})
+        await api.wait(f"{base}/pods/kept", stays_for_ever, "its pods stay for ever")
         cluster.link.cut()
         await api.delete(f"{base}/pods/lost", grace_s=0)
         for kind in ("configmaps", "secrets", "services"):
@@ -247,6 +253,12 @@ async def serve_an_edge(cluster: Cluster, cloud: CloudCore, tmp_path: Path) -> N
         await until(
             lambda: "shop/lost" not in edge.daemon.stored("secret"), "its Secret's end as well"
         )
+
+
+def stays_for_ever(found: Object | None) -> bool:
+    return found is not None and not any(
+        "tolerationSeconds" in one for one in found["spec"]["tolerations"]
+    )
 
 
 def shop_pod(name: str) -> Object:
@@ -320,3 +332,51 @@ async def test_what_is_not_its_work_is_refused_to_cloudcore(cluster: Cluster) ->
             ) as response:
                 codes[method, path, user, group] = response.status
     assert codes == dict.fromkeys(tries, FORBIDDEN)
+
+
+async def test_of_a_pod_cloudcore_may_change_how_long_it_tolerates_its_nodes_absence(
+    cluster: Cluster,
+) -> None:
+    base = "/api/v1/namespaces/shop/pods"
+    await cluster.api.create("/api/v1/namespaces", {"metadata": {"name": "shop"}})
+    made = pod("web", "edge", script=FOREVER)
+    made["metadata"] |= {"labels": {"app": "web"}, "annotations": {"kept": "yes"}}
+    made["spec"]["initContainers"] = [{"name": "i", "image": "busybox"}]
+    found = await cluster.api.create(base, made)
+    tolerations = found["spec"]["tolerations"]
+    longer = [one | {"tolerationSeconds": 3600} for one in tolerations]
+    another = {"key": "gpu", "operator": "Exists"}
+    allowed: list[Object] = [
+        {"spec": {"tolerations": longer}, "metadata": {"annotations": {RECORD: "x"}}},
+        {"metadata": {"annotations": {RECORD: None}}},
+    ]
+    refused: list[Object] = [
+        {"spec": {"containers": [found["spec"]["containers"][0] | {"image": "evil"}]}},
+        {"spec": {"initContainers": [found["spec"]["initContainers"][0] | {"image": "evil"}]}},
+        {"spec": {"activeDeadlineSeconds": 1}},
+        {"spec": {"tolerations": [*longer, another]}},
+        {"metadata": {"labels": {"app": None}}},
+        {"metadata": {"finalizers": ["example.com/never"]}},
+        {"metadata": {"annotations": {"kept": "no"}}},
+        {"metadata": {"annotations": {"kept": None}}},
+        {"metadata": {"annotations": {"more": "x"}}},
+    ]
+    changes = [*allowed, *refused]
+    async with asyncio.timeout(30):
+        # The API server follows policies by a watch.
+        while await code_of(cluster, f"{base}/web?dryRun=All", refused[0]) == HTTPStatus.OK:  # noqa: ASYNC110 - nobody sets an event
+            await asyncio.sleep(0.1)
+    assert [await code_of(cluster, f"{base}/web", change) for change in changes] == [
+        *[HTTPStatus.OK] * len(allowed),
+        *[HTTPStatus.UNPROCESSABLE_ENTITY] * len(refused),
+    ]
+
+
+async def code_of(cluster: Cluster, path: str, change: Object) -> int:
+    tls = ssl.create_default_context(cafile=str(cluster.control_plane.ca_file))
+    headers = {"Authorization": f"Bearer {cluster.token}", "Content-Type": MERGE_PATCH}
+    async with (
+        aiohttp.ClientSession(cluster.control_plane.server) as session,
+        session.patch(path, ssl=tls, headers=headers, data=json.dumps(change)) as response,
+    ):
+        return response.status
