@@ -4,11 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
-from annotated_types import Interval, MinLen
-
 from common import wire
 from common.kubeedgeconfig import Translated, translate
-from common.settings import AddressOrNone, DaemonSettings, Port, Texts, configuration, option
+from common.settings import (
+    AddressOrNone,
+    Between,
+    DaemonSettings,
+    Port,
+    Texts,
+    configuration,
+    option,
+)
 
 ENV_PREFIX: Final = "CLOUDCORE_"
 
@@ -25,7 +31,7 @@ class CloudCoreSettings(DaemonSettings):
         default=Path("/var/lib/cloudedge/cloudcore"),
         help="Folder for the server's certificate and key; made with mode 0700.",
     )
-    advertise_address: Annotated[Texts, MinLen(1)] = option(
+    advertise_address: Annotated[Texts, Between(1)] = option(
         help="Names and addresses by which edges reach this cloudcore, with commas between;"
         " they stand in its certificate.",
     )
@@ -49,19 +55,19 @@ class CloudCoreSettings(DaemonSettings):
         default="127.0.0.1:9091",
         help="HOST:PORT of /livez, /readyz and /metrics over HTTP; empty for none.",
     )
-    node_limit: Annotated[int, Interval(ge=1, le=100_000)] = option(
+    node_limit: Annotated[int, Between(1, 100_000)] = option(
         default=10_000,
         help="Nodes that may be connected.",
     )
-    connections_per_address: Annotated[int, Interval(ge=1, le=100_000)] = option(
+    connections_per_address: Annotated[int, Between(1, 100_000)] = option(
         default=512,
         help="Connections from one address, behind which may be many edges.",
     )
-    keepalive_s: Annotated[float, Interval(ge=2, le=600)] = option(
+    keepalive_s: Annotated[float, Between(2, 600)] = option(
         default=30.0,
         help="Seconds of silence after which a connection is ended.",
     )
-    max_message_bytes: Annotated[int, Interval(ge=64 * 1024, le=wire.MAX_MESSAGE_BYTES)] = option(
+    max_message_bytes: Annotated[int, Between(64 * 1024, wire.MAX_MESSAGE_BYTES)] = option(
         default=wire.MAX_MESSAGE_BYTES,
         help="Bytes of the largest message that an edge may send.",
     )
@@ -76,14 +82,19 @@ class CloudCoreSettings(DaemonSettings):
         " them: whoever has one can be any such edge. For as long as a fleet changes"
         " over.",
     )
-    certificate_days: Annotated[float, Interval(ge=1, le=3650)] = option(
+    certificate_days: Annotated[float, Between(1, 3650)] = option(
         default=365.0,
         help="Days for which the certificate of a node is good; edges renew it in time.",
     )
-    renewal_grace_days: Annotated[float, Interval(ge=0, le=3650)] = option(
+    renewal_grace_days: Annotated[float, Between(0, 3650)] = option(
         default=365.0,
         help="Days after its end for which a certificate of a known node can be renewed; 0:"
         " who comes too late needs a token.",
+    )
+    default_toleration_s: Annotated[int, Interval(ge=1, le=10**9)] = option(
+        default=300,
+        help="Seconds for which the API server has pods tolerate a node that is not ready: what its"
+        " option --default-not-ready-toleration-seconds says. Autonomy changes only these.",
     )
     constrained_impersonation: bool = option(
         default=False,
