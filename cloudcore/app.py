@@ -8,9 +8,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
-
-from prometheus_client import CollectorRegistry
 
 from cloudcore.cloudhub.acceptor import bind
 from cloudcore.cloudhub.handshake import Terms
@@ -36,9 +35,10 @@ from common.beehive.context import MessageContext
 from common.beehive.module import run_modules
 from common.errors import ConfigError
 from common.health import Health
+from common.metrics import Figures
 from common.monitor import monitor
 from common.names import ModuleName
-from common.systemd import notify
+from common.systemd import keep_alive, notify
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ async def run(
         RemoteError: the API server refuses what cloudcore cannot do without.
         BaseExceptionGroup: a module failed.
     """
-    registry, health = CollectorRegistry(), Health()
+    registry, health = Figures(), Health()
     metrics = CloudMetrics(registry)
     health.set_condition("api-server", "has not answered yet")
     reloading = None if reread is None else Reloading(settings, reread)
@@ -122,7 +122,9 @@ async def run(
             locations,
             metrics=metrics,
             health=health,
-            context=ControllerContext(backlog=sessions.backlog),
+            context=ControllerContext(
+                backlog=sessions.backlog, default_toleration_s=settings.default_toleration_s
+            ),
         )
         revocations = Revocations(client, metrics)
         hub = CloudHub(
@@ -158,6 +160,10 @@ async def run(
         opened.callback(following.cancel)
         telling = background.create_task(_tell_systemd(controller.synced, stop), name="sd_notify")
         opened.callback(telling.cancel)
+        living = background.create_task(
+            keep_alive(partial(context.turns, ModuleName.CLOUD_HUB)), name="watchdog"
+        )
+        opened.callback(living.cancel)
         await run_modules(context, (controller, hub), stop, grace_s=settings.grace_s)
 
 

@@ -10,17 +10,20 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
-
-from prometheus_client import CollectorRegistry
 
 from common import systemd
 from common.beehive.context import MessageContext
 from common.beehive.module import Module, run_modules
 from common.clock import Clock
 from common.health import Health
+from common.metrics import Figures
 from common.monitor import monitor
-from edgecore.config import EdgeCoreSettings, EdgeSettings, HollowSettings, RuntimeName
+from common.names import ModuleName
+from common.progress import Turns
+from common.settings import DaemonSettings
+from edgecore.config import EdgeCoreSettings, HollowSettings, NodeSettings, RuntimeName
 from edgecore.datadir import locked
 from edgecore.edged.edged import Edged
 from edgecore.edged.edgedconfig import EdgedConfig
@@ -52,6 +55,8 @@ SOCKET: Final = "edgecore.sock"
 """In the data folder: where this user asks a running edgecore how it does."""
 
 _BEAT_S: Final = 1.0
+_JUDGED: Final = (ModuleName.EDGED, ModuleName.META_MANAGER, ModuleName.EDGE_HUB)
+"""Modules that take their messages at once, whatever the link and the runtime do."""
 _MIB: Final = 1024 * 1024
 
 
@@ -60,7 +65,7 @@ class Edge:
 
     def __init__(
         self,
-        settings: EdgeCoreSettings,
+        settings: NodeSettings,
         context: MessageContext,
         store: EdgeStore,
         modules: Sequence[Module],
@@ -163,13 +168,13 @@ def build_edge(
     return Edge(settings, context, store, (edged, metamanager, hub))
 
 
-def store_of(settings: EdgeCoreSettings, threads: StoreThreads | None = None) -> EdgeStore:
+def store_of(settings: NodeSettings, threads: StoreThreads | None = None) -> EdgeStore:
     """Return the edge-store in the folder that ``settings`` name; it is not open yet."""
     return EdgeStore(settings.data_dir, threads, credential(os.environ))
 
 
 def node_modules(
-    settings: EdgeCoreSettings,
+    settings: NodeSettings,
     context: MessageContext,
     store: EdgeStore,
     metrics: EdgeMetrics,
@@ -191,7 +196,7 @@ def node_modules(
     return edged, metamanager
 
 
-def edged_config(settings: EdgeCoreSettings) -> EdgedConfig:
+def edged_config(settings: NodeSettings) -> EdgedConfig:
     """Return what edged is told of ``settings``."""
     return EdgedConfig(
         node_name=settings.node_name,
@@ -219,7 +224,7 @@ def edged_config(settings: EdgeCoreSettings) -> EdgedConfig:
 
 async def run(settings: EdgeCoreSettings, stop: asyncio.Event) -> None:
     """Run one edge as a daemon until ``stop`` is set; raises as ``Edge.run`` does."""
-    registry, health = CollectorRegistry(), Health()
+    registry, health = Figures(), Health()
     edge = build_edge(settings, EdgeMetrics(registry))
 
     def told() -> AbstractContextManager[object]:
@@ -230,7 +235,7 @@ async def run(settings: EdgeCoreSettings, stop: asyncio.Event) -> None:
 
 async def run_hollow(settings: HollowSettings, stop: asyncio.Event) -> None:
     """Run hollow edges in this process until ``stop`` is set; raises as ``Edge.run`` does."""
-    registry = CollectorRegistry()
+    registry = Figures()
     metrics = EdgeMetrics(registry)
     with ExitStack() as opened:
         pool = [StoreThreads() for _ in range(min(HOLLOW_THREADS, settings.count))]
@@ -248,13 +253,13 @@ class Shown:
     """What a process tells of its edges."""
 
     health: Health
-    registry: CollectorRegistry
+    registry: Figures
     beside: Callable[[], AbstractContextManager[object]] = nullcontext
     """Open while an edge holds its folder."""
 
 
 async def serve(
-    settings: EdgeSettings, edges: Sequence[Edge], shown: Shown, stop: asyncio.Event
+    settings: DaemonSettings, edges: Sequence[Edge], shown: Shown, stop: asyncio.Event
 ) -> None:
     """Run ``edges``, and tell of them to whoever asks and to systemd, until ``stop`` is set."""
     health = shown.health
@@ -263,6 +268,7 @@ async def serve(
         async with asyncio.TaskGroup() as tasks:
             beat = tasks.create_task(_beat(health), name="health")
             tell = tasks.create_task(_tell_systemd(edges, health, stop), name="sd_notify")
+            alive = tasks.create_task(systemd.keep_alive(partial(_turns, edges)), name="watchdog")
             async with asyncio.TaskGroup() as running:
                 for edge in edges:
                     running.create_task(
@@ -270,6 +276,15 @@ async def serve(
                     )
             beat.cancel()
             tell.cancel()
+            alive.cancel()
+
+
+def _turns(edges: Sequence[Edge]) -> dict[ModuleName, Turns]:
+    # Of many edges in one process, which systemd does not start, the last one speaks for all.
+    found: dict[ModuleName, Turns] = {}
+    for edge in edges:
+        found |= edge.context.turns(*_JUDGED)
+    return found
 
 
 async def _beat(health: Health) -> None:
@@ -298,7 +313,7 @@ async def enroll_in_thread(task: Task) -> str:
     return await asyncio.to_thread(enroll.carry_out, task)
 
 
-def _runtime(settings: EdgeCoreSettings) -> Runtime:
+def _runtime(settings: NodeSettings) -> Runtime:
     match settings.runtime:
         case RuntimeName.HOLLOW:
             return HollowRuntime()

@@ -22,6 +22,7 @@ import msgspec
 from common.beehive.message import Message
 from common.errors import MailboxClosedError, ReplyTimeoutError, UnknownModuleError
 from common.names import GroupName, ModuleName
+from common.progress import Turns
 
 DEFAULT_CAPACITY: Final = 1024
 """Messages that one mailbox holds before its senders wait."""
@@ -41,6 +42,8 @@ class Mailbox:
         self._waiting: deque[tuple[Message, asyncio.Future[None]]] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._closed = False
+        self.taken = 0
+        """How often messages were taken."""
 
     def __len__(self) -> int:
         """Messages accepted and not yet received, senders that wait not counted."""
@@ -92,6 +95,7 @@ class Mailbox:
             finally:
                 self._reader = None
         batch = [self._items.popleft() for _ in range(min(limit, len(self._items)))]
+        self.taken += 1
         self._admit_waiting()
         return batch
 
@@ -254,6 +258,14 @@ class MessageContext:
     def pending(self) -> dict[ModuleName, int]:
         """Return how many messages wait in each mailbox, for metrics."""
         return {name: len(mailbox) for name, mailbox in self._mailboxes.items()}
+
+    def turns(self, *modules: ModuleName) -> dict[ModuleName, Turns]:
+        """Return what the mailboxes of ``modules`` have seen; those that are not there left out."""
+        return {
+            name: Turns(len(mailbox), mailbox.taken)
+            for name, mailbox in self._mailboxes.items()
+            if name in modules
+        }
 
     def _mailbox(self, module: ModuleName) -> Mailbox:
         try:

@@ -49,6 +49,16 @@ async def test_a_sender_waits_while_the_mailbox_is_full(context: MessageContext)
         await third
 
 
+async def test_a_mailbox_tells_what_waits_and_how_often_something_was_taken(
+    context: MessageContext,
+) -> None:
+    for _ in range(2):
+        await context.send(ModuleName.EDGED, message())
+    assert context.turns(ModuleName.EDGED, ModuleName.CLOUD_HUB) == {ModuleName.EDGED: (2, 0)}
+    await context.receive(ModuleName.EDGED)
+    assert context.turns(ModuleName.EDGED) == {ModuleName.EDGED: (1, 1)}
+
+
 async def test_a_batch_takes_what_is_there_up_to_the_limit(context: MessageContext) -> None:
     sent = [message(str(n)) for n in range(2)]
     for m in sent:
