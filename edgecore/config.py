@@ -11,12 +11,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final
 
-from annotated_types import Interval, MinLen
-
 from common.errors import ConfigError
 from common.kubeedgeconfig import Translated
 from common.settings import (
     AddressOrNone,
+    Between,
     Check,
     DaemonSettings,
     FromText,
@@ -85,10 +84,36 @@ NodeName = Annotated[str, Check(_judge_name)]
 
 
 @configuration
-class EdgeSettings(DaemonSettings):
+class PlaceSettings(DaemonSettings):
+    """What everything that runs pods is told."""
+
+    data_dir: Path = option(
+        default=Path("/var/lib/cloudedge/edgecore"),
+        help="Folder of everything that this edge keeps; made with mode 0700.",
+    )
+    accept_cluster: str = option(
+        default="",
+        help="UID of another cluster that this edge may change over to: that of its"
+        " namespace kube-system. The pods of the one it belongs to then end.",
+    )
+    max_pods: Annotated[int, Between(1, 1000)] = option(
+        default=110,
+        help="Pods that the node offers to run.",
+    )
+
+    def __post_init__(self) -> None:
+        """Judge what belongs together, here and in what is made of this.
+
+        Raises:
+            ValueError: it does not go together.
+        """
+
+
+@configuration
+class EdgeSettings(PlaceSettings):
     """What every edge is told, a hollow one too."""
 
-    cloud: Annotated[str, MinLen(1)] = option(
+    cloud: Annotated[str, Between(1)] = option(
         help="Host name or address of cloudcore, as it stands in cloudcore's certificate.",
     )
     websocket_port: Port = option(
@@ -109,23 +134,10 @@ class EdgeSettings(DaemonSettings):
         help="File with the join token, read each time that it is needed; - for standard"
         " input, read once.",
     )
-    data_dir: Path = option(
-        default=Path("/var/lib/cloudedge/edgecore"),
-        help="Folder of everything that this edge keeps; made with mode 0700.",
-    )
-    heartbeat_s: Annotated[float, Interval(ge=1, le=300)] = option(
+    heartbeat_s: Annotated[float, Between(1, 300)] = option(
         default=10.0,
         help="Seconds between two keepalives: less than half the cloud's patience, and to a"
         " cloud of this project at most 10.",
-    )
-    accept_cluster: str = option(
-        default="",
-        help="UID of another cluster that this edge may change over to: that of its"
-        " namespace kube-system. The pods of the one it belongs to then end.",
-    )
-    max_pods: Annotated[int, Interval(ge=1, le=1000)] = option(
-        default=110,
-        help="Pods that the node offers to run.",
     )
 
     def __post_init__(self) -> None:
@@ -134,6 +146,7 @@ class EdgeSettings(DaemonSettings):
         Raises:
             ValueError: it does not go together.
         """
+        super().__post_init__()
         if self.token and self.token_file is not None:
             raise ValueError("give --token or --token-file, not both")
 
@@ -153,8 +166,8 @@ class EdgeSettings(DaemonSettings):
 
 
 @configuration
-class EdgeCoreSettings(EdgeSettings):
-    """What ``edgecore run`` is told."""
+class NodeSettings(PlaceSettings):
+    """What a node is told, whatever joins it to its API server."""
 
     monitor_address: AddressOrNone = option(
         default="127.0.0.1:9092",
@@ -215,23 +228,23 @@ class EdgeCoreSettings(EdgeSettings):
         default="",
         help="memory.available=1m30s,…",
     )
-    image_gc_high_percent: Annotated[int, Interval(ge=0, le=100)] = option(
+    image_gc_high_percent: Annotated[int, Between(0, 100)] = option(
         default=85,
         help="Disk use at which unused images are removed …",
     )
-    image_gc_low_percent: Annotated[int, Interval(ge=0, le=100)] = option(
+    image_gc_low_percent: Annotated[int, Between(0, 100)] = option(
         default=80,
         help="… down to so much.",
     )
-    parallel_pulls: Annotated[int, Interval(ge=1, le=100)] = option(
+    parallel_pulls: Annotated[int, Between(1, 100)] = option(
         default=2,
         help="Images pulled at the same time.",
     )
-    container_log_max_mib: Annotated[int, Interval(ge=1, le=1024)] = option(
+    container_log_max_mib: Annotated[int, Between(1, 1024)] = option(
         default=10,
         help="Size at which a container's log is rotated.",
     )
-    container_log_max_files: Annotated[int, Interval(ge=2, le=100)] = option(
+    container_log_max_files: Annotated[int, Between(2, 100)] = option(
         default=5,
         help="Logs kept of one start of a container.",
     )
@@ -253,28 +266,6 @@ class EdgeCoreSettings(EdgeSettings):
         help="Taints of the Node when it is registered: key=value:Effect,…",
     )
 
-    kubeedge_certificate: Path | None = option(
-        default=None,
-        help="Certificate that this node has from KubeEdge's edgecore, PEM: taken over where"
-        " the data folder has none. Needs --kubeedge-key and --kubeedge-authority.",
-    )
-    kubeedge_key: Path | None = option(
-        default=None,
-        help="Its key, PEM.",
-    )
-    kubeedge_authority: Path | None = option(
-        default=None,
-        help="The cloud's authority, which has signed it, PEM.",
-    )
-
-    @classmethod
-    def translate(cls, document: Mapping[str, object]) -> Translated:
-        """Return what KubeEdge's edgecore.yaml says."""
-        # Not at the top: few have such a file.
-        from edgecore.kubeedgeconfig import translate  # noqa: PLC0415
-
-        return translate(document)
-
     def __post_init__(self) -> None:
         """Judge what belongs together.
 
@@ -284,19 +275,10 @@ class EdgeCoreSettings(EdgeSettings):
         super().__post_init__()
         self.thresholds()
         self.image_policy()
-        self.adoption()
 
     def adoption(self) -> Adoption | None:
-        """Return what is to be taken over of KubeEdge's edge; None for nothing."""
-        files = (self.kubeedge_certificate, self.kubeedge_key, self.kubeedge_authority)
-        certificate, key, authority = files
-        if certificate is None or key is None or authority is None:
-            if any(files):
-                raise ValueError(
-                    "give --kubeedge-certificate, --kubeedge-key and --kubeedge-authority, or none"
-                )
-            return None
-        return Adoption(self.node_name, self.data_dir, certificate, key, authority)
+        """Return what is to be taken over of another program's node; None for nothing."""
+        return None
 
     def local_endpoint(self) -> tuple[str, int] | None:
         """Return where this node shows what it does; None for nowhere."""
@@ -333,10 +315,58 @@ class EdgeCoreSettings(EdgeSettings):
 
 
 @configuration
+class EdgeCoreSettings(NodeSettings, EdgeSettings):
+    """What ``edgecore run`` is told."""
+
+    kubeedge_certificate: Path | None = option(
+        default=None,
+        help="Certificate that this node has from KubeEdge's edgecore, PEM: taken over where"
+        " the data folder has none. Needs --kubeedge-key and --kubeedge-authority.",
+    )
+    kubeedge_key: Path | None = option(
+        default=None,
+        help="Its key, PEM.",
+    )
+    kubeedge_authority: Path | None = option(
+        default=None,
+        help="The cloud's authority, which has signed it, PEM.",
+    )
+
+    @classmethod
+    def translate(cls, document: Mapping[str, object]) -> Translated:
+        """Return what KubeEdge's edgecore.yaml says."""
+        # Not at the top: few have such a file.
+        from edgecore.kubeedgeconfig import translate  # noqa: PLC0415
+
+        return translate(document)
+
+    def __post_init__(self) -> None:
+        """Judge what belongs together.
+
+        Raises:
+            ValueError: it does not go together.
+        """
+        super().__post_init__()
+        self.adoption()
+
+    def adoption(self) -> Adoption | None:
+        """Return what is to be taken over of KubeEdge's edge; None for nothing."""
+        files = (self.kubeedge_certificate, self.kubeedge_key, self.kubeedge_authority)
+        certificate, key, authority = files
+        if certificate is None or key is None or authority is None:
+            if any(files):
+                raise ValueError(
+                    "give --kubeedge-certificate, --kubeedge-key and --kubeedge-authority, or none"
+                )
+            return None
+        return Adoption(self.node_name, self.data_dir, certificate, key, authority)
+
+
+@configuration
 class HollowSettings(EdgeSettings):
     """What ``edgecore hollow`` is told."""
 
-    count: Annotated[int, Interval(ge=1, le=10_000)] = option(
+    count: Annotated[int, Between(1, 10_000)] = option(
         help="Hollow edges in this process.",
     )
     node_name_prefix: Annotated[str, Check(lambda prefix: _judge_name(f"{prefix}-0"))] = option(
