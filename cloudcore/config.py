@@ -91,7 +91,7 @@ class CloudCoreSettings(DaemonSettings):
         help="Days after its end for which a certificate of a known node can be renewed; 0:"
         " who comes too late needs a token.",
     )
-    default_toleration_s: Annotated[int, Interval(ge=1, le=10**9)] = option(
+    default_toleration_s: Annotated[int, Between(1, 1_000_000_000)] = option(
         default=300,
         help="Seconds for which the API server has pods tolerate a node that is not ready: what its"
         " option --default-not-ready-toleration-seconds says. Autonomy changes only these.",
