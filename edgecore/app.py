@@ -7,16 +7,18 @@ to the cloud, which may be away for as long as it likes.
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from common import systemd
 from common.beehive.context import MessageContext
 from common.beehive.module import Module, run_modules
-from common.clock import Clock
+from common.clock import Clock, rfc3339
 from common.health import Health
 from common.metrics import Figures
 from common.monitor import monitor
@@ -60,6 +62,14 @@ _JUDGED: Final = (ModuleName.EDGED, ModuleName.META_MANAGER, ModuleName.EDGE_HUB
 _MIB: Final = 1024 * 1024
 
 
+@runtime_checkable
+class Telling(Protocol):
+    """A module that tells how it does."""
+
+    def tell(self) -> Mapping[str, object]:
+        """Return what JSON can hold; called in any thread."""
+
+
 class Edge:
     """The modules of one edge, wired. ``run`` may be called once."""
 
@@ -75,6 +85,13 @@ class Edge:
         self._modules = modules
         self.is_open = asyncio.Event()
         """Set when the store is open and the modules start."""
+
+    def report_to(self, health: Health, now: datetime) -> None:
+        """Have ``health`` tell in its status of this process, begun ``now``, and of its modules."""
+        health.report("edgecore", partial(_process, self.settings.node_name, rfc3339(now)))
+        for module in self._modules:
+            if isinstance(module, Telling):
+                health.report(type(module).__name__.lower(), module.tell)
 
     async def run(
         self,
@@ -226,6 +243,7 @@ async def run(settings: EdgeCoreSettings, stop: asyncio.Event) -> None:
     """Run one edge as a daemon until ``stop`` is set; raises as ``Edge.run`` does."""
     registry, health = Figures(), Health()
     edge = build_edge(settings, EdgeMetrics(registry))
+    edge.report_to(health, Clock().now())
 
     def told() -> AbstractContextManager[object]:
         return monitor(None, health, registry, settings.data_dir / SOCKET)
@@ -285,6 +303,19 @@ def _turns(edges: Sequence[Edge]) -> dict[ModuleName, Turns]:
     for edge in edges:
         found |= edge.context.turns(*_JUDGED)
     return found
+
+
+def _process(node_name: str, started: str) -> Mapping[str, object]:
+    # Not at the top: it is half a MiB, for whoever asks.
+    from importlib.metadata import version  # noqa: PLC0415
+
+    return {
+        "node": node_name,
+        "version": version("cloudedge"),
+        "pid": os.getpid(),
+        "since": started,
+        "installedIn": sys.prefix,
+    }
 
 
 async def _beat(health: Health) -> None:

@@ -7,7 +7,8 @@ a reason to end a pod. What could not be asked is never read as "gone".
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Final
 
@@ -101,6 +102,11 @@ class Edged:
         self._deleted: set[UID] = set()  # while the list of stored pods has not come
         self._static = StaticSet(complete=False)
         self._static_seen = asyncio.Event()  # whether the manifests were looked at
+
+    def tell(self) -> Mapping[str, object]:
+        """Return how many pods there are, by phase; may be called in any thread."""
+        phases = (worker.status().get("phase") for worker in tuple(self._pods.workers.values()))
+        return {"pods": dict(sorted(Counter(phase or "Pending" for phase in phases).items()))}
 
     async def run(self) -> None:
         """Serve the mailbox until it is closed and empty; containers go on running."""

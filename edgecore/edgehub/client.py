@@ -13,6 +13,7 @@ nothing that was received is dropped to make room.
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 from common.beehive.context import MessageContext
@@ -27,6 +28,7 @@ from edgecore.edgehub.hubconfig import HubConfig
 from edgecore.edgehub.link import LinkLostError
 from edgecore.edgehub.network import Credentials, Network, OpenLink
 from edgecore.edgehub.session import Session, Surroundings
+from edgecore.edgehub.standing import Standing
 from edgecore.edgehub.transfers import Transfers
 from edgecore.metrics import EdgeMetrics
 
@@ -72,6 +74,12 @@ class EdgeHub:
         )
         self._session: Session | None = None  # of the open connection; None without one
         self._last_failure = ""
+        self._standing = Standing(f"{config.cloud}:{config.websocket_port}")
+
+    def tell(self) -> Mapping[str, object]:
+        """Return how the link stands; may be called in any thread."""
+        session = self._session
+        return self._standing.tell(session.waiting if session else 0, self._clock.known())
 
     async def run(self) -> None:
         """Serve until the mailbox is closed; what is accepted by then is still written."""
@@ -157,6 +165,7 @@ class EdgeHub:
         """Say it once: a cloud that is away for a week is no news every thirty seconds."""
         self._metrics.connection_failures.labels(_reason(error)).inc()
         text = str(error)
+        self._standing.failed(self._clock.now(), text)
         level = logging.DEBUG if text == self._last_failure else logging.WARNING
         self._last_failure = text
         logger.log(
@@ -176,6 +185,7 @@ class EdgeHub:
         self._metrics.connections.inc()
         self._metrics.connected.inc()
         self._last_failure = ""
+        self._standing.connected(self._clock.now())
         fields = {
             "node": self._config.node_name,
             "protocol": link.protocol.value,

@@ -54,6 +54,12 @@ class Lanes:
         waiting = len(self._control) + len(self._leases) + len(self._others)
         return waiting + (self._credit is not None)
 
+    @property
+    def waiting(self) -> int:
+        """What waits to be written, or for its answer; may be asked in any thread."""
+        asked = len(self._awaited)
+        return asked + sum(not m.header.sync for m in tuple(self._others) + tuple(self._leases))
+
     def offer(self, message: Message, now_s: float) -> bool:
         """Add ``message``; return False where its lane, or the list of requests, is full."""
         lane = self._lane(message)

@@ -81,6 +81,11 @@ class Session:
         self._signed = asyncio.Event()
         self._was_signed = True
 
+    @property
+    def waiting(self) -> int:
+        """What waits to be written, or for its answer."""
+        return self._lanes.waiting
+
     def offer(self, message: Message) -> bool:
         """Have ``message`` written; return False where too much waits already."""
         accepted = self._lanes.offer(message, self._clock.monotonic())

@@ -10,7 +10,8 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -19,7 +20,7 @@ from common import capabilities
 from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw, refusal, reply
 from common.capabilities import Capability
-from common.clock import Clock
+from common.clock import Clock, rfc3339
 from common.errors import EdgeError, MailboxClosedError, ReplyTimeoutError, StoreError, WireError
 from common.metrics import MessageMetrics
 from common.names import (
@@ -107,9 +108,24 @@ class MetaManager:
         self._keeper = Keeper(store)
         self._queries = Queries(store, self._keeper, self._ask_cloud, self._acknowledge, clock)
         self._resync = Resync(store, node_name, self._ask_cloud, self._acknowledge, random_unit)
+        self._clock = clock
+        self._in_step_since: datetime | None = None
+        self._resync.told = self._note_in_step
         self._is_connected = False
         self._capabilities = capabilities.NONE
         self._requests = 0  # that are being served
+
+    def tell(self) -> Mapping[str, object]:
+        """Return what is held, and since when it is in step; may be called in any thread."""
+        since = self._in_step_since
+        return {
+            "objects": len(self._store.index.entries),
+            "complete": self._store.is_complete,
+            "inStepSince": rfc3339(since) if since else None,
+        }
+
+    def _note_in_step(self) -> None:
+        self._in_step_since = self._in_step_since or self._clock.now()
 
     async def run(self) -> None:
         """Serve the mailbox until it is closed and empty; requests that wait then get no answer."""
@@ -299,6 +315,7 @@ class MetaManager:
             return
         self._is_connected = link.state is LinkState.CONNECTED
         self._capabilities = link.capabilities
+        self._in_step_since = None
         if self._is_connected and link.protocol is PeerProtocol.CLOUDEDGE_V1:
             self._resync.connected(link.capabilities, tasks)
         else:

@@ -70,6 +70,8 @@ class Resync:
         self._capabilities: Capabilities | None = None  # None: nobody there who can be asked
         self._busy_for = 0  # the connection whose task runs
         self._is_list_wanted = False
+        self.told: Callable[[], None] = _nothing
+        """Called when the cloud has said that this edge is in step."""
 
     def connected(self, agreed: Capabilities, tasks: asyncio.TaskGroup) -> None:
         """Get in step over a new connection, in a task of ``tasks``."""
@@ -157,8 +159,13 @@ class Resync:
             except StoreError as error:
                 logger.warning("the inventory came to nothing", extra={"error": str(error)})
                 return False
+        self.told()
         logger.info(
             "in step with the cloud",
             extra={"updated": difference.updated, "deleted": difference.deleted},
         )
         return True
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

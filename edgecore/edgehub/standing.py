@@ -1,0 +1,51 @@
+"""How the link of an edge stands, for those who ask at the machine. Pure.
+
+Written by the event loop and read by another thread: every change is one assignment.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from common.clock import rfc3339
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    is_connected: bool = False
+    since: datetime | None = None
+    failure: str = ""
+
+
+class Standing:
+    """Since when there is a connection, or none, and why."""
+
+    def __init__(self, cloud: str) -> None:
+        """Begin without a connection to ``cloud``, an address."""
+        self._cloud, self._state = cloud, _State()
+
+    def connected(self, now: datetime) -> None:
+        """Note that there is a connection."""
+        self._state = _State(is_connected=True, since=now)
+
+    def failed(self, now: datetime, why: str) -> None:
+        """Note that there is none; ``since`` stays that of the first failure in a row."""
+        state = self._state
+        is_news = state.is_connected or state.since is None
+        self._state = _State(since=now if is_news else state.since, failure=why)
+
+    def tell(self, waiting: int, known: datetime | None) -> dict[str, object]:
+        """Return how it stands.
+
+        Args:
+            waiting: messages that wait to be written, or for their answer.
+            known: the last time that the cloud has told, and what has passed since.
+        """
+        state = self._state
+        return {
+            "cloud": self._cloud,
+            "connected": state.is_connected,
+            "since": rfc3339(state.since) if state.since else None,
+            "failure": state.failure or None,
+            "waiting": waiting,
+            "time": rfc3339(known) if known else None,
+        }

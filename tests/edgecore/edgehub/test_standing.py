@@ -1,0 +1,39 @@
+"""How the link stands, as it is told. Nothing is faked: it is pure."""
+
+from datetime import UTC, datetime, timedelta
+
+from edgecore.edgehub.standing import Standing
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+LATER = NOON + timedelta(minutes=5)
+
+
+def test_before_anything_was_tried_there_is_no_since() -> None:
+    assert Standing("cloud:1").tell(0, None) == {
+        "cloud": "cloud:1",
+        "connected": False,
+        "since": None,
+        "failure": None,
+        "waiting": 0,
+        "time": None,
+    }
+
+
+def test_a_connection_is_told_with_what_waits_and_the_cloud_s_time() -> None:
+    standing = Standing("cloud:1")
+    standing.failed(NOON, "refused")
+    standing.connected(LATER)
+    told = standing.tell(3, LATER)
+    assert told["connected"] is True
+    assert (told["since"], told["failure"]) == ("2026-01-01T12:05:00Z", None)
+    assert (told["waiting"], told["time"]) == (3, "2026-01-01T12:05:00Z")
+
+
+def test_an_edge_is_offline_since_its_first_failure_and_tells_the_last_reason() -> None:
+    standing = Standing("cloud:1")
+    standing.connected(NOON)
+    standing.failed(NOON, "silent")
+    standing.failed(LATER, "refused")
+    told = standing.tell(0, None)
+    assert told["connected"] is False
+    assert (told["since"], told["failure"]) == ("2026-01-01T12:00:00Z", "refused")
