@@ -11,14 +11,14 @@ BIN := $(VENV)/bin
 # The name carries the version, so that another PYTHON means another environment.
 VENV_STAMP := $(VENV)/.installed-$(PYTHON_VERSION)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-TYPED := $(wildcard common cloudcore edgecore deploy tests benchmarks)
+TYPED := $(wildcard common cloudcore edgecore edgesite deploy tests benchmarks)
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help
 .PHONY: help venv requirements format lint audit types contracts unit e2e containers test chaos fuzz \
-	cover bench demo sbom controlplane clean
+	cover bench demo sbom units bundle controlplane clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' \
@@ -92,6 +92,9 @@ bench: $(VENV_STAMP) controlplane ## the figures that we promise
 
 demo: $(VENV_STAMP) controlplane ## the whole system at work, on this machine
 	$(BIN)/python -m deploy.devcluster.demo $(ARGS)
+
+units: $(VENV_STAMP) ## what systemd says of the units, and how much they expose
+	$(BIN)/python -m deploy.units
 
 sbom: $(VENV_STAMP) ## what the daemons consist of, as CycloneDX in build/sbom
 	@mkdir -p build/sbom

@@ -6,6 +6,7 @@ from functools import partial
 import typer
 
 from cloudcore import app
+from cloudcore.commands.added import WithAdded
 from cloudcore.commands.ca import ca_commands
 from cloudcore.commands.cert import cert_commands
 from cloudcore.commands.token import token_commands
@@ -28,6 +29,7 @@ def main() -> None:
 
 def _commands() -> typer.Typer:
     commands = typer.Typer(
+        cls=WithAdded,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=False,

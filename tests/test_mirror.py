@@ -7,7 +7,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 WITHOUT_TESTS = frozenset({"__init__.py", "__main__.py"})
 
-both_daemons_and_common = pytest.mark.parametrize("package", ["common", "cloudcore", "edgecore"])
+both_daemons_and_common = pytest.mark.parametrize(
+    "package", ["common", "cloudcore", "edgecore", "edgesite"]
+)
 
 
 def wanted_tests(package: str) -> set[Path]:

@@ -1,0 +1,115 @@
+"""The daemon of an EdgeSite: the only place that builds its modules and knows them all.
+
+The edge-store opens, edged starts the stored pods from it, and the controller asks the API server,
+which may be away for as long as it likes.
+"""
+
+import asyncio
+import logging
+from contextlib import AbstractContextManager
+
+from prometheus_client import CollectorRegistry
+
+from cloudcore.edgecontroller.context import ControllerContext
+from cloudcore.edgecontroller.controller import EdgeController
+from cloudcore.edgecontroller.location import LocationCache
+from cloudcore.kube.client import KubeClient
+from cloudcore.kube.cluster import read_cluster_uid
+from cloudcore.metrics import CloudMetrics
+from common.beehive.context import MessageContext
+from common.errors import RemoteError
+from common.health import Health
+from common.monitor import monitor
+from common.names import ModuleName, NodeID
+from edgecore.app import SOCKET, Edge, Shown, World, node_modules, serve, store_of
+from edgecore.edgehub.link import LinkLostError
+from edgecore.edgehub.pin import Membership
+from edgecore.metrics import EdgeMetrics
+from edgesite.config import EdgeSiteSettings
+from edgesite.link import CAPABILITIES, Link, Surroundings
+from edgesite.modules import Downlink, Uplink
+
+logger = logging.getLogger(__name__)
+
+
+async def run(settings: EdgeSiteSettings, stop: asyncio.Event) -> None:
+    """Run the site until ``stop`` is set. Containers go on running.
+
+    Raises:
+        ConfigError: the kubeconfig, the data folder or an address cannot be used.
+        StoreError: the edge-store cannot be used; the text says what to do.
+        BaseExceptionGroup: a module failed.
+    """
+    registry, health = CollectorRegistry(), Health()
+
+    def told() -> AbstractContextManager[object]:
+        return monitor(None, health, registry, settings.data_dir / SOCKET)
+
+    client = KubeClient(settings.kubeconfig, is_constrained=settings.constrained_impersonation)
+    async with client:
+        site = build_site(settings, client, health, registry)
+        await serve(settings, [site], Shown(health, registry, told), stop)
+
+
+def build_site(
+    settings: EdgeSiteSettings,
+    client: KubeClient,
+    health: Health,
+    registry: CollectorRegistry,
+    world: World | None = None,
+) -> Edge:
+    """Return the modules of the site, wired; nothing is opened before they run.
+
+    Args:
+        settings: what it is told.
+        client: of the API server; open for as long as the site runs.
+        health: hears how the caches do; without them the site is ready all the same.
+        registry: of its metrics.
+        world: what it stands in; this machine if None.
+    """
+    world = world or World()
+    node = NodeID(settings.node_name)
+    bus, locations = MessageContext(), LocationCache()
+    cloud_metrics, edge_metrics = CloudMetrics(registry), EdgeMetrics(registry)
+    store = world.store or store_of(settings)
+    edged, metamanager = node_modules(settings, bus, store, edge_metrics, world)
+    membership = Membership(store, settings.accept_cluster)
+
+    async def admit() -> None:
+        await controller.synced.wait()
+        try:
+            cluster = await read_cluster_uid(client)
+        except RemoteError as error:
+            raise LinkLostError("api_server", str(error)) from error
+        await membership.admit(cluster)
+
+    link = Link(
+        Surroundings(
+            bus,
+            node,
+            locations,
+            cloud_metrics,
+            edge_metrics,
+            admit,
+            settings.capabilities & CAPABILITIES,
+        )
+    )
+    beside = Health()
+    controller = EdgeController(
+        bus,
+        client,
+        locations,
+        metrics=cloud_metrics,
+        health=beside,
+        context=ControllerContext(
+            send_module=ModuleName.CLOUD_HUB,
+            response_module=ModuleName.CLOUD_HUB,
+            edge_site=True,
+            site_node=node,
+            backlog=link.backlog,
+        ),
+    )
+    health.remark("api-server", lambda: "; ".join(beside.problems()) or "in step")
+    # In the order in which they stop: what was accepted is still carried out.
+    uplink, downlink = Uplink(bus, link, edge_metrics), Downlink(bus, link)
+    return Edge(settings, bus, store, (edged, metamanager, uplink, controller, downlink))
