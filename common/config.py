@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from common.errors import ConfigError
 from common.kubeedgeconfig import Translated
-from common.settings import Check, FromText, Option, Settings, flag_name
+from common.settings import Between, Check, FromText, Option, Settings, flag_name
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 """A configuration file larger than this is not one."""
@@ -135,11 +135,15 @@ def _judged_type(one: Option) -> Any:
     if get_origin(one.type) is not Annotated:
         return one.type
     plain, *about = get_args(one.type)
-    return Annotated[plain, *(_in_its_words(item) for item in about)]
+    return Annotated[plain, *(_in_its_words(plain, item) for item in about)]
 
 
-def _in_its_words(item: object) -> object:
+def _in_its_words(kind: object, item: object) -> object:
     match item:
+        case Between(least, most) if kind in (int, float):
+            return Field(ge=least, le=most)
+        case Between(least, most):
+            return Field(min_length=int(least), max_length=None if most is None else int(most))
         case FromText(read):
             return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
         case Check(judge):

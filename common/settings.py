@@ -19,19 +19,23 @@ from typing import (
     get_type_hints,
 )
 
-from annotated_types import Interval
-
 from common.capabilities import ALL, Capability, choose
 from common.kubeedgeconfig import Translated
 from common.logs import LogFormat
 
 MAX_PORT: Final = 65535
 
-Port = Annotated[int, Interval(ge=1, le=MAX_PORT)]
-
 _ABOUT: Final = "option"
 
 ClassT = TypeVar("ClassT")
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """In ``Annotated``: the smallest and the largest value of a number, or length of the others."""
+
+    least: float
+    most: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,9 @@ def configuration(made: type[ClassT]) -> type[ClassT]:
     return dataclass(frozen=True, kw_only=True)(made)
 
 
+Port = Annotated[int, Between(1, MAX_PORT)]
+
+
 @configuration
 class Settings:
     """Base of a configuration."""
@@ -123,10 +130,11 @@ class Settings:
 
 def _option(one: Field[Any], annotated: Any) -> Option:
     about, is_secret = one.metadata[_ABOUT]
-    is_made = one.default_factory is not MISSING
-    is_required = not is_made and one.default is MISSING
-    default = None if is_required else one.default_factory() if is_made else one.default
-    return Option(one.name, annotated, about, is_secret, is_required, default)
+    default = one.default if one.default_factory is MISSING else one.default_factory()
+    is_required = default is MISSING
+    return Option(
+        one.name, annotated, about, is_secret, is_required, None if is_required else default
+    )
 
 
 def flag_name(name: str) -> str:
@@ -165,7 +173,7 @@ class DaemonSettings(Settings):
         help="Log what is at least this important: debug, info, warning or error.",
     )
     log_format: LogFormat = option(default=LogFormat.TEXT, help="How log lines look: text or json.")
-    grace_s: Annotated[float, Interval(ge=0, le=600)] = option(
+    grace_s: Annotated[float, Between(0, 600)] = option(
         default=10.0,
         help="Seconds that a stop may take to finish what was accepted; the rest is cut.",
     )

@@ -1,10 +1,8 @@
 """The command line of edgecore."""
 
-import asyncio
-import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import typer
@@ -12,13 +10,11 @@ import typer
 from common.commandline import add_version, as_command
 from common.daemon import fail, raise_descriptor_limit, run_daemon
 from common.errors import EdgeError
-from edgecore import app
+from common.handover import hand_over
 from edgecore.commands.store import store_commands
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings
 from edgecore.kubeedge.command import import_kubeedge
 from edgecore.tokensource import SettingsT, clear_traces, take_token
-
-logger = logging.getLogger(__name__)
 
 NAME: Final = "edgecore"
 
@@ -50,23 +46,20 @@ def _commands() -> typer.Typer:
 
 def run(settings: EdgeCoreSettings) -> None:
     """Run this edge until SIGTERM or SIGINT; a second signal stops it at once."""
-    _start(app.run, settings)
+    hand_over("edgecore.daemon", _without_traces(settings), settings.node_name)
 
 
 def hollow(settings: HollowSettings) -> None:
     """Run many edges without containers in one process, for tests of the cloud's scale."""
+    # Not at the top: no other command runs an edge by itself.
+    from edgecore.app import run_hollow  # noqa: PLC0415
+
     raise_descriptor_limit()  # each edge holds seven files
-    _start(app.run_hollow, settings)
+    run_daemon(NAME, run_hollow, _without_traces(settings))
 
 
-def _start(
-    daemon: Callable[[SettingsT, asyncio.Event], Awaitable[None]], settings: SettingsT
-) -> None:
+def _without_traces(settings: SettingsT) -> SettingsT:
+    """Return ``settings`` with the token in them, which lies nowhere else afterwards."""
     notes = clear_traces(os.environ, sys.argv)
-
-    async def say_and_run(settings: SettingsT, stop: asyncio.Event) -> None:
-        for note in notes:
-            logger.warning("%s", note)
-        await daemon(settings, stop)
-
-    run_daemon(NAME, say_and_run, take_token(settings, sys.stdin.buffer))
+    taken = take_token(settings, sys.stdin.buffer)
+    return replace(taken, notes=(*taken.notes, *notes))

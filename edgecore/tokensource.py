@@ -46,11 +46,11 @@ def clear_traces(environ: MutableMapping[str, str], arguments: Sequence[str]) ->
 
     Args:
         environ: of this process, which what it starts inherits.
-        arguments: of this process, which stay as they are.
+        arguments: of this process, for as long as it reads them.
     """
     notes = []
     if environ.pop(_VARIABLE, ""):
         notes.append(f"the token was in the environment ({_VARIABLE}): {_BETTER}")
     if any(one == "--token" or one.startswith("--token=") for one in arguments):
-        notes.append(f"the token is in the list of processes (--token): {_BETTER}")
+        notes.append(f"the token was in the list of processes (--token): {_BETTER}")
     return notes

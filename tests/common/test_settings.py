@@ -3,9 +3,9 @@
 from typing import Annotated
 
 import pytest
-from annotated_types import Interval
 
 from common.settings import (
+    Between,
     Check,
     DaemonSettings,
     FromText,
@@ -23,7 +23,7 @@ class Sample(Settings):
     """What the tests configure."""
 
     node_name: Annotated[str, Check(len)] = option(help="Name of the node.")
-    port: Annotated[int, Interval(ge=1, le=65535)] = option(default=10000, help="Port of the hub.")
+    port: Annotated[int, Between(1, 65535)] = option(default=10000, help="Port of the hub.")
     words: Annotated[tuple[str, ...], FromText(with_commas)] = option(
         default_factory=tuple, help="Words."
     )
@@ -35,7 +35,7 @@ def test_what_can_be_told_is_listed_in_order_with_all_that_is_known_of_it() -> N
     assert list(options) == ["node_name", "port", "words", "token"]
     assert [one.is_required for one in options.values()] == [True, False, False, False]
     assert [one.default for one in options.values()] == [None, 10000, (), ""]
-    assert options["port"].type == Annotated[int, Interval(ge=1, le=65535)]
+    assert options["port"].type == Annotated[int, Between(1, 65535)]
     assert options["port"].help == "Port of the hub."
 
 
