@@ -96,6 +96,9 @@ demo: $(VENV_STAMP) controlplane ## the whole system at work, on this machine
 units: $(VENV_STAMP) ## what systemd says of the units, and how much they expose
 	$(BIN)/python -m deploy.units
 
+bundle: $(VENV_STAMP) ## all that an edge needs to be installed without a network, in build/bundle
+	$(BIN)/python -m deploy.bundle build/bundle
+
 sbom: $(VENV_STAMP) ## what the daemons consist of, as CycloneDX in build/sbom
 	@mkdir -p build/sbom
 	@for one in cloud edge; do PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml \
