@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -15,16 +14,6 @@ T = TypeVar("T")
 Kubeconfig = Annotated[
     Path | None, typer.Option(help="How to reach the API server; not needed inside a pod.")
 ]
-
-
-class Form(StrEnum):
-    """How a list is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-Output = Annotated[Form, typer.Option("--output", "-o", help="How to print: table or json.")]
 
 
 def ask(kubeconfig: Path | None, work: Callable[[KubeClient], Awaitable[T]]) -> T:

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from cloudcore.commands.asking import Form, Kubeconfig, Output, ask
-from cloudcore.commands.columns import lay_out, to_json
+from cloudcore.commands.asking import Kubeconfig, ask
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
 from cloudcore.kube.views import NodeView
@@ -21,6 +20,7 @@ from cloudcore.trust.ledger import Ledger
 from common import pki
 from common.clock import rfc3339
 from common.names import EDGE_NODE_LABEL, NodeID
+from common.output import Output, OutputFormat, lay_out, render
 
 Grace = Annotated[
     int,
@@ -65,12 +65,12 @@ def status(
     *,
     kubeconfig: Kubeconfig = None,
     renewal_grace_days: Grace = _GRACE_DAYS,
-    output: Output = Form.TABLE,
+    output: Output = OutputFormat.TABLE,
 ) -> None:
     """Show which authorities are trusted, and the nodes that have not got the newest one yet."""
     grace = timedelta(days=renewal_grace_days)
     found = ask(kubeconfig, lambda client: _status(client, grace))
-    typer.echo(_json(found) if output is Form.JSON else _text(found))
+    typer.echo(render(output, _shown(found), lambda: _text(found)))
     for fault in found.damaged:
         typer.echo(fault, err=True)
 
@@ -176,7 +176,7 @@ def _text(found: Status) -> str:
     return f"{authorities}\n\nnot yet there:\n{lay_out(_NODES, nodes)}"
 
 
-def _json(found: Status) -> str:
+def _shown(found: Status) -> dict[str, Any]:
     nodes: list[dict[str, Any]] = [
         {
             "node": one.node,
@@ -186,7 +186,7 @@ def _json(found: Status) -> str:
         }
         for one in found.behind
     ]
-    return to_json({"authorities": _trusted(found), "behind": nodes})
+    return {"authorities": _trusted(found), "behind": nodes}
 
 
 def _trusted(found: Status) -> list[dict[str, str]]:

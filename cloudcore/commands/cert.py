@@ -7,8 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from cloudcore.commands.asking import Form, Kubeconfig, Output, ask
-from cloudcore.commands.columns import lay_out, to_json
+from cloudcore.commands.asking import Kubeconfig, ask
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
 from cloudcore.kube.listwatch import ListWatch
@@ -18,6 +17,7 @@ from cloudcore.trust.tokenrecords import TokenRecords
 from common.clock import rfc3339
 from common.errors import RemoteError
 from common.names import NodeID
+from common.output import Output, OutputFormat, lay_out, render
 from common.podrefs import pod_refs
 from common.status import failure
 
@@ -38,15 +38,14 @@ def cert_commands() -> typer.Typer:
 def list_all(
     *,
     kubeconfig: Kubeconfig = None,
-    output: Output = Form.TABLE,
+    output: Output = OutputFormat.TABLE,
 ) -> None:
     """List the last certificate of each node: until when it is good, and whether it is revoked."""
     listing = ask(kubeconfig, lambda client: Ledger(client).list_all())
     entries = sorted(listing.entries.items())
-    if output is Form.JSON:
-        typer.echo(to_json([_item(node, entry) for node, entry in entries]))
-    else:
-        typer.echo(lay_out(_CERTIFICATES, [_row(node, entry) for node, entry in entries]))
+    shown = [_item(node, entry) for node, entry in entries]
+    rows = [_row(node, entry) for node, entry in entries]
+    typer.echo(render(output, shown, lambda: lay_out(_CERTIFICATES, rows)))
     for fault in listing.damaged:
         typer.echo(fault, err=True)
 

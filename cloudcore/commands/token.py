@@ -8,8 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from cloudcore.commands.asking import Form, Kubeconfig, Output, ask
-from cloudcore.commands.columns import lay_out, to_json
+from cloudcore.commands.asking import Kubeconfig, ask
 from cloudcore.kube.client import KubeClient
 from cloudcore.trust import authoritystore, tokenrecord, tokens
 from cloudcore.trust.authoritystore import RotationError
@@ -19,6 +18,7 @@ from cloudcore.trust.tokenrecords import TokenRecords
 from common.clock import rfc3339
 from common.errors import ConfigError
 from common.files import write_private
+from common.output import Output, OutputFormat, lay_out, render
 
 _HEAD: Final = ("NAME", "FOR", "STATE", "EXPIRES", "SINGLE-USE", "USED-BY", "USED", "REVOKED")
 _ID_BYTES: Final = 16
@@ -91,7 +91,7 @@ def create(
 def list_all(
     *,
     kubeconfig: Kubeconfig = None,
-    output: Output = Form.TABLE,
+    output: Output = OutputFormat.TABLE,
 ) -> None:
     """List the tokens: for whom they are, until when, and whether they were used or revoked.
 
@@ -99,10 +99,9 @@ def list_all(
     """
     listed = ask(kubeconfig, lambda client: TokenRecords(client).list())
     now = datetime.now(UTC)
-    if output is Form.JSON:
-        typer.echo(to_json([_item(kept, now) for kept in listed.records]))
-    else:
-        typer.echo(lay_out(_HEAD, [_row(kept, now) for kept in listed.records]))
+    shown = [_item(kept, now) for kept in listed.records]
+    rows = [_row(kept, now) for kept in listed.records]
+    typer.echo(render(output, shown, lambda: lay_out(_HEAD, rows)))
     for fault in listed.faults:
         typer.echo(fault, err=True)
 
