@@ -18,25 +18,36 @@ and an edge says one every five minutes."""
 class Beats:
     """The beats of one connection. Times are monotonic seconds."""
 
-    __slots__ = ("_beat", "_digest_s", "_is_answered", "_is_quiet", "_number", "_wants_digest")
+    __slots__ = (
+        "_backlog",
+        "_beat",
+        "_digest_s",
+        "_is_answered",
+        "_is_quiet",
+        "_number",
+        "_wants_digest",
+    )
 
     def __init__(self) -> None:
         self._beat: Beat | None = None  # that the controller has not been told of
         self._is_quiet = False
+        self._backlog = 0
         self._digest_s = float("-inf")  # when the last one came that was passed on
         self._number = 0  # of the last one; an edge counts from 1
         self._is_answered = True
         self._wants_digest = False
 
-    def heard(self, beat: Beat, now_s: float, *, is_quiet: bool) -> None:
+    def heard(self, beat: Beat, now_s: float, *, backlog: int) -> None:
         """Take in a beat.
 
         Args:
             beat: from the edge.
             now_s: the present.
-            is_quiet: nothing waits for, or awaits an acknowledgement by, the edge. It is judged
-                now: later, an object may have come and gone that the digest knows nothing of.
+            backlog: objects that wait for, or await an acknowledgement by, the edge. Whether there
+                are any is judged now: later, one may have come and gone that the digest knows
+                nothing of.
         """
+        self._backlog = backlog
         self._number, self._is_answered = beat.number, False
         if beat.digest is not None:
             if now_s - self._digest_s < LEAST_DIGEST_S:
@@ -48,7 +59,7 @@ class Beats:
             # It was asked for, and is not said again.
             self._beat = Beat(beat.number, beat.progresses, before.digest)
         else:
-            self._beat, self._is_quiet = beat, is_quiet
+            self._beat, self._is_quiet = beat, backlog == 0
 
     def want_digest(self) -> None:
         """Have the edge say a digest of what it holds with its next beat."""
@@ -84,4 +95,5 @@ class Beats:
             "progresses": beat.progresses,
             "digest": None if beat.digest is None else to_hex(beat.digest),
             "is_quiet": self._is_quiet,
+            "backlog": self._backlog,
         }

@@ -273,9 +273,9 @@ class Session:
             notes.closed(self._services.metrics, self.node, close)
         metrics = self._services.metrics
         if objects := self._outbox.objects:
-            metrics.dropped.labels("disconnected").inc(objects)
+            metrics.dropped.inc("disconnected", objects)
         if answers := self._writer.answers:
-            metrics.dropped.labels("unsent_answer").inc(answers)
+            metrics.dropped.inc("unsent_answer", answers)
         if self._close not in _UNTOLD:
             self._telling.end()
             self._services.inbox.add(self._telling)
@@ -294,7 +294,7 @@ class Session:
             case frames.Beat():
                 self._services.metrics.received.inc(Operation.KEEPALIVE)
                 now_s = self._services.clock()
-                self._writer.beats.heard(frame, now_s, is_quiet=not self._outbox.objects)
+                self._writer.beats.heard(frame, now_s, backlog=self._outbox.objects)
                 self._services.inbox.add(self._telling)
                 self._services.flusher.want(self)
             case frames.Credit():

@@ -9,6 +9,7 @@ that finds a newer connection there than its own serves the node no longer.
 Source: https://kubernetes.io/docs/concepts/architecture/leases/#node-heart-beats
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -17,16 +18,27 @@ import msgspec
 
 from cloudcore.kube import kinds
 from cloudcore.kube.views import number_of
-from common.clock import parse_rfc3339, rfc3339_micro
+from common.clock import parse_rfc3339, rfc3339, rfc3339_micro
 from common.names import NODE_LEASE_NAMESPACE, UID, NodeID
 
 SERVED_BY: Final = "cloudedge.io/served-by"
 """The annotation: ``<replica>/<id of the connection>``."""
 
+CLOUDCORE: Final = "cloudedge.io/cloudcore"
+"""The annotation: name of the host or pod whose cloudcore serves the node."""
+
+CONNECTED_SINCE: Final = "cloudedge.io/connected-since"
+"""The annotation: RFC 3339."""
+
+BACKLOG: Final = "cloudedge.io/backlog"
+"""The annotation: how many objects the node has not acknowledged; 0 where it is in step. As it was
+at the last renewal, and only of nodes whose connection has beats."""
+
 DURATION_S: Final = 40
 """What kubelet writes into a lease; nobody judges by it."""
 
 _STEP: Final = timedelta(microseconds=1)
+_NOTED: Final = b'"},"resourceVersion":"'
 _ASSIGNED: Final = frozenset({"managedFields", "resourceVersion"})
 _UNTRACKED: Final[tuple[dict[str, Any]]] = ({},)
 """Has the API server forget who has written which field, which nobody asks of a lease: to keep that
@@ -78,21 +90,31 @@ class FoundLease:
 
 
 class LeaseForm:
-    """A lease with gaps for its version and its renewal."""
+    """A lease with gaps for its version, its renewal and what the node is behind by."""
 
     __slots__ = ("_head", "_middle")
 
-    def __init__(self, metadata: dict[str, Any], spec: dict[str, Any]) -> None:
-        """Encode the rest once; neither mapping may be empty, nor have what goes into the gaps."""
-        kind = kinds.LEASES
-        self._head = b'%b"metadata":%b,"resourceVersion":"' % (kind.head(), _opened(metadata))
+    def __init__(
+        self, metadata: dict[str, Any], annotations: dict[str, str], spec: dict[str, Any]
+    ) -> None:
+        """Encode the rest once; no mapping may be empty, or have what goes into the gaps."""
+        start = b'%b"metadata":%b,"annotations":' % (kinds.LEASES.head(), _opened(metadata))
+        self._head = b'%b%b,"%b":"' % (start, _opened(annotations), BACKLOG.encode())
         self._middle = b'"},"spec":%b,"renewTime":"' % _opened(spec)
 
-    def fill(self, version: str, renewed: datetime) -> bytes:
-        """Return the lease as JSON; ``version`` is empty for one that is to be created."""
+    def fill(self, version: str, renewed: datetime, backlog: int) -> bytes:
+        """Return the lease as JSON.
+
+        Args:
+            version: that it replaces; empty for one that is to be created.
+            renewed: when the node has shown that it lives.
+            backlog: objects that it has not acknowledged.
+        """
         return b"".join(
             (
                 self._head,
+                str(backlog).encode(),
+                _NOTED,
                 version.encode(),
                 self._middle,
                 rfc3339_micro(renewed).encode(),
@@ -112,12 +134,19 @@ def version_in(body: bytes) -> str:
     return _decode_written(body).metadata.resourceVersion
 
 
-def form_for(node: NodeID, holder: str, uid: UID | None, found: FoundLease | None) -> LeaseForm:
+def notes_of(replica: str, since: datetime) -> dict[str, str]:
+    """Return the annotations that tell people which cloudcore serves a node, and since when."""
+    return {CLOUDCORE: replica, CONNECTED_SINCE: rfc3339(since)}
+
+
+def form_for(
+    node: NodeID, notes: Mapping[str, str], uid: UID | None, found: FoundLease | None
+) -> LeaseForm:
     """Return the lease of ``node`` as it is to be.
 
     Args:
         node: whose lease it is.
-        holder: who renews it, for the annotation.
+        notes: the annotations that say who renews it (``SERVED_BY``, ``notes_of``).
         uid: of the Node, which the lease belongs to and goes with; None where it is not known.
         found: the lease as it is, of which everything else stays; None where there is none.
     """
@@ -127,7 +156,8 @@ def form_for(node: NodeID, holder: str, uid: UID | None, found: FoundLease | Non
     if found is not None:
         metadata["managedFields"] = _UNTRACKED
     metadata |= {"name": node, "namespace": NODE_LEASE_NAMESPACE}
-    metadata["annotations"] = {**(metadata.get("annotations") or {}), SERVED_BY: holder}
+    annotations = {**(metadata.pop("annotations", None) or {}), **notes}
+    annotations.pop(BACKLOG, None)
     if uid is not None and not metadata.get("ownerReferences"):
         owner = {"apiVersion": "v1", "kind": kinds.NODES.kind, "name": node, "uid": uid}
         metadata["ownerReferences"] = [owner]
@@ -135,7 +165,7 @@ def form_for(node: NodeID, holder: str, uid: UID | None, found: FoundLease | Non
     spec.pop("renewTime", None)
     spec["holderIdentity"] = node
     spec.setdefault("leaseDurationSeconds", DURATION_S)
-    return LeaseForm(metadata, spec)
+    return LeaseForm(metadata, annotations, spec)
 
 
 def advanced(sent: datetime, before: datetime | None) -> datetime:

@@ -47,7 +47,8 @@ class LeaseKeeper:
         self, client: LeaseClient, state: ClusterState, sender: Sender, metrics: CloudMetrics
     ) -> None:
         """Write by ``client``; tell the hub by ``sender`` which connections are to be ended."""
-        self._writer = LeaseWriter(client, state, Clock())
+        self._clock = Clock()
+        self._writer = LeaseWriter(client, state, self._clock)
         self._sender, self._peers = sender, state.peers
         self._writes, self._seconds = metrics.lease_writes, metrics.lease_seconds
         self._replica = socket.gethostname()
@@ -59,15 +60,24 @@ class LeaseKeeper:
     def connected(self, node: NodeID, connection: str) -> None:
         """Take over the lease of ``node``, which has come by a connection with beats."""
         self._end(node)
-        tenure = Tenure(node, connection, f"{self._replica}/{connection}")
+        holder = f"{self._replica}/{connection}"
+        tenure = Tenure(node, connection, holder, self._clock.now())
         self._tenures[node] = tenure
         self._want(tenure)
 
-    def beat(self, node: NodeID, connection: str, *, progresses: bool) -> None:
-        """Take in that ``node`` lives; renew its lease only if it says that it ``progresses``."""
+    def beat(self, node: NodeID, connection: str, *, progresses: bool, backlog: int) -> None:
+        """Take in that ``node`` lives; renew its lease only if it says that it ``progresses``.
+
+        Args:
+            node: whose beat it is.
+            connection: by which it came.
+            progresses: its modules do their work.
+            backlog: objects that it has not acknowledged yet; the lease tells with its renewal.
+        """
         tenure = self._tenures.get(node)
         if tenure is None or tenure.connection != connection:
             return  # the message has crossed with the end of that connection
+        tenure.backlog = backlog
         _note_progress(tenure, progresses=progresses)
         if not progresses:
             tenure.beat_s = None
@@ -143,9 +153,9 @@ class LeaseKeeper:
             self._note_failure(tenure, str(error.status.code))
         except Exception:  # one lease must not stop the others
             logger.exception("lease cannot be written", extra={"node": tenure.node})
-            self._writes.labels(_FAULT).inc()
+            self._writes.inc(_FAULT)
         else:
-            self._writes.labels(outcome).inc()
+            self._writes.inc(outcome)
             if outcome is Outcome.OVERTAKEN:
                 await self._resign(tenure)
             elif outcome is Outcome.NO_NODE and tenure.beat_s is None:
@@ -184,7 +194,7 @@ class LeaseKeeper:
 
     def _note_failure(self, tenure: Tenure, outcome: str) -> None:
         """Count it; where all fail, a line for the first one says enough."""
-        self._writes.labels(outcome).inc()
+        self._writes.inc(outcome)
         level = logging.DEBUG if self._is_failing else logging.WARNING
         self._is_failing = True
         logger.log(

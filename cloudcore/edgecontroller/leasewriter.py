@@ -10,10 +10,12 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from cloudcore.edgecontroller.leaseform import (
+    SERVED_BY,
     FoundLease,
     LeaseForm,
     advanced,
     form_for,
+    notes_of,
     parse_lease,
     version_in,
 )
@@ -68,7 +70,13 @@ class Tenure:
     node: NodeID
     connection: str
     holder: str
-    """Who renews the lease, as its annotation says."""
+    """Who renews the lease, as its annotation says: ``<replica>/<id of the connection>``."""
+
+    since: datetime
+    """When the node connected."""
+
+    backlog: int = 0
+    """Objects that the node had not acknowledged at its last beat."""
 
     form: LeaseForm | None = None
     """None until it is taken over."""
@@ -86,8 +94,15 @@ class Tenure:
     path: str = field(init=False)
     """Where the lease is."""
 
+    notes: dict[str, str] = field(init=False)
+    """Its annotations."""
+
     def __post_init__(self) -> None:
-        """Build the path once."""
+        """Build what stays the same once."""
+        self.notes = {
+            SERVED_BY: self.holder,
+            **notes_of(self.holder.rpartition("/")[0], self.since),
+        }
         self.path = kinds.LEASES.path(NODE_LEASE_NAMESPACE, self.node)
 
 
@@ -111,7 +126,7 @@ class LeaseWriter:
         if not is_alive:
             return Outcome.NO_BEAT
         moment = advanced(self._clock.now(), tenure.renewed)
-        body = tenure.form.fill(tenure.version, moment)
+        body = tenure.form.fill(tenure.version, moment, tenure.backlog)
         try:
             written = await self._client.update(tenure.path, body, as_node=tenure.node)
         except RemoteError as error:
@@ -154,14 +169,14 @@ class LeaseWriter:
 
     async def _replace(self, tenure: Tenure, found: FoundLease | None, moment: datetime) -> None:
         node, owner = tenure.node, self._uid_of(tenure.node)
-        form = form_for(node, tenure.holder, owner, found)
+        form = form_for(node, tenure.notes, owner, found)
         if found is None:
-            body = form.fill("", moment)
+            body = form.fill("", moment, tenure.backlog)
             written = await self._client.create(_COLLECTION, body, as_node=node)
             # With its UID: the API server would make a lease anew that was deleted with its Node.
-            form = form_for(node, tenure.holder, owner, parse_lease(written))
+            form = form_for(node, tenure.notes, owner, parse_lease(written))
         else:
-            body = form.fill(found.version, moment)
+            body = form.fill(found.version, moment, tenure.backlog)
             written = await self._client.update(tenure.path, body, as_node=node)
         tenure.form, tenure.version, tenure.renewed = form, version_in(written), moment
 

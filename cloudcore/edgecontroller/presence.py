@@ -44,7 +44,7 @@ class Leases(Protocol):
     def connected(self, node: NodeID, connection: str) -> None:
         """Take over the lease of ``node``."""
 
-    def beat(self, node: NodeID, connection: str, *, progresses: bool) -> None:
+    def beat(self, node: NodeID, connection: str, *, progresses: bool, backlog: int) -> None:
         """Take in that ``node`` lives."""
 
     def disconnected(self, node: NodeID) -> None:
@@ -65,6 +65,7 @@ class _Beat(msgspec.Struct):
     progresses: bool
     digest: str | None = None
     is_quiet: bool = False
+    backlog: int = 0
 
 
 class Presence:
@@ -89,7 +90,9 @@ class Presence:
     def _connected(self, node: NodeID, message: Message) -> Job | None:
         content, connection = wire.loads_as(message.content, _Connected), message.msg_id
         can = capabilities.parse(",".join(content.capabilities))
-        self._peers.connected(node, Peer(content.protocol, connection, can))
+        self._peers.connected(
+            node, Peer(content.protocol, connection, can, message.header.timestamp)
+        )
         if Capability.BEATS in can:
             self._leases.connected(node, connection)
         else:
@@ -104,7 +107,8 @@ class Presence:
             self._leases.disconnected(node)
 
     def _beat(self, node: NodeID, beat: _Beat) -> Job | None:
-        self._leases.beat(node, beat.connection, progresses=beat.progresses)
+        alive, backlog = beat.progresses, beat.backlog
+        self._leases.beat(node, beat.connection, progresses=alive, backlog=backlog)
         if beat.digest is None:
             return None
         is_waiting = node in self._unchecked

@@ -38,6 +38,9 @@ class Peer:
     capabilities: Capabilities = NONE
     """What it can do beyond the first version of our own protocol."""
 
+    since_ms: int = 0
+    """When it connected, in milliseconds since the epoch."""
+
 
 class Peers:
     """Which nodes are connected to this cloudcore, as the hub tells."""

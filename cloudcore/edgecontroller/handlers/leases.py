@@ -6,12 +6,21 @@ time than before, and a device whose clock was set back would otherwise count as
 Source: https://kubernetes.io/docs/concepts/architecture/leases/#node-heart-beats
 """
 
+import socket
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from cloudcore.edgecontroller.handlers.call import Answer, Call, Services
-from cloudcore.edgecontroller.leaseform import advanced, renewal_in
+from cloudcore.edgecontroller.leaseform import (
+    BACKLOG,
+    CLOUDCORE,
+    CONNECTED_SINCE,
+    advanced,
+    notes_of,
+    renewal_in,
+)
 from cloudcore.kube import kinds
 from common.clock import rfc3339_micro
 from common.errors import RemoteError
@@ -25,6 +34,7 @@ async def query(call: Call, services: Services) -> Answer:
 async def create(call: Call, services: Services) -> Answer:
     """Create the lease."""
     lease = call.object()
+    _note(call, services, lease)
     path = kinds.LEASES.path(call.key.namespace)
     body = await services.client.create(path, msgspec.json.encode(lease), as_node=call.node)
     return _answer(call, services, body)
@@ -45,6 +55,7 @@ async def renew(call: Call, services: Services) -> Answer:
     known = services.renewals.get(call.node)
     if known is not None:
         spec["renewTime"] = rfc3339_micro(advanced(sent, known))
+        _note(call, services, lease)
         try:
             return _answer(call, services, await _put(call, services, lease))
         except RemoteError as error:
@@ -54,6 +65,7 @@ async def renew(call: Call, services: Services) -> Answer:
     there = current.setdefault("spec", {})
     before = renewal_in(there)
     there.update(spec, renewTime=rfc3339_micro(advanced(sent, before)))
+    _note(call, services, current)
     return _answer(call, services, await _put(call, services, current))
 
 
@@ -64,6 +76,22 @@ async def _get(call: Call, services: Services) -> bytes:
 async def _put(call: Call, services: Services, lease: dict[str, Any]) -> bytes:
     body = msgspec.json.encode(lease)
     return await services.client.update(kinds.LEASES.path(*call.key), body, as_node=call.node)
+
+
+def _note(call: Call, services: Services, lease: dict[str, Any]) -> None:
+    """Have ``lease`` say which cloudcore serves the node; the node has no say in that."""
+    metadata = lease.get("metadata")
+    if not isinstance(metadata, dict):
+        return  # the API server tells what is wrong with it
+    said = metadata.get("annotations")
+    notes = dict(said) if isinstance(said, dict) else {}
+    for name in (CLOUDCORE, CONNECTED_SINCE, BACKLOG):
+        notes.pop(name, None)
+    peer = services.state.peers.get(call.node)
+    if peer is not None:
+        since = datetime.fromtimestamp(peer.since_ms / 1000, UTC)
+        notes |= notes_of(socket.gethostname(), since)
+    metadata["annotations"] = notes
 
 
 def _answer(call: Call, services: Services, body: bytes) -> Answer:

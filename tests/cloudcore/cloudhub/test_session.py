@@ -683,6 +683,7 @@ def test_a_beat_is_answered_at_once_with_the_clouds_clock_and_told_to_the_contro
         "progresses": True,
         "digest": "0000000000000abc",
         "is_quiet": True,
+        "backlog": 0,
     }
 
 
@@ -705,7 +706,8 @@ def test_an_edge_is_quiet_when_nothing_is_under_way_to_it_as_its_beat_comes(bare
     bare.say(Beat(1, progresses=True, digest=1))
     bare.hear()
     bare.acknowledge([message])  # after the digest was made, which knows nothing of it
-    assert said(bare.told()[0])["is_quiet"] is False
+    told = said(bare.told()[0])
+    assert (told["is_quiet"], told["backlog"]) == (False, 1)
     bare.say(Beat(2, progresses=True, digest=2))
     assert said(bare.told()[0])["is_quiet"] is True
 

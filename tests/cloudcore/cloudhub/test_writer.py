@@ -72,7 +72,7 @@ def test_answers_to_beats_come_first_then_replies_then_objects_then_chunks(desk:
     assert desk.writer.go_on(frames.Credit(1, 0), 0.0)
     desk.offer("small")
     desk.answer()
-    desk.writer.beats.heard(Beat(1, progresses=True), 0.0, is_quiet=True)
+    desk.writer.beats.heard(Beat(1, progresses=True), 0.0, backlog=0)
     first, second, third, *chunks = desk.written()
     assert (first, second, third) == (BeatAnswer.__name__, "response", "update")
     assert set(chunks) == {Chunk.__name__}

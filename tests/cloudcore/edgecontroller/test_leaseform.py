@@ -9,11 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudcore.edgecontroller.leaseform import (
+    BACKLOG,
+    CLOUDCORE,
+    CONNECTED_SINCE,
     SERVED_BY,
     FoundLease,
     LeaseForm,
     advanced,
     form_for,
+    notes_of,
     parse_lease,
     renewal_in,
     version_in,
@@ -29,7 +33,7 @@ FOUND = FoundLease(
         "uid": "lease-uid",
         "resourceVersion": "27810",
         "labels": {"a": "b"},
-        "annotations": {"own": "note", SERVED_BY: "cloud-0/old"},
+        "annotations": {"own": "note", SERVED_BY: "cloud-0/old", BACKLOG: "900"},
         "ownerReferences": [{"kind": "Node", "uid": "first"}],
         "managedFields": [{"manager": "kubelet"}],
     },
@@ -43,17 +47,17 @@ FOUND = FoundLease(
 
 
 def filled(form: LeaseForm, version: str) -> dict[str, Any]:
-    return msgspec.json.decode(form.fill(version, MOMENT), type=dict[str, Any])
+    return msgspec.json.decode(form.fill(version, MOMENT, 7), type=dict[str, Any])
 
 
 def test_a_new_lease_belongs_to_its_node() -> None:
-    assert filled(form_for(NODE, "cloud-0/c1", UID("node-uid"), None), "") == {
+    assert filled(form_for(NODE, {SERVED_BY: "cloud-0/c1"}, UID("node-uid"), None), "") == {
         "kind": "Lease",
         "apiVersion": "coordination.k8s.io/v1",
         "metadata": {
             "name": NODE,
             "namespace": "kube-node-lease",
-            "annotations": {SERVED_BY: "cloud-0/c1"},
+            "annotations": {SERVED_BY: "cloud-0/c1", BACKLOG: "7"},
             "ownerReferences": [
                 {"apiVersion": "v1", "kind": "Node", "name": NODE, "uid": "node-uid"}
             ],
@@ -68,14 +72,14 @@ def test_a_new_lease_belongs_to_its_node() -> None:
 
 
 def test_of_a_lease_that_is_there_nothing_else_changes() -> None:
-    lease = filled(form_for(NODE, "cloud-1/c2", UID("second"), FOUND), "27810")
+    lease = filled(form_for(NODE, {SERVED_BY: "cloud-1/c2"}, UID("second"), FOUND), "27810")
     assert lease["metadata"] == {
         "name": NODE,
         "namespace": "kube-node-lease",
         "uid": "lease-uid",
         "resourceVersion": "27810",
         "labels": {"a": "b"},
-        "annotations": {"own": "note", SERVED_BY: "cloud-1/c2"},
+        "annotations": {"own": "note", SERVED_BY: "cloud-1/c2", BACKLOG: "7"},
         "ownerReferences": [{"kind": "Node", "uid": "first"}],
         "managedFields": [{}],  # has the API server keep none
     }
@@ -87,9 +91,19 @@ def test_of_a_lease_that_is_there_nothing_else_changes() -> None:
     }
 
 
+def test_people_are_told_who_serves_the_node_and_since_when() -> None:
+    assert notes_of("cloud-0", MOMENT) == {
+        CLOUDCORE: "cloud-0",
+        CONNECTED_SINCE: "2026-11-24T09:31:04Z",
+    }
+
+
 def test_a_lease_whose_node_is_not_known_gets_no_owner() -> None:
     found = FoundLease({"name": NODE}, {})
-    assert "ownerReferences" not in filled(form_for(NODE, "c", None, found), "1")["metadata"]
+    assert (
+        "ownerReferences"
+        not in filled(form_for(NODE, {SERVED_BY: "c"}, None, found), "1")["metadata"]
+    )
 
 
 @given(
@@ -98,7 +112,7 @@ def test_a_lease_whose_node_is_not_known_gets_no_owner() -> None:
 )
 def test_whatever_stands_in_a_lease_stays_json(text: str, version: str) -> None:
     found = FoundLease({"labels": {text: text}}, {"strategy": text})
-    lease = filled(form_for(NODE, text, UID(text), found), version)
+    lease = filled(form_for(NODE, {SERVED_BY: text}, UID(text), found), version)
     assert lease["metadata"]["labels"] == {text: text}
     assert lease["metadata"]["resourceVersion"] == version
     assert lease["spec"]["strategy"] == text

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from cloudcore.edgecontroller import leasekeeper
 from cloudcore.edgecontroller.context import ControllerContext
-from cloudcore.edgecontroller.leaseform import SERVED_BY
+from cloudcore.edgecontroller.leaseform import BACKLOG, SERVED_BY
 from cloudcore.edgecontroller.leasekeeper import AT_A_TIME, LeaseKeeper
 from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.edgecontroller.sender import Sender
@@ -100,6 +100,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.api, self.bus = FakeApi(), MessageContext()
+        self.backlog = 0
         self.bus.add_module(ModuleName.CLOUD_HUB, GroupName.CLOUD_HUB)
         self.metrics = CloudMetrics(CollectorRegistry())
         sender = Sender(self.bus, ControllerContext(), self.metrics)
@@ -113,7 +114,7 @@ class Scene:
     def beat(
         self, node: NodeID = NODE, connection: str = CONNECTION, *, progresses: bool = True
     ) -> None:
-        self.keeper.beat(node, connection, progresses=progresses)
+        self.keeper.beat(node, connection, progresses=progresses, backlog=self.backlog)
 
     def knows(self, node: NodeID) -> None:
         """Have a Node of that name."""
@@ -124,7 +125,7 @@ class Scene:
         self.nodes.cache.apply(ObjectChanged(one))
 
     def count(self, outcome: str) -> int:
-        return int(self.metrics.lease_writes.labels(outcome)._value.get())
+        return int(self.metrics.lease_writes.value_of(outcome))
 
     @property
     def attempts(self) -> int:
@@ -278,8 +279,11 @@ async def test_a_connection_takes_over_from_an_older_one_of_the_same_node(scene:
     await scene.until("claimed", 2)
     (lease,) = scene.api.leases.values()
     assert lease["metadata"]["annotations"][SERVED_BY].endswith("/c2")
+    scene.backlog = 5
     scene.beat(connection="c2")
     await scene.until("renewed", 2)
+    (lease,) = scene.api.leases.values()
+    assert lease["metadata"]["annotations"][BACKLOG] == "5", "it tells with the renewal"
 
 
 async def test_a_node_that_another_cloudcore_serves_is_let_go(scene: Scene) -> None:

@@ -12,7 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from cloudcore.edgecontroller.leaseform import SERVED_BY, parse_lease, renewal_in
+from cloudcore.edgecontroller.leaseform import (
+    BACKLOG,
+    CLOUDCORE,
+    CONNECTED_SINCE,
+    SERVED_BY,
+    parse_lease,
+    renewal_in,
+)
 from cloudcore.edgecontroller.leasewriter import LeaseWriter, Outcome, Tenure
 from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.edgecontroller.state import ClusterState
@@ -27,6 +34,8 @@ from common.status import failure
 from tests.cloudcore.cluster import body, load, make_node, node_object, unique
 
 pytestmark = pytest.mark.e2e
+
+SINCE = datetime(2026, 11, 24, 9, 31, 4, tzinfo=UTC)
 
 Step = Callable[[], Awaitable[object]]
 
@@ -70,7 +79,7 @@ class Bench:
         self.state.nodes.cache.apply(ObjectChanged(one))
 
     def tenure(self, connection: str) -> Tenure:
-        return Tenure(self.node, connection, f"cloud/{connection}")
+        return Tenure(self.node, connection, f"cloud/{connection}", SINCE)
 
     async def lease(self) -> dict[str, Any]:
         lease: dict[str, Any] = load(await self.client.get(self.path))
@@ -94,6 +103,15 @@ async def bench(client: KubeClient) -> Bench:
     return made
 
 
+def notes(connection: str, backlog: int = 0) -> dict[str, str]:
+    return {
+        SERVED_BY: f"cloud/{connection}",
+        CLOUDCORE: "cloud",
+        CONNECTED_SINCE: "2026-11-24T09:31:04Z",
+        BACKLOG: str(backlog),
+    }
+
+
 def renewed(lease: dict[str, Any]) -> datetime:
     moment = renewal_in(lease["spec"])
     assert moment is not None
@@ -104,7 +122,7 @@ async def test_a_lease_is_made_and_renewed_in_the_nodes_name(bench: Bench) -> No
     tenure = bench.tenure("c1")
     assert await bench.writer.write(tenure, is_alive=True) is Outcome.CLAIMED
     lease = await bench.lease()
-    assert lease["metadata"]["annotations"] == {SERVED_BY: "cloud/c1"}
+    assert lease["metadata"]["annotations"] == notes("c1")
     owner = lease["metadata"]["ownerReferences"][0]
     node = load(await bench.client.get(kinds.NODES.path(name=bench.node)))
     assert (owner["kind"], owner["uid"]) == ("Node", node["metadata"]["uid"])
@@ -114,6 +132,8 @@ async def test_a_lease_is_made_and_renewed_in_the_nodes_name(bench: Bench) -> No
         assert await bench.writer.write(tenure, is_alive=True) is Outcome.RENEWED
         lease = await bench.lease()
         assert renewed(lease) > before
+        tenure.backlog += 1
+    assert lease["metadata"]["annotations"] == notes("c1", 2), "as it was with the last renewal"
     assert bench.between.writes == 4
 
 
@@ -136,7 +156,7 @@ async def test_a_connection_alone_is_no_sign_of_life(bench: Bench) -> None:
     second = bench.tenure("c2")
     assert await bench.writer.write(second, is_alive=False) is Outcome.CLAIMED
     after = await bench.lease()
-    assert after["metadata"]["annotations"] == {SERVED_BY: "cloud/c2"}
+    assert after["metadata"]["annotations"] == notes("c2")
     assert renewed(after) == renewed(before)
 
 
@@ -188,7 +208,7 @@ async def test_what_somebody_else_wrote_is_kept(bench: Bench) -> None:
     assert await bench.writer.write(tenure, is_alive=True) is Outcome.CLAIMED
     assert await bench.writer.write(tenure, is_alive=True) is Outcome.RENEWED
     annotations = (await bench.lease())["metadata"]["annotations"]
-    assert annotations == {SERVED_BY: "cloud/c1", "note": "kept"}
+    assert annotations == {**notes("c1"), "note": "kept"}
 
 
 async def test_the_older_connection_writes_no_more(bench: Bench) -> None:
@@ -209,7 +229,7 @@ async def test_of_two_that_take_over_at_one_moment_one_does(bench: Bench) -> Non
 
     bench.between.before_write = [overtake]
     assert await bench.writer.write(bench.tenure("c1"), is_alive=True) is Outcome.OVERTAKEN
-    assert (await bench.lease())["metadata"]["annotations"] == {SERVED_BY: "cloud/c2"}
+    assert (await bench.lease())["metadata"]["annotations"] == notes("c2")
 
 
 async def test_a_lease_made_by_another_one_meanwhile_is_taken_for_what_it_is(bench: Bench) -> None:
@@ -268,4 +288,4 @@ async def test_after_a_restore_from_a_backup_nobody_is_overtaken(bench: Bench) -
     await bench.annotate(**{SERVED_BY: "cloud/c0"})
     tenure.version = str(int((await bench.lease())["metadata"]["resourceVersion"]) + 1000)
     assert await bench.writer.write(tenure, is_alive=True) is Outcome.CLAIMED
-    assert (await bench.lease())["metadata"]["annotations"] == {SERVED_BY: "cloud/c1"}
+    assert (await bench.lease())["metadata"]["annotations"] == notes("c1")

@@ -23,8 +23,8 @@ class Told:
     def connected(self, node: NodeID, connection: str) -> None:
         self.seen.append(("lease taken over", node, connection))
 
-    def beat(self, node: NodeID, connection: str, *, progresses: bool) -> None:
-        self.seen.append(("beat", node, connection, progresses))
+    def beat(self, node: NodeID, connection: str, *, progresses: bool, backlog: int) -> None:
+        self.seen.append(("beat", node, connection, progresses, backlog))
 
     def disconnected(self, node: NodeID) -> None:
         self.seen.append(("lease left", node))
@@ -69,7 +69,8 @@ def test_the_lease_of_a_node_with_beats_is_taken_over(
     came = connected(PeerProtocol.CLOUDEDGE_V1, ["beats", "digest", "of-a-later-version"])
     assert presence.note(NODE, came) is None
     can = frozenset({Capability.BEATS, Capability.DIGEST})
-    assert peers.get(NODE) == Peer(PeerProtocol.CLOUDEDGE_V1, came.msg_id, can)
+    since_ms = came.header.timestamp
+    assert peers.get(NODE) == Peer(PeerProtocol.CLOUDEDGE_V1, came.msg_id, can, since_ms)
     assert told.seen == [("lease taken over", NODE, came.msg_id)]
 
 
@@ -114,11 +115,12 @@ async def test_a_beat_is_told_to_the_leases_and_its_digest_compared(
     told.seen.clear()
     beat = {"connection": came.msg_id, "progresses": progresses, "digest": None, "is_quiet": True}
     assert presence.note(NODE, message(Operation.KEEPALIVE, beat)) is None
-    job = presence.note(NODE, message(Operation.KEEPALIVE, {**beat, "digest": "00ff"}))
+    later = {**beat, "digest": "00ff", "backlog": 4}
+    job = presence.note(NODE, message(Operation.KEEPALIVE, later))
     assert job is not None
     await job()
     heard = ("beat", NODE, came.msg_id, progresses)
-    assert told.seen == [heard, heard, ("check", NODE, came.msg_id, "00ff", True)]
+    assert told.seen == [(*heard, 0), (*heard, 4), ("check", NODE, came.msg_id, "00ff", True)]
 
 
 async def test_of_digests_that_wait_the_newest_is_compared(presence: Presence, told: Told) -> None:

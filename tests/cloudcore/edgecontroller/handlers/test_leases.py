@@ -3,17 +3,24 @@
 Real: API server, the whole controller. The hub is a module that listens.
 """
 
+import socket
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from cloudcore.edgecontroller.leaseform import renewal_in
+from cloudcore.edgecontroller.leaseform import (
+    BACKLOG,
+    CLOUDCORE,
+    CONNECTED_SINCE,
+    SERVED_BY,
+    renewal_in,
+)
 from cloudcore.kube import kinds
 from cloudcore.kube.client import MERGE_PATCH, KubeClient
 from common.beehive.message import raw
-from common.clock import rfc3339_micro
-from common.names import NODE_LEASE_NAMESPACE, Operation
+from common.clock import parse_rfc3339, rfc3339_micro
+from common.names import NODE_LEASE_NAMESPACE, Operation, PeerProtocol
 from tests.cloudcore.cluster import body, controlled, load, make_edge_node
 
 MOMENT = datetime(2026, 11, 24, 9, 31, 4, 870222, tzinfo=UTC)
@@ -52,6 +59,31 @@ async def test_a_lease_is_made_read_and_renewed(client: KubeClient) -> None:
         renewed = await cloud.hub.ask(Operation.UPDATE, resource, raw(lease))
         spec = load(renewed.content)["Object"]["spec"]
         assert renewal_in(spec) == MOMENT + timedelta(seconds=10)
+
+
+async def test_a_lease_tells_who_serves_the_node_whatever_the_node_says(
+    client: KubeClient,
+) -> None:
+    async with controlled(client) as cloud:
+        node = await make_edge_node(cloud)
+        await cloud.hub.connect(node, PeerProtocol.KUBEEDGE)
+        resource = f"node/{node}/{NODE_LEASE_NAMESPACE}/lease/{node}"
+        lease = lease_object(node)
+        lies = {CLOUDCORE: "elsewhere", CONNECTED_SINCE: "1970", BACKLOG: "9", "own": "kept"}
+        for operation in (Operation.INSERT, Operation.UPDATE, Operation.UPDATE):
+            lease["metadata"]["annotations"] = lies
+            answer = await cloud.hub.ask(operation, resource, raw(lease))
+            lease = load(answer.content)["Object"]
+            notes = dict(lease["metadata"]["annotations"])
+            since = parse_rfc3339(notes.pop(CONNECTED_SINCE))
+            assert notes == {CLOUDCORE: socket.gethostname(), "own": "kept"}
+            assert timedelta(0) <= datetime.now(UTC) - since < timedelta(minutes=5)
+        lease["metadata"]["resourceVersion"] = "1"  # not that of the API server
+        lease["metadata"]["annotations"] = {SERVED_BY: "me"}
+        answer = await cloud.hub.ask(Operation.UPDATE, resource, raw(lease))
+        annotations = load(answer.content)["Object"]["metadata"]["annotations"]
+        assert annotations[CLOUDCORE] == socket.gethostname()
+        assert SERVED_BY not in annotations
 
 
 async def test_a_clock_that_was_set_back_renews_all_the_same(client: KubeClient) -> None:
