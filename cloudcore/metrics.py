@@ -2,9 +2,15 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
-from common.metrics import MessageMetrics, Tally
+from common.metrics import (
+    Level,
+    LevelByLabel,
+    MessageMetrics,
+    Registry,
+    Spread,
+    Tally,
+    TallyByLabel,
+)
 
 LEASE_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -16,7 +22,7 @@ class CloudMetrics(MessageMetrics):
     ``disconnected``, or still held.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: Registry) -> None:
         """Show the metrics in ``registry``."""
         super().__init__(registry, "cloudcore")
         self.offered = Tally(
@@ -24,60 +30,60 @@ class CloudMetrics(MessageMetrics):
             "States of objects that were put into the outbox of a connected node.",
             registry,
         )
-        self.node_day_bytes = Gauge(
+        self.node_day_bytes = LevelByLabel(
             "cloudcore_node_day_bytes",
             "Bytes that a node and cloudcore exchange in a day, at the pace of the last whole hour,"
             " by quantile over the nodes; what TLS and TCP add is not counted.",
-            ["quantile"],
-            registry=registry,
+            "quantile",
+            registry,
         )
-        self.lease_writes = Counter(
+        self.lease_writes = TallyByLabel(
             "cloudcore_lease_writes",
             "Attempts to write the lease of a connected node, by outcome.",
-            ["outcome"],
-            registry=registry,
+            "outcome",
+            registry,
         )
-        self.lease_seconds = Histogram(
+        self.lease_seconds = Spread(
             "cloudcore_lease_seconds",
             "Time from a node's beat until its lease was renewed.",
-            buckets=LEASE_BUCKETS_S,
-            registry=registry,
+            LEASE_BUCKETS_S,
+            registry,
         )
-        self.autonomy_writes = Counter(
+        self.autonomy_writes = TallyByLabel(
             "cloudcore_autonomy_writes",
             "Attempts to have a pod stay on its node as long as an annotation says, by outcome.",
-            ["outcome"],
-            registry=registry,
+            "outcome",
+            registry,
         )
-        self.autonomy_faults = Gauge(
+        self.autonomy_faults = Level(
             "cloudcore_autonomy_faults",
             "Nodes and pods whose annotation cloudedge.io/autonomy cannot be used.",
-            registry=registry,
+            registry,
         )
-        self.divergence = Counter(
+        self.divergence = Tally(
             "cloudcore_divergence",
             "Nodes in step by all that is known, whose digest said otherwise.",
-            registry=registry,
+            registry,
         )
-        self.held_resyncs = Gauge(
+        self.held_resyncs = Level(
             "cloudcore_resyncs_held",
             "Nodes on which a comparison would delete so much that it waits to be released.",
-            registry=registry,
+            registry,
         )
-        self.certificates_issued = Counter(
+        self.certificates_issued = TallyByLabel(
             "cloudcore_certificates_issued",
             "Certificates that nodes got, by what they have shown for them: a token, a certificate"
             " in TLS, or a proof of one that may have expired.",
-            ["by"],
-            registry=registry,
+            "by",
+            registry,
         )
-        self.revoked_nodes = Gauge(
+        self.revoked_nodes = Level(
             "cloudcore_revoked_nodes",
             "Nodes whose certificates were revoked and that have got no other since.",
-            registry=registry,
+            registry,
         )
-        self.plain_token_enrolments = Counter(
+        self.plain_token_enrolments = Tally(
             "cloudcore_plain_token_enrolments",
             "Enrolments by a token without a record, which can be neither revoked nor counted.",
-            registry=registry,
+            registry,
         )

@@ -21,6 +21,7 @@ from common.beehive.module import Module, run_modules
 from common.clock import Clock, rfc3339
 from common.health import Health
 from common.metrics import Figures
+from common.metrics import Figures
 from common.monitor import monitor
 from common.names import ModuleName
 from common.progress import Turns

@@ -267,7 +267,7 @@ class Acceptor(asyncio.AbstractServer):
             self._lives[transport] = loop.time() + self._limits.lifetime_s, accepted.address
 
     def _refuse(self, reason: str, address: str, detail: str) -> None:
-        self._metrics.refused.labels(f"{self._listener.name}_{reason}").inc()
+        self._metrics.refused.inc(f"{self._listener.name}_{reason}")
         logger.info(
             "connection refused",
             extra={

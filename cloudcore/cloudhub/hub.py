@@ -372,11 +372,11 @@ class CloudHub:
                 traffic.note(session.node, session.take_traffic())
             if traffic.roll(clock()):
                 for quantile, size in traffic.per_day().items():
-                    self._metrics.node_day_bytes.labels(quantile).set(size)
+                    self._metrics.node_day_bytes.set(str(quantile), size)
             await asyncio.sleep(_TEND_S)
 
     def _drop(self, reason: str, message: Message, level: int) -> None:
-        self._metrics.dropped.labels(reason).inc()
+        self._metrics.dropped.inc(reason)
         logger.log(
             level,
             "message dropped",

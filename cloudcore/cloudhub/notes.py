@@ -14,7 +14,7 @@ logger: Final = logging.getLogger(__name__)
 def closed(metrics: CloudMetrics, node: NodeID, close: Close) -> None:
     """Note why a connection ends, where that is worth a word."""
     if close.counted_as:
-        metrics.refused.labels(close.counted_as).inc()
+        metrics.refused.inc(close.counted_as)
         logger.warning(
             "connection closed", extra={"node": node, "code": close.code, "reason": close.text}
         )
@@ -22,13 +22,13 @@ def closed(metrics: CloudMetrics, node: NodeID, close: Close) -> None:
 
 def refused(metrics: CloudMetrics, node: NodeID, reason: str, detail: str) -> None:
     """Note a request that is not carried out."""
-    metrics.refused.labels(reason).inc()
+    metrics.refused.inc(reason)
     logger.warning("message refused", extra={"node": node, "reason": reason, "detail": detail})
 
 
 def dropped(metrics: CloudMetrics, node: NodeID, reason: str, message: Message, level: int) -> None:
     """Note a message that goes no further."""
-    metrics.dropped.labels(reason).inc()
+    metrics.dropped.inc(reason)
     logger.log(
         level,
         "message dropped",

@@ -3,25 +3,24 @@
 import asyncio
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Gauge
-
 from cloudcore.cloudhub import closing
 from cloudcore.cloudhub.session import Session
+from common.metrics import Level, Registry
 from common.names import NodeID
 
 
 class SessionRegistry:
     """The sessions of this cloudcore, at most one a node."""
 
-    def __init__(self, limit: int, metrics_registry: CollectorRegistry) -> None:
+    def __init__(self, limit: int, metrics_registry: Registry) -> None:
         """Make an empty registry for ``limit`` nodes."""
         self.limit = limit
         self._sessions: dict[NodeID, Session] = {}
         self._ending: dict[Session, None] = {}  # replaced, and not gone yet
         self._empty = asyncio.Event()
         self._empty.set()
-        self._connected = Gauge(
-            "cloudcore_connected_nodes", "Nodes that are connected.", registry=metrics_registry
+        self._connected = Level(
+            "cloudcore_connected_nodes", "Nodes that are connected.", metrics_registry
         )
 
     def __len__(self) -> int:

@@ -204,7 +204,7 @@ class HubServer:
 
     def failed(self, connection: HubConnection, reason: str, detail: str) -> None:
         """Note a connection that did not open; see ``Door``."""
-        self._metrics.refused.labels(reason).inc()
+        self._metrics.refused.inc(reason)
         logger.warning(
             "connection refused",
             extra={

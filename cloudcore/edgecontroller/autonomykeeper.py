@@ -161,11 +161,11 @@ class AutonomyKeeper:
             await self._client.patch(path, patch, content_type=MERGE_PATCH)
         except RemoteError as error:
             if error.status.is_conflict or error.status.is_not_found:
-                self._writes.labels(_OVERTAKEN).inc()
+                self._writes.inc(_OVERTAKEN)
             else:
                 self._note_failure(key, error.status.code)
         else:
-            self._writes.labels(_WRITTEN).inc()
+            self._writes.inc(_WRITTEN)
             self._note_success()
         finally:
             places.release()
@@ -178,7 +178,7 @@ class AutonomyKeeper:
 
     def _note_failure(self, key: ObjectKey, code: int) -> None:
         """Count it and try again after a pause, behind the others; a line for the first one."""
-        self._writes.labels(str(code)).inc()
+        self._writes.inc(str(code))
         self._rest_s = self._rest_s or self._backoff.next_s()
         self.note_pod(key)
         logger.log(

@@ -85,7 +85,7 @@ class Sender:
             await self.bus.send(module, message)
         except MailboxClosedError:
             # The hub is shutting down, and with it every session: nobody is left to be told.
-            self.metrics.dropped.labels(reason="hub_closed").inc()
+            self.metrics.dropped.inc("hub_closed")
             logger.debug("hub is closed", extra={"resource": message.resource})
 
 

@@ -125,7 +125,7 @@ class UpstreamController:
     async def _handle(self, call: Call, entry: Entry) -> None:
         """Serve one message and answer it, whatever happens."""
         resource_type = call.resource.resource_type
-        with self._metrics.query_seconds.labels(type=resource_type).time():
+        with self._metrics.query_seconds.time(resource_type):
             async with self._places[entry.places].take(call.node):
                 try:
                     await self._check_node(call)
@@ -178,7 +178,7 @@ class UpstreamController:
     async def _refuse(self, message: Message, status: Status, entry: Entry | None = None) -> None:
         """Answer with ``status``; that something does not exist is an answer like any other."""
         if not status.is_not_found:
-            self._metrics.refused.labels(reason=status.reason or str(status.code)).inc()
+            self._metrics.refused.inc(status.reason or str(status.code))
             logger.info(
                 "request refused",
                 extra={

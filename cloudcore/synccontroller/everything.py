@@ -98,7 +98,7 @@ class Everything:
         except RemoteError as error:
             if error.status.is_not_found:
                 return  # deleted meanwhile, which is told by itself
-            self._sender.metrics.dropped.labels(reason="resync_failed").inc()
+            self._sender.metrics.dropped.inc("resync_failed")
             logger.warning(  # the edge asks for it by itself
                 "cannot read an object to resync",
                 extra={"node": node, "key": "/".join(item.key), "code": error.status.code},

@@ -113,7 +113,7 @@ class Records:
                 kept = self._kept[node] = _Kept(connection)
             excess = kept.record.update(self._pods_of(node), now_s)
             if excess:
-                self._sender.metrics.dropped.labels(reason="pod_record_full").inc(excess)
+                self._sender.metrics.dropped.inc("pod_record_full", excess)
                 logger.error("more pods than a record takes", extra={"node": node})
         assert kept is not None
         try:

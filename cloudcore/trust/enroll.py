@@ -310,7 +310,7 @@ class Enrollment:
             by = "proof" if shown.is_proof else "certificate"
         else:
             by, token = "token", shown.grant.name or "plain"
-        self._metrics.certificates_issued.labels(by).inc()
+        self._metrics.certificates_issued.inc(by)
         logger.info(
             "certificate issued",
             extra={
@@ -323,7 +323,7 @@ class Enrollment:
         )
 
     def _refuse(self, request: web.Request, refused: Refused) -> web.Response:
-        self._metrics.refused.labels(f"enroll_{refused.reason}").inc()
+        self._metrics.refused.inc(f"enroll_{refused.reason}")
         logger.warning(
             "enrolment refused",
             extra={

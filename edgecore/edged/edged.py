@@ -281,7 +281,7 @@ class Edged:
         try:
             yield
         except (EdgeError, KeyError, TypeError, AttributeError, ValueError) as error:
-            self._metrics.refused.labels("unusable_message").inc()
+            self._metrics.refused.inc("unusable_message")
             logger.warning(
                 "message cannot be used",
                 extra={"resource": resource[:256], "why": f"{error!r}"[:256]},
@@ -326,7 +326,7 @@ class Edged:
         if not uid or not pod["metadata"].get("name"):
             raise WireError("a pod without a UID or a name")
         if spec_of(pod).get("nodeName") != self._config.node_name:
-            self._metrics.refused.labels("other_node").inc()
+            self._metrics.refused.inc("other_node")
             logger.warning("pod of another node is ignored", extra={"pod": key_of(pod)})
             return
         if is_mirror(pod):

@@ -125,7 +125,7 @@ class Events:
         while len(self._events) > KEPT:
             _, oldest = self._events.popitem(last=False)
             if oldest.sent < oldest.count:
-                self._metrics.dropped.labels("event_overflow").inc()
+                self._metrics.dropped.inc("event_overflow")
                 logger.debug("event dropped", extra={"reason": oldest.reason})
         self.wake()
 

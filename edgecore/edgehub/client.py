@@ -113,10 +113,10 @@ class EdgeHub:
     def _decline(self, message: Message, text: str, reason: str) -> None:
         """Refuse a request, drop anything else; count either."""
         if message.header.sync:
-            self._metrics.refused.labels(reason).inc()
+            self._metrics.refused.inc(reason)
             self._context.send_resp(refusal(message, failure(503, text), source=self.name))
         else:
-            self._metrics.dropped.labels(reason).inc()
+            self._metrics.dropped.inc(reason)
             fields = {"why": reason, "resource": message.resource}
             logger.debug("message for the cloud is dropped", extra=fields)
 
@@ -163,7 +163,7 @@ class EdgeHub:
 
     def _report(self, error: Exception, pause_s: float) -> None:
         """Say it once: a cloud that is away for a week is no news every thirty seconds."""
-        self._metrics.connection_failures.labels(_reason(error)).inc()
+        self._metrics.connection_failures.inc(_reason(error))
         text = str(error)
         self._standing.failed(self._clock.now(), text)
         level = logging.DEBUG if text == self._last_failure else logging.WARNING
@@ -209,7 +209,7 @@ class EdgeHub:
         requests, lost = session.end()
         for request in requests:
             self._decline(request, "the link was lost", "link_lost")
-        self._metrics.dropped.labels("link_lost").inc(lost)
+        self._metrics.dropped.inc("link_lost", lost)
 
     async def _tell_link(self, state: LinkState, link: OpenLink) -> None:
         content = {

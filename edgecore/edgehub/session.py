@@ -138,13 +138,13 @@ class Session:
             try:
                 await self._take(read(payload, self._capabilities))
             except UnknownOperationError as error:
-                self._metrics.refused.labels("unknown_operation").inc()
+                self._metrics.refused.inc("unknown_operation")
                 logger.warning(
                     "message with an unknown operation is ignored",
                     extra={"error": str(error), "resource": error.resource[:256]},
                 )
             except WireError as error:
-                self._metrics.refused.labels("malformed").inc()
+                self._metrics.refused.inc("malformed")
                 await self._link.close(MALFORMED, "not a message")
                 raise LinkLostError("malformed", f"the cloud sent no message: {error}") from error
 
@@ -161,7 +161,7 @@ class Session:
 
     async def _follow(self, step: Step) -> None:
         for event in step.events:
-            self._metrics.transfers.labels(event.value).inc()
+            self._metrics.transfers.inc(event.value)
         if step.credit is not None:
             self._lanes.credit(step.credit)
             self._wake()
@@ -178,10 +178,10 @@ class Session:
             except MailboxClosedError as error:
                 raise LinkLostError("shutdown", "shutting down") from error
             except asyncio.CancelledError:
-                self._metrics.dropped.labels("link_lost").inc()  # it is not acknowledged either
+                self._metrics.dropped.inc("link_lost")  # it is not acknowledged either
                 raise
         else:
-            self._metrics.dropped.labels("unknown_group").inc()
+            self._metrics.dropped.inc("unknown_group")
             logger.warning(
                 "message for a group that this edge does not have",
                 extra={"group": message.route.group[:64], "resource": message.resource[:256]},
@@ -193,7 +193,7 @@ class Session:
         if awaited is not None and message.header.timestamp:
             self._clock.learn(message.header.timestamp, awaited.since_s, self._clock.monotonic())
         if not self._context.send_resp(message):
-            self._metrics.dropped.labels("late_reply").inc()
+            self._metrics.dropped.inc("late_reply")
             fields = {"resource": message.resource[:256]}
             logger.debug("nobody waits for this reply any more", extra=fields)
 

@@ -179,7 +179,7 @@ class MetaManager:
             lost = 1
         if lost:
             # Not acknowledged: the cloud sends them again, perhaps when there is room.
-            self._metrics.dropped.labels("store_error").inc(lost)
+            self._metrics.dropped.inc("store_error", lost)
             logger.warning("messages cannot be stored", extra={"error": str(error)})
 
     async def _try_to_keep(self, messages: Sequence[Message]) -> StoreError | None:
@@ -212,7 +212,7 @@ class MetaManager:
             if outcome is Outcome.STALE:
                 self._metrics.superseded.inc(number)
             elif outcome in (Outcome.INVALID, Outcome.UNSUPPORTED):
-                self._metrics.refused.labels(outcome.value).inc(number)
+                self._metrics.refused.inc(outcome.value, number)
 
     async def _serve(self, request: Message, tasks: asyncio.TaskGroup) -> None:
         if _is_one_way(request) and self._is_connected:
@@ -232,12 +232,12 @@ class MetaManager:
         self._requests -= 1
 
     def _refuse(self, request: Message, status: Status, reason: str) -> None:
-        self._metrics.refused.labels(reason).inc()
+        self._metrics.refused.inc(reason)
         self._answer(refusal(request, status, source=self.name))
 
     async def _serve_alone(self, request: Message, tasks: asyncio.TaskGroup) -> None:
         try:
-            with self._metrics.query_seconds.labels(_type_of(request)).time():
+            with self._metrics.query_seconds.time(_type_of(request)):
                 if request.operation is Operation.QUERY:
                     answer = await self._queries.answer(request, tasks)
                 else:
@@ -246,7 +246,7 @@ class MetaManager:
             answer = refusal(request, failure(500, str(error)), source=self.name)
         except Exception:
             logger.exception("request failed", extra={"resource": request.resource})
-            self._metrics.refused.labels("internal_error").inc()
+            self._metrics.refused.inc("internal_error")
             answer = refusal(request, failure(500, "internal error"), source=self.name)
         self._answer(answer)
 
@@ -340,12 +340,12 @@ class MetaManager:
         try:
             await self._context.send(module, message)
         except MailboxClosedError:  # the daemon stops; what matters is in the edge-store
-            self._metrics.dropped.labels("shutting_down").inc()
+            self._metrics.dropped.inc("shutting_down")
             logger.debug("module has stopped", extra={"component": module.value})
 
     def _answer(self, answer: Message) -> None:
         if answer.header.parent_msg_id and not self._context.send_resp(answer):
-            self._metrics.dropped.labels("late_reply").inc()
+            self._metrics.dropped.inc("late_reply")
             logger.debug("nobody waits for this reply", extra={"resource": answer.resource})
 
 

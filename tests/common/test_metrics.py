@@ -8,7 +8,7 @@ from common.metrics import MessageMetrics
 def test_each_daemon_counts_under_its_own_name() -> None:
     registry = CollectorRegistry()
     metrics = MessageMetrics(registry, "edgecore")
-    metrics.dropped.labels("late_reply").inc()
+    metrics.dropped.inc("late_reply")
     metrics.received_bytes.inc(10)
     shown = generate_latest(registry).decode()
     assert 'edgecore_messages_dropped_total{reason="late_reply"} 1.0' in shown

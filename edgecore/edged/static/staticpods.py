@@ -184,7 +184,7 @@ class StaticPods:
             faults += twice
             self._twice = twice
         for fault in faults:
-            self._metrics.refused.labels("unusable_manifest").inc()
+            self._metrics.refused.inc("unusable_manifest")
             logger.warning("manifest cannot be used", extra={"why": fault[:512]})
         if found != self._told:
             self._told = found

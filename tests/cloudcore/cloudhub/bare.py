@@ -237,7 +237,7 @@ class Bare:
         assert metrics.offered.value == (
             metrics.acknowledged.value
             + metrics.superseded.value
-            + metrics.dropped.labels("disconnected")._value.get()
+            + metrics.dropped.value_of("disconnected")
             + held
         )
 

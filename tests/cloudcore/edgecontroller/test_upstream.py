@@ -39,7 +39,7 @@ def put_in_place(
 
 
 def refusals(cloud: Controlled, reason: str) -> float:
-    return float(cloud.metrics.refused.labels(reason=reason)._value.get())
+    return float(cloud.metrics.refused.value_of(reason))
 
 
 @pytest.mark.parametrize(

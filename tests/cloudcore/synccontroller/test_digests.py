@@ -28,7 +28,7 @@ class Scene:
         return bool(sent)
 
     def count(self) -> float:
-        return float(self.stage.metrics.divergence._value.get())
+        return float(self.stage.metrics.divergence.value)
 
 
 async def test_the_expected_digest_is_that_of_the_rows_as_an_edge_makes_them() -> None:

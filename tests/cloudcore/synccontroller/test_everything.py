@@ -121,4 +121,4 @@ async def test_what_cannot_be_read_is_counted_and_left_to_the_edge_to_ask_for(
     stage.client.objects.pop("/api/v1/namespaces/ns/configmaps/gone")
     scene.everything.send(NODE)
     assert [one.resource for one in await scene.take(2)][1] == "node/n1/ns/pod/web"
-    assert stage.metrics.dropped.labels(reason="resync_failed")._value.get() == 1
+    assert stage.metrics.dropped.value_of("resync_failed") == 1

@@ -25,7 +25,7 @@ def holding(stage: Stage) -> Holds:
 
 
 def shown(stage: Stage) -> float:
-    return float(stage.metrics.held_resyncs._value.get())
+    return float(stage.metrics.held_resyncs.value)
 
 
 async def test_who_is_held_is_told_once_with_what_to_do(caplog: pytest.LogCaptureFixture) -> None:

@@ -170,8 +170,7 @@ async def test_more_pods_than_a_record_takes_are_counted(monkeypatch: Any) -> No
     for number in range(3):
         scene.stage.add_pod(f"p{number}")
     await scene.look()
-    dropped = scene.stage.metrics.dropped.labels(reason="pod_record_full")
-    assert dropped._value.get() == 1
+    assert scene.stage.metrics.dropped.value_of("pod_record_full") == 1
 
 
 async def test_our_own_edges_have_no_record() -> None:

@@ -68,7 +68,7 @@ async def test_what_does_not_fit_is_dropped_and_counted() -> None:
         for number in range(KEPT + 5):
             made.record(pod_object("web"), "Warning", "Failed", f"nr {number}")
         assert len(made._events) == KEPT
-        assert b.metrics.dropped.labels("event_overflow")._value.get() == 5
+        assert b.metrics.dropped.value_of("event_overflow") == 5
 
 
 async def test_many_are_told_in_portions_and_a_refusal_ends_the_attempt() -> None:
