@@ -11,10 +11,11 @@ from common.commandline import add_version, as_command
 from common.daemon import fail, raise_descriptor_limit, run_daemon
 from common.errors import EdgeError
 from common.handover import hand_over
+from edgecore.commands.status import status
 from edgecore.commands.store import store_commands
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings
 from edgecore.kubeedge.command import import_kubeedge
-from edgecore.tokensource import SettingsT, clear_traces, take_token
+from edgecore.tokensource import SettingsT, clear_traces, credential_token, take_token
 
 NAME: Final = "edgecore"
 
@@ -40,6 +41,7 @@ def _commands() -> typer.Typer:
     commands.command("run")(as_command(EdgeCoreSettings, run, env_prefix=ENV_PREFIX))
     commands.command("import")(import_kubeedge)
     commands.add_typer(store_commands(), name="store")
+    commands.command("status")(status)
     commands.command("hollow")(as_command(HollowSettings, hollow, env_prefix=ENV_PREFIX))
     return commands
 
@@ -61,5 +63,5 @@ def hollow(settings: HollowSettings) -> None:
 def _without_traces(settings: SettingsT) -> SettingsT:
     """Return ``settings`` with the token in them, which lies nowhere else afterwards."""
     notes = clear_traces(os.environ, sys.argv)
-    taken = take_token(settings, sys.stdin.buffer)
+    taken = take_token(credential_token(settings, os.environ), sys.stdin.buffer)
     return replace(taken, notes=(*taken.notes, *notes))

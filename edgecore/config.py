@@ -132,7 +132,7 @@ class EdgeSettings(PlaceSettings):
     token_file: Path | None = option(
         default=None,
         help="File with the join token, read each time that it is needed; - for standard"
-        " input, read once.",
+        " input, read once. Unless given, systemd's credential token, where there is one.",
     )
     heartbeat_s: Annotated[float, Between(1, 300)] = option(
         default=10.0,

@@ -4,7 +4,7 @@ Whoever may list processes sees arguments; what a process starts, pods' commands
 its environment. A file or standard input have neither.
 """
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
@@ -15,11 +15,26 @@ from edgecore.config import ENV_PREFIX, EdgeSettings
 STANDARD_INPUT: Final = Path("-")
 """As ``--token-file``: the token is read from standard input, once, at the start."""
 
+CREDENTIAL: Final = "token"
+"""Name of the credential that systemd may give the service."""
+
 _VARIABLE: Final = f"{ENV_PREFIX}TOKEN"
 _MAX_TOKEN_BYTES: Final = 16 * 1024
 _BETTER: Final = "better give --token-file, with a file or - for standard input"
 
 SettingsT = TypeVar("SettingsT", bound=EdgeSettings)
+
+
+def credential_token(settings: SettingsT, environ: Mapping[str, str]) -> SettingsT:
+    """Return ``settings`` with systemd's credential ``token``, where no other token is given.
+
+    Source: https://systemd.io/CREDENTIALS/
+    """
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if not folder or settings.token or settings.token_file is not None:
+        return settings
+    path = Path(folder) / CREDENTIAL
+    return replace(settings, token_file=path) if path.exists() else settings
 
 
 def take_token(settings: SettingsT, stream: BinaryIO) -> SettingsT:

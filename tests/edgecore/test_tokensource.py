@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import ConfigError
 from edgecore.config import EdgeCoreSettings
-from edgecore.tokensource import clear_traces, take_token
+from edgecore.tokensource import clear_traces, credential_token, take_token
 
 
 def settings(token_file: Path | None) -> EdgeCoreSettings:
@@ -44,3 +44,13 @@ def test_the_environment_is_cleared_and_what_can_be_seen_is_told() -> None:
     assert all("--token-file" in note for note in notes)
     assert len(clear_traces(environ, ["run", "--token", "hunter2"])) == 1
     assert clear_traces(environ, ["run", "--token-file", "t"]) == []
+
+
+def test_a_credential_of_systemd_is_the_token_where_no_other_is_given(tmp_path: Path) -> None:
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert credential_token(settings(None), environ).token_file is None
+    (tmp_path / "token").write_text("a.b.c.d\n")
+    assert credential_token(settings(None), environ).read_token() == "a.b.c.d"
+    assert credential_token(settings(None), {}).token_file is None
+    given = tmp_path / "given"
+    assert credential_token(settings(given), environ).token_file == given
