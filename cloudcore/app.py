@@ -36,7 +36,6 @@ from common.beehive.module import run_modules
 from common.errors import ConfigError
 from common.health import Health
 from common.metrics import Figures
-from common.metrics import Figures
 from common.monitor import monitor
 from common.names import ModuleName
 from common.systemd import keep_alive, notify
