@@ -21,13 +21,12 @@ from common.beehive.module import Module, run_modules
 from common.clock import Clock, rfc3339
 from common.health import Health
 from common.metrics import Figures
-from common.metrics import Figures
 from common.monitor import monitor
 from common.names import ModuleName
 from common.progress import Turns
 from common.settings import DaemonSettings
 from edgecore.config import EdgeCoreSettings, HollowSettings, NodeSettings, RuntimeName
-from edgecore.datadir import locked
+from edgecore.datadir import SOCKET, locked
 from edgecore.edged.edged import Edged
 from edgecore.edged.edgedconfig import EdgedConfig
 from edgecore.edged.local.logrotate import LogLimits
@@ -53,9 +52,6 @@ logger = logging.getLogger(__name__)
 
 HOLLOW_THREADS: Final = 4
 """Pairs of store threads that hollow edges share: commits wait for the disk, not for the CPU."""
-
-SOCKET: Final = "edgecore.sock"
-"""In the data folder: where this user asks a running edgecore how it does."""
 
 _BEAT_S: Final = 1.0
 _JUDGED: Final = (ModuleName.EDGED, ModuleName.META_MANAGER, ModuleName.EDGE_HUB)

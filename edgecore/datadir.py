@@ -5,8 +5,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from common.errors import ConfigError
+
+SOCKET: Final = "edgecore.sock"
+"""In the folder: where this user asks a running edgecore how it does."""
 
 
 @contextmanager

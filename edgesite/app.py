@@ -21,7 +21,8 @@ from common.errors import RemoteError
 from common.health import Health
 from common.monitor import monitor
 from common.names import ModuleName, NodeID
-from edgecore.app import SOCKET, Edge, Shown, World, node_modules, serve, store_of
+from edgecore.app import Edge, Shown, World, node_modules, serve, store_of
+from edgecore.datadir import SOCKET
 from edgecore.edgehub.link import LinkLostError
 from edgecore.edgehub.pin import Membership
 from edgecore.metrics import EdgeMetrics

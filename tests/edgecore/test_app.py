@@ -21,6 +21,7 @@ from common.wire import loads
 from edgecore import app
 from edgecore.app import Edge, World, build_edge, enroll_in_thread
 from edgecore.config import EdgeCoreSettings, HollowSettings, RuntimeName
+from edgecore.datadir import SOCKET
 from edgecore.edgehub.network import Network
 from edgecore.edgestore.store import EdgeStore
 from edgecore.metamanager import inventory
@@ -250,7 +251,7 @@ async def test_the_daemon_is_ready_without_a_cloud_and_tells_systemd(
             assert await loop.sock_recv(systemd, 99) == b"READY=1"
             assert await asyncio.to_thread(get, port, "/readyz") == 200
             assert await asyncio.to_thread(get, port, "/metrics") == 200
-            assert await asyncio.to_thread(ask, tmp_path / "edge" / app.SOCKET, "/readyz")
+            assert await asyncio.to_thread(ask, tmp_path / "edge" / SOCKET, "/readyz")
             stop.set()
         assert await loop.sock_recv(systemd, 99) == b"STOPPING=1"
 
