@@ -1,0 +1,62 @@
+"""What is secret does not leave with what people hand on. Pure. Keys and tokens are made up."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.redaction import REMOVED, redact, redact_object
+
+KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIH\nabc=\n-----END EC PRIVATE KEY-----"
+JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ0In0.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"before\n{KEY}\nafter", f"before\n{REMOVED}\nafter"),
+        ("-----BEGIN PRIVATE KEY-----\ncut off", REMOVED),
+        (f"joined with 0123abcd.{JWT} today", f"joined with 0123abcd.{REMOVED} today"),
+        (
+            "curl -H 'Authorization: Bearer abcdef123'",
+            f"curl -H 'Authorization: {REMOVED} {REMOVED}'",
+        ),
+        ("https://me:hidden@host/path", f"https://{REMOVED}@host/path"),
+        ("password: 'two words', user: a", f"password: {REMOVED}, user: a"),
+        ('{"join_token": "abc"}', f'{{"join_token": {REMOVED}}}'),
+        ("API_KEY=abc next", f"API_KEY={REMOVED} next"),
+        ("client-key-data: LS0tLS1CRUdJTg==", f"client-key-data: {REMOVED}"),
+        ("node edge-1 is connected: since 12:00", "node edge-1 is connected: since 12:00"),
+        ("cloudcore_token_door_total 3", "cloudcore_token_door_total 3"),
+        ("https://host:10002/path", "https://host:10002/path"),
+    ],
+)
+def test_secrets_go_and_the_rest_stays(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        ({"data": {"a": "YQ=="}, "kind": "Secret"}, {"data": REMOVED, "kind": "Secret"}),
+        ({"token": "abc", "token_file": "/t"}, {"token": REMOVED, "token_file": "/t"}),
+        ({"token": "", "password": None}, {"token": "", "password": None}),
+        ({"plain_token": True}, {"plain_token": True}),
+        ([{"a": (JWT, 1)}], [{"a": [REMOVED, 1]}]),
+    ],
+)
+def test_objects_lose_what_their_keys_call_secret(shown: Any, expected: Any) -> None:
+    assert redact_object(shown) == expected
+
+
+def test_what_is_nested_without_an_end_ends() -> None:
+    nested: list[Any] = []
+    nested.append(nested)
+    assert REMOVED in str(redact_object(nested))
+
+
+@given(st.text(), st.text(), st.sampled_from([KEY, JWT, f"{'0' * 64}.{JWT}"]))
+def test_a_key_or_a_token_is_found_wherever_it_stands(before: str, after: str, secret: str) -> None:
+    middle = secret.splitlines()[1] if "\n" in secret else "c2lnbmF0dXJl"
+    assert middle not in redact(f"{before} {secret} {after}").replace(before, "").replace(after, "")
