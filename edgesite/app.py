@@ -5,10 +5,9 @@ which may be away for as long as it likes.
 """
 
 import asyncio
-import logging
 from contextlib import AbstractContextManager
-
-from prometheus_client import CollectorRegistry
+from dataclasses import replace
+from typing import Final
 
 from cloudcore.edgecontroller.context import ControllerContext
 from cloudcore.edgecontroller.controller import EdgeController
@@ -17,8 +16,10 @@ from cloudcore.kube.client import KubeClient
 from cloudcore.kube.cluster import read_cluster_uid
 from cloudcore.metrics import CloudMetrics
 from common.beehive.context import MessageContext
+from common.clock import Clock
 from common.errors import RemoteError
 from common.health import Health
+from common.metrics import Figures
 from common.monitor import monitor
 from common.names import ModuleName, NodeID
 from edgecore.app import Edge, Shown, World, node_modules, serve, store_of
@@ -30,7 +31,8 @@ from edgesite.config import EdgeSiteSettings
 from edgesite.link import CAPABILITIES, Link, Surroundings
 from edgesite.modules import Downlink, Uplink
 
-logger = logging.getLogger(__name__)
+HUB_REPORT: Final = "edgehub"
+"""Under which ``edgecore status`` looks for the link."""
 
 
 async def run(settings: EdgeSiteSettings, stop: asyncio.Event) -> None:
@@ -41,7 +43,7 @@ async def run(settings: EdgeSiteSettings, stop: asyncio.Event) -> None:
         StoreError: the edge-store cannot be used; the text says what to do.
         BaseExceptionGroup: a module failed.
     """
-    registry, health = CollectorRegistry(), Health()
+    registry, health = Figures(), Health()
 
     def told() -> AbstractContextManager[object]:
         return monitor(None, health, registry, settings.data_dir / SOCKET)
@@ -49,6 +51,7 @@ async def run(settings: EdgeSiteSettings, stop: asyncio.Event) -> None:
     client = KubeClient(settings.kubeconfig, is_constrained=settings.constrained_impersonation)
     async with client:
         site = build_site(settings, client, health, registry)
+        site.report_to(health, Clock().now())
         await serve(settings, [site], Shown(health, registry, told), stop)
 
 
@@ -56,7 +59,7 @@ def build_site(
     settings: EdgeSiteSettings,
     client: KubeClient,
     health: Health,
-    registry: CollectorRegistry,
+    registry: Figures,
     world: World | None = None,
 ) -> Edge:
     """Return the modules of the site, wired; nothing is opened before they run.
@@ -69,11 +72,14 @@ def build_site(
         world: what it stands in; this machine if None.
     """
     world = world or World()
+    clock = world.clock or Clock()
     node = NodeID(settings.node_name)
     bus, locations = MessageContext(), LocationCache()
     cloud_metrics, edge_metrics = CloudMetrics(registry), EdgeMetrics(registry)
     store = world.store or store_of(settings)
-    edged, metamanager = node_modules(settings, bus, store, edge_metrics, world)
+    edged, metamanager = node_modules(
+        settings, bus, store, edge_metrics, replace(world, clock=clock)
+    )
     membership = Membership(store, settings.accept_cluster)
 
     async def admit() -> None:
@@ -92,6 +98,8 @@ def build_site(
             cloud_metrics,
             edge_metrics,
             admit,
+            clock,
+            client.server,
             settings.capabilities & CAPABILITIES,
         )
     )
@@ -110,6 +118,7 @@ def build_site(
             backlog=link.backlog,
         ),
     )
+    health.report(HUB_REPORT, link.tell)
     health.remark("api-server", lambda: "; ".join(beside.problems()) or "in step")
     # In the order in which they stop: what was accepted is still carried out.
     uplink, downlink = Uplink(bus, link, edge_metrics), Downlink(bus, link)

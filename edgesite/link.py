@@ -24,6 +24,7 @@ from common import wire
 from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw, refusal
 from common.capabilities import Capabilities, Capability
+from common.clock import Clock
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import MailboxClosedError
 from common.names import (
@@ -40,6 +41,7 @@ from common.names import (
 from common.resource import build_resource
 from common.status import Status, failure
 from edgecore.edgehub.link import LinkLostError
+from edgecore.edgehub.standing import Standing
 from edgecore.metrics import EdgeMetrics
 from edgesite.underway import Underway
 
@@ -72,6 +74,10 @@ class Surroundings:
     """Returns as soon as the controller may be listened to; raises ``LinkLostError`` where it may
     not for now."""
 
+    clock: Clock
+    server: str = ""
+    """The address of the API server, for those who ask."""
+
     capabilities: Capabilities = CAPABILITIES
 
 
@@ -87,10 +93,15 @@ class Link:
         self._ended = asyncio.Event()
         self._backoff = Backoff(_BACKOFF)
         self._last_failure = ""
+        self._standing = Standing(around.server)
         self.connection = ""
         """The id of the connection; empty where there is none."""
         self.wants_digest = False
         """Whether the controller has asked for a digest of what the edge holds."""
+
+    def tell(self) -> Mapping[str, object]:
+        """Return how the link stands; may be called in any thread."""
+        return self._standing.tell(self._underway.asked, self._around.clock.known())
 
     def backlog(self, node: NodeID) -> int:
         """Return how many objects the edge has not stored yet."""
@@ -125,6 +136,7 @@ class Link:
         self.wants_digest, self._last_failure = False, ""
         self._ended.clear()
         self.connected.set()
+        self._standing.connected(self._around.clock.now())
         self._around.edge_metrics.connections.inc()
         self._around.edge_metrics.connected.inc()
         logger.info("in touch with the API server", extra={"node": self._node})
@@ -151,6 +163,7 @@ class Link:
         """Say it once: an API server that is away for a week is no news every ten seconds."""
         self._around.edge_metrics.connection_failures.inc(error.reason)
         text = str(error)
+        self._standing.failed(self._around.clock.now(), text)
         level = logging.DEBUG if text == self._last_failure else logging.WARNING
         self._last_failure = text
         fields = {"node": self._node, "error": text, "retry_in_s": round(pause_s, 1)}
@@ -190,6 +203,7 @@ class Link:
             "progresses": progresses,
             "digest": digest,
             "is_quiet": self.is_quiet,
+            "backlog": self._underway.objects,
         }
         await self._bus.send(
             ModuleName.EDGE_CONTROLLER, self._about_node(Operation.KEEPALIVE, said)

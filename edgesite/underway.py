@@ -27,6 +27,11 @@ class Underway:
         """How many objects are not known to be stored."""
         return len(self._sent)
 
+    @property
+    def asked(self) -> int:
+        """How many messages wait for the controller's answer."""
+        return len(self._asked)
+
     def ask(self, msg_id: str, *, is_awaited: bool) -> bool:
         """Note a message for the controller; return False where too many wait already."""
         if len(self._asked) >= MAX_ASKED:

@@ -196,42 +196,10 @@ class CloudCore(Daemon):
         return out.decode()
 
 
-class EdgeCore(Daemon):
-    """An edge's daemon. ``dispose`` ends what outlives it on purpose."""
+class NodeDaemon(Daemon):
+    """A daemon with an edge-store and pods. ``dispose`` ends what outlives it on purpose."""
 
-    def __init__(
-        self,
-        node: str,
-        data_dir: Path,
-        *,
-        token: str,
-        cloud: CloudAddress,
-        options: Sequence[str] = ("--runtime=process",),
-        place: Place = HERE,
-    ) -> None:
-        """Prepare the edge of ``node``."""
-        self.node = node
-        data_dir.mkdir(parents=True, exist_ok=True)
-        token_file = data_dir.with_suffix(".token")
-        token_file.write_text(token)
-        token_file.chmod(0o600)
-        super().__init__(
-            f"edgecore {node}",
-            [
-                "edgecore",
-                "run",
-                f"--node-name={node}",
-                f"--cloud={cloud.host}",
-                f"--websocket-port={cloud.websocket_port}",
-                f"--https-port={cloud.https_port}",
-                f"--token-file={token_file}",
-                # How full the disk of this machine is decides nothing here.
-                "--eviction-hard=memory.available<50Mi",
-                *options,
-            ],
-            data_dir,
-            place,
-        )
+    node: str
 
     def stored(self, kind: str) -> dict[str, str]:
         """Return what the edge-store holds of ``kind``: ``namespace/name`` to resource version."""
@@ -269,6 +237,71 @@ class EdgeCore(Daemon):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         unmount_below(self.data_dir)
+
+
+class EdgeCore(NodeDaemon):
+    """An edge's daemon."""
+
+    def __init__(
+        self,
+        node: str,
+        data_dir: Path,
+        *,
+        token: str,
+        cloud: CloudAddress,
+        options: Sequence[str] = ("--runtime=process",),
+        place: Place = HERE,
+    ) -> None:
+        """Prepare the edge of ``node``."""
+        self.node = node
+        data_dir.mkdir(parents=True, exist_ok=True)
+        token_file = data_dir.with_suffix(".token")
+        token_file.write_text(token)
+        token_file.chmod(0o600)
+        super().__init__(
+            f"edgecore {node}",
+            [
+                "edgecore",
+                "run",
+                f"--node-name={node}",
+                f"--cloud={cloud.host}",
+                f"--websocket-port={cloud.websocket_port}",
+                f"--https-port={cloud.https_port}",
+                f"--token-file={token_file}",
+                # How full the disk of this machine is decides nothing here.
+                "--eviction-hard=memory.available<50Mi",
+                *options,
+            ],
+            data_dir,
+            place,
+        )
+
+
+class EdgeSite(NodeDaemon):
+    """The daemon of a site with an API server of its own."""
+
+    def __init__(
+        self,
+        kubeconfig: Path,
+        node: str,
+        data_dir: Path,
+        *,
+        options: Sequence[str] = ("--runtime=process",),
+    ) -> None:
+        """Prepare the site, whose one node is ``node``, for the API server of ``kubeconfig``."""
+        self.node = node
+        super().__init__(
+            f"edgesite {node}",
+            [
+                "cloudcore",
+                "edgesite",
+                f"--kubeconfig={kubeconfig}",
+                f"--node-name={node}",
+                "--eviction-hard=memory.available<50Mi",
+                *options,
+            ],
+            data_dir,
+        )
 
 
 def process_with(variable: str, value: str) -> int:

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-
 from cloudcore.metrics import CloudMetrics
 from common.beehive.context import MessageContext
 from common.beehive.message import NULL, Message, new, raw
+from common.clock import Clock
+from common.metrics import Figures
 from common.names import UID, GroupName, ModuleName, NodeID, Operation
 from common.wire import loads
 from edgecore.metrics import EdgeMetrics
@@ -36,9 +36,8 @@ class Bench:
     """A bus on which the test is the controller and MetaManager."""
 
     def __init__(self, *, capacity: int = 1024) -> None:
-        self.registry = CollectorRegistry()
-        self.bus = MessageContext()
-        self.cloud, self.edge = CloudMetrics(self.registry), EdgeMetrics(self.registry)
+        figures, self.bus = Figures(), MessageContext()
+        self.cloud, self.edge = CloudMetrics(figures), EdgeMetrics(figures)
         self.may_connect = asyncio.Event()
         self.refusals: list[Exception] = []
         """Raised, one after the other, by who is asked for admission."""
@@ -49,7 +48,9 @@ class Bench:
             (ModuleName.EDGE_HUB, GroupName.HUB),
         ):
             self.bus.add_module(name, group, capacity=capacity)
-        self.link = Link(Surroundings(self.bus, NODE, Pods(), self.cloud, self.edge, self._admit))
+        self.link = Link(
+            Surroundings(self.bus, NODE, Pods(), self.cloud, self.edge, self._admit, Clock())
+        )
 
     async def _admit(self) -> None:
         await self.may_connect.wait()
@@ -63,9 +64,6 @@ class Bench:
     async def at_edge(self) -> Message:
         async with asyncio.timeout(LIMIT_S):
             return await self.bus.receive(ModuleName.META_MANAGER)
-
-    def count(self, name: str, **labels: str) -> float:
-        return self.registry.get_sample_value(name, labels) or 0.0
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[str]:
