@@ -1,22 +1,18 @@
 """Fill a configuration from a file, the environment and flags, and judge what stands there.
 
-What there is to tell stands in ``common.settings`` and the classes made of it. Here pydantic judges
-it, which a running edge does without. A file with an ``apiVersion`` is one of KubeEdge's, and is
-translated.
+What there is to tell stands in ``common.settings`` and the classes made of it. A file with an
+``apiVersion`` is one of KubeEdge's, and is translated.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Generic, TypeVar, get_args, get_origin
-
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
-from pydantic import ValidationError as PydanticError
-from pydantic_core import ErrorDetails
+from typing import Any, Final, Generic, TypeVar
 
 from common.errors import ConfigError
+from common.judging import judge
 from common.kubeedgeconfig import Translated
-from common.settings import Between, Check, FromText, Option, Settings, flag_name
+from common.settings import Option, Settings, flag_name
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 """A configuration file larger than this is not one."""
@@ -105,56 +101,20 @@ def load(model: type[SettingsT], sources: Sources) -> Loaded[SettingsT]:
     return Loaded(settings, reading.origins)
 
 
-def judge_of(options: Mapping[str, Option]) -> type[BaseModel]:
-    """Return the model that judges values of ``options``, and turns text into what they are."""
-    found: dict[str, Any] = {
-        name: (_judged_type(one), _field(one)) for name, one in options.items()
-    }
-    return create_model("Configuration", __config__=ConfigDict(extra="forbid"), **found)
-
-
 def _judged(options: Mapping[str, Option], reading: _Reading) -> dict[str, Any]:
-    try:
-        judged = judge_of(options).model_validate(reading.values)
-    except PydanticError as error:
-        reading.faults += [
-            _fault(item, reading.origins, options) for item in error.errors(include_url=False)
-        ]
-        raise ConfigError(reading.faults) from error
+    judged: dict[str, Any] = {}
+    for name, one in options.items():
+        if name not in reading.values:
+            if one.is_required:
+                reading.faults.append(f"{flag_name(name)}: must be given: {one.help}")
+            continue
+        try:
+            judged[name] = judge(one, reading.values[name])
+        except ValueError as error:
+            reading.faults.append(f"{reading.origins[name]}: {error}")
     if reading.faults:
         raise ConfigError(reading.faults)
-    return {name: getattr(judged, name) for name in options}
-
-
-def _field(one: Option) -> Any:
-    return Field(... if one.is_required else one.default, description=one.help)
-
-
-def _judged_type(one: Option) -> Any:
-    """Return the option's type in the words of pydantic."""
-    if get_origin(one.type) is not Annotated:
-        return one.type
-    plain, *about = get_args(one.type)
-    return Annotated[plain, *(_in_its_words(plain, item) for item in about)]
-
-
-def _in_its_words(kind: object, item: object) -> object:
-    match item:
-        case Between(least, most) if kind in (int, float):
-            return Field(ge=least, le=most)
-        case Between(least, most):
-            return Field(min_length=int(least), max_length=None if most is None else int(most))
-        case FromText(read):
-            return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
-        case Check(judge):
-            return AfterValidator(lambda value: _passed(judge, value))
-        case _:
-            return item
-
-
-def _passed(judge: Callable[[Any], object], value: object) -> object:
-    judge(value)
-    return value
+    return judged
 
 
 def _unused(file: Path | None, translated: Translated) -> list[str]:
@@ -205,11 +165,3 @@ def _suggestion(name: str, options: Mapping[str, Option]) -> str:
 
     close = difflib.get_close_matches(name, options, n=1)
     return f"; did you mean {close[0].replace('_', '-')}?" if close else ""
-
-
-def _fault(item: ErrorDetails, origins: Mapping[str, str], options: Mapping[str, Option]) -> str:
-    name = str(item["loc"][0]) if item["loc"] else ""
-    if item["type"] == "missing":
-        return f"{flag_name(name)}: must be given: {options[name].help}"
-    what = item["msg"].removeprefix("Value error, ")  # said by a check, in its own words
-    return f"{origins.get(name, name) or 'configuration'}: {what}"

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from common.config import MAX_FILE_BYTES, Loaded, Sources, judge_of, load
+from common.config import MAX_FILE_BYTES, Loaded, Sources, load
 from common.errors import ConfigError
 from common.settings import Check, FromText, Port, Settings, configuration, option, with_commas
 
@@ -52,7 +52,7 @@ def file(tmp_path: Path) -> Path:
 
 def faults(file: Path | None = None, **sources: dict[str, object]) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        loaded(file, sources.get("environ"), sources.get("flags"))  # type: ignore[arg-type]
+        loaded(file, sources.get("environ"), sources.get("flags"))
     return caught.value.faults
 
 
@@ -131,11 +131,3 @@ def test_text_is_read_and_what_is_read_is_judged() -> None:
 def test_what_does_not_go_together_is_told() -> None:
     told = faults(flags={"node_name": "n", "words": "a", "quiet": "true"})
     assert told == ["configuration: quiet ones have no words"]
-
-
-def test_what_judges_knows_what_each_option_is_for_and_its_bounds() -> None:
-    schema = judge_of(Sample.options()).model_json_schema()
-    assert schema["required"] == ["node_name"]
-    port = schema["properties"]["port"]
-    assert (port["minimum"], port["maximum"], port["default"]) == (1, 65535, 10000)
-    assert port["description"] == "Port of the hub."
