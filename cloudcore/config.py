@@ -99,7 +99,7 @@ class CloudCoreSettings(DaemonSettings):
     constrained_impersonation: bool = option(
         default=False,
         help="Act in the names of nodes by a right that reaches nodes only, which Kubernetes"
-        " has since 1.36; see deploy/kubernetes/constrained.",
+        " has since 1.36; see deploy/kubernetes/components/constrained-impersonation.",
     )
 
     @classmethod

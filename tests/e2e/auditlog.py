@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from deploy.devcluster.api import Object
 
 IMPERSONATE = "impersonate"
@@ -56,18 +54,6 @@ class Request:
     text: str
     code: int
     uses: tuple[Use, ...]
-
-
-def manifests(folder: Path, instead: Path | None = None) -> list[Object]:
-    """Return all objects that the kustomization of ``folder`` names, in that order.
-
-    Files that are in the folder ``instead`` take the place of those of the same name.
-    """
-    names = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
-    files = [
-        instead / name if instead and (instead / name).exists() else folder / name for name in names
-    ]
-    return [one for file in files for one in yaml.safe_load_all(file.read_text())]
 
 
 def grants(objects: Iterable[Object]) -> list[Grant]:

@@ -1,0 +1,1 @@
+"""Installing cloudcore into a cluster, for ``cloudcore init``."""

@@ -1,0 +1,117 @@
+"""What is chosen of the manifests, and what is set in them. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import yaml
+
+from cloudcore.install.kustomization import (
+    FILE,
+    Kustomization,
+    Object,
+    Patch,
+    Target,
+    build,
+)
+from common.errors import ConfigError
+
+NAME: Final = "cloudcore"
+"""Of the Deployment, the Service, the ServiceAccount and its roles."""
+
+_FOLDER: Final = "components/"
+_SERVICE: Final = "service-"
+_CONTAINER: Final = "/spec/template/spec/containers/0"
+
+LEAST_MINOR: Final = 30
+"""Base has a ValidatingAdmissionPolicy, which Kubernetes has since 1.30."""
+
+LEAST_MINORS: Final[Mapping[str, int]] = {
+    "cloud-daemonsets": 36,
+    "constrained-impersonation": 36,
+}
+"""Components that want a newer one."""
+
+
+class ServiceType(StrEnum):
+    """How edges reach cloudcore from outside of the cluster."""
+
+    LOAD_BALANCER = "LoadBalancer"
+    NODE_PORT = "NodePort"
+    CLUSTER_IP = "ClusterIP"
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What whoever installs has chosen."""
+
+    image: str
+    replicas: int
+    advertise_address: tuple[str, ...]
+    service_type: ServiceType
+    components: tuple[str, ...]
+
+
+def components(files: Mapping[str, str]) -> dict[str, str]:
+    """Return the names of the components that can be asked for, and what each is for.
+
+    Args:
+        files: of ``read_manifests``. What a component is for is the comment in its first line.
+    """
+    return {
+        path.removeprefix(_FOLDER).removesuffix(f"/{FILE}"): text.split("\n")[0].removeprefix("# ")
+        for path, text in files.items()
+        if path.endswith(f"/{FILE}") and path.startswith(_FOLDER)
+        if not path.startswith(_FOLDER + _SERVICE)
+    }
+
+
+def objects(files: Mapping[str, str], chosen: Choices) -> list[Object]:
+    """Return what is to be applied, in that order.
+
+    Raises:
+        ConfigError: there is no such component.
+    """
+    known = components(files)
+    if unknown := [one for one in chosen.components if one not in known]:
+        lines = [f"--components: there is no {one!r}" for one in unknown]
+        raise ConfigError([*lines, *(f"there is {name}: {what}" for name, what in known.items())])
+    return build(files, _overlay(chosen))
+
+
+def too_new(chosen: Choices, minor: int) -> list[str]:
+    """Return what a Kubernetes 1.``minor`` lacks of what is chosen."""
+    wanted = {"cloudcore": LEAST_MINOR} | {
+        one: LEAST_MINORS.get(one, 0) for one in chosen.components
+    }
+    return [
+        f"{what} needs Kubernetes 1.{least} or newer, and this is 1.{minor}"
+        for what, least in wanted.items()
+        if minor < least
+    ]
+
+
+def _overlay(chosen: Choices) -> Kustomization:
+    names = list(chosen.components)
+    if chosen.service_type is not ServiceType.CLUSTER_IP:
+        names.insert(0, _SERVICE + chosen.service_type.lower())
+    return Kustomization(
+        resources=("base",),
+        components=tuple(_FOLDER + name for name in dict.fromkeys(names)),
+        patches=(
+            _patch(
+                "Deployment",
+                [
+                    (f"{_CONTAINER}/image", chosen.image),
+                    (f"{_CONTAINER}/env/0/value", ",".join(chosen.advertise_address)),
+                    ("/spec/replicas", chosen.replicas),
+                ],
+            ),
+        ),
+    )
+
+
+def _patch(kind: str, values: Sequence[tuple[str, Any]]) -> Patch:
+    steps = [{"op": "replace", "path": path, "value": value} for path, value in values]
+    return Patch(Target(kind, NAME), yaml.safe_dump(steps))
