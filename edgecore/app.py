@@ -198,7 +198,7 @@ def node_modules(
     clock = world.clock or Clock()
     edged = Edged(
         context,
-        world.runtime or _runtime(settings),
+        world.runtime or runtime_of(settings),
         clock,
         edged_config(settings),
         metrics,
@@ -341,7 +341,8 @@ async def enroll_in_thread(task: Task) -> str:
     return await asyncio.to_thread(enroll.carry_out, task)
 
 
-def _runtime(settings: NodeSettings) -> Runtime:
+def runtime_of(settings: NodeSettings) -> Runtime:
+    """Return what runs the pods, as ``settings`` say; it is not open yet."""
     match settings.runtime:
         case RuntimeName.HOLLOW:
             return HollowRuntime()

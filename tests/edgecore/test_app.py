@@ -197,7 +197,7 @@ async def test_stored_pods_start_without_a_cloud(cloud: TestCloud, tmp_path: Pat
     async with cloud.listening(script), running(edge_of(cloud, tmp_path / "edge")) as edge:
         await until(lambda: "default/podpatch/web" in script.patches)
     edge = edge_of(cloud, tmp_path / "edge")
-    runtime = app._runtime(edge.settings)
+    runtime = app.runtime_of(edge.settings)
     offline = build_edge(
         edge.settings,
         EdgeMetrics(CollectorRegistry()),
