@@ -48,8 +48,7 @@ async def run(settings: EdgeSiteSettings, stop: asyncio.Event) -> None:
     def told() -> AbstractContextManager[object]:
         return monitor(None, health, registry, settings.data_dir / SOCKET)
 
-    client = KubeClient(settings.kubeconfig, is_constrained=settings.constrained_impersonation)
-    async with client:
+    async with KubeClient(settings.kubeconfig) as client:
         site = build_site(settings, client, health, registry)
         site.report_to(health, Clock().now())
         await serve(settings, [site], Shown(health, registry, told), stop)

@@ -22,8 +22,3 @@ class EdgeSiteSettings(NodeSettings):
         default="127.0.0.1:9092",
         help="HOST:PORT of /livez, /readyz and /metrics over HTTP; empty for none.",
     )
-    constrained_impersonation: bool = option(
-        default=False,
-        help="Act in the name of the node by a right that reaches nodes only, which Kubernetes has"
-        " since 1.36; see deploy/kubernetes/constrained.",
-    )
