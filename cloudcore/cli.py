@@ -9,12 +9,14 @@ from cloudcore import app
 from cloudcore.commands.added import WithAdded
 from cloudcore.commands.ca import ca_commands
 from cloudcore.commands.cert import cert_commands
+from cloudcore.commands.nodes import nodes
 from cloudcore.commands.token import token_commands
 from cloudcore.config import ENV_PREFIX, CloudCoreSettings
 from cloudcore.memory import give_large_blocks_own_pages
 from common.commandline import add_version, as_rereading_command
-from common.daemon import fail, raise_descriptor_limit, run_daemon
+from common.daemon import raise_descriptor_limit, run_daemon
 from common.errors import EdgeError
+from common.failing import fail
 
 NAME = "cloudcore"
 
@@ -37,6 +39,7 @@ def _commands() -> typer.Typer:
     )
     add_version(commands, NAME)
     commands.command("run")(as_rereading_command(CloudCoreSettings, run, env_prefix=ENV_PREFIX))
+    commands.command("nodes")(nodes)
     commands.add_typer(token_commands(), name="token")
     commands.add_typer(ca_commands(), name="ca")
     commands.add_typer(cert_commands(), name="cert")

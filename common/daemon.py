@@ -5,13 +5,13 @@ import gc
 import logging
 import resource
 import signal
-import sys
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NoReturn, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import uvloop
 
-from common.errors import ConfigError, EdgeError
+from common.errors import EdgeError
+from common.failing import fail
 from common.logs import set_up
 from common.settings import DaemonSettings
 
@@ -20,11 +20,6 @@ logger = logging.getLogger(__name__)
 _GARBAGE_OBJECTS: Final = 10_000
 """New objects after which cycles are looked for. Messages make none, and many objects; 700, which
 is Python's own number, is a twentieth of the time that delivering takes."""
-
-EXIT_FAILURE: Final = 1
-EXIT_CONFIG: Final = 2
-
-_STOPPED: Final = "stopped at once, as asked for by a second signal"
 
 SettingsT = TypeVar("SettingsT", bound=DaemonSettings)
 
@@ -68,15 +63,6 @@ def raise_descriptor_limit() -> None:
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def fail(name: str, faults: Sequence[BaseException]) -> NoReturn:
-    """End the process and tell why: 2 if the configuration is at fault, else 1."""
-    for fault in faults:
-        for line in str(fault).splitlines() or [_STOPPED]:
-            print(f"{name}: {line}", file=sys.stderr)  # noqa: T201 - the command line's own words
-    is_config = any(isinstance(fault, ConfigError) for fault in faults)
-    sys.exit(EXIT_CONFIG if is_config else EXIT_FAILURE)
 
 
 async def _until_signal(

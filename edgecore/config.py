@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from common.errors import ConfigError
 from common.kubeedgeconfig import Translated
@@ -27,7 +27,9 @@ from common.settings import (
 from edgecore.edged.images.imageplan import GCPolicy
 from edgecore.edged.node.pressure import DEFAULT_HARD, Threshold, parse_thresholds
 from edgecore.edged.spec.resources import CgroupDriver
-from edgecore.kubeedge.adopting import Adoption
+
+if TYPE_CHECKING:
+    from edgecore.kubeedge.adopting import Adoption
 
 ENV_PREFIX: Final = "EDGECORE_"
 
@@ -276,7 +278,7 @@ class NodeSettings(PlaceSettings):
         self.thresholds()
         self.image_policy()
 
-    def adoption(self) -> Adoption | None:
+    def adoption(self) -> "Adoption | None":
         """Return what is to be taken over of another program's node; None for nothing."""
         return None
 
@@ -349,7 +351,7 @@ class EdgeCoreSettings(NodeSettings, EdgeSettings):
         super().__post_init__()
         self.adoption()
 
-    def adoption(self) -> Adoption | None:
+    def adoption(self) -> "Adoption | None":
         """Return what is to be taken over of KubeEdge's edge; None for nothing."""
         files = (self.kubeedge_certificate, self.kubeedge_key, self.kubeedge_authority)
         certificate, key, authority = files
@@ -359,6 +361,9 @@ class EdgeCoreSettings(NodeSettings, EdgeSettings):
                     "give --kubeedge-certificate, --kubeedge-key and --kubeedge-authority, or none"
                 )
             return None
+        # Not at the top: few edges were KubeEdge's, and it brings asyncio along.
+        from edgecore.kubeedge.adopting import Adoption  # noqa: PLC0415
+
         return Adoption(self.node_name, self.data_dir, certificate, key, authority)
 
 
