@@ -42,9 +42,14 @@ async def _delivery(folder: Path) -> list[Figure]:
     async with _cluster(folder) as (api, cloud):
         return [
             *await delivery.measure(api, cloud),
-            *await edge.measure(api, cloud, folder),
             *await hollow.measure(api, cloud, folder),
         ]
+
+
+async def _edge(folder: Path) -> list[Figure]:
+    starts = edge.measure_start(folder)
+    async with _cluster(folder) as (api, cloud):
+        return [*starts, *await edge.measure(api, cloud, folder)]
 
 
 async def _containers(folder: Path) -> list[Figure]:
@@ -127,6 +132,7 @@ PARTS: Final[Mapping[str, Callable[[Path], Coroutine[Any, Any, list[Figure]]]]] 
     "codec": _codec,
     "store": store.measure,
     "delivery": _delivery,
+    "edge": _edge,
     "containers": _containers,
     "links": _links,
     "neighbours": _neighbours,
