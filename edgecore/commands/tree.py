@@ -8,6 +8,8 @@ from edgecore.commands.running import NAME, hollow, run
 from edgecore.commands.status import status
 from edgecore.commands.store import store_commands
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings
+from edgecore.install.commands import join, reset
+from edgecore.install.slotcommands import rollback, upgrade
 from edgecore.kubeedge.command import import_kubeedge
 
 
@@ -22,6 +24,10 @@ def commands() -> typer.Typer:
     )
     add_version(made, NAME)
     made.command("run")(as_command(EdgeCoreSettings, run, env_prefix=ENV_PREFIX))
+    made.command("join")(join)
+    made.command("reset")(reset)
+    made.command("upgrade")(upgrade)
+    made.command("rollback")(rollback)
     made.command("import")(import_kubeedge)
     made.add_typer(store_commands(), name="store")
     made.command("status")(status)

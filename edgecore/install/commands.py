@@ -1,0 +1,191 @@
+"""``edgecore join`` and ``edgecore reset``, as they stand on the command line."""
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from common.config import Sources, load
+from common.errors import ConfigError, RuntimeServiceError
+from edgecore.commands.place import CONFIG_FILE, DATA_DIR
+from edgecore.config import ENV_PREFIX, EdgeCoreSettings, RuntimeName
+from edgecore.install import joining, resetting
+from edgecore.install.installer import install
+from edgecore.install.machine import Machine
+from edgecore.install.slotcommands import as_edge_errors
+from edgecore.install.slots import HOME, is_in_slot, launcher_of
+from edgecore.tokensource import take_token
+
+EXIT_REFUSED: Final = 4
+"""The user answered no."""
+
+_CONFIG_NAME: Final = CONFIG_FILE.name
+_SHOWN_PODS: Final = 10
+
+RootOption = Annotated[
+    Path,
+    typer.Option("--root", help="Furnish this folder instead of the machine; nothing is started."),
+]
+ConfigDirOption = Annotated[
+    Path, typer.Option(help="Folder of the configuration, edgecore.yaml.", show_default=True)
+]
+
+
+def join(  # noqa: PLR0913 - the options of the command
+    host: Annotated[
+        str,
+        typer.Argument(
+            metavar="HOST", help="Name or address of cloudcore, as it stands in its certificate."
+        ),
+    ],
+    *,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the join token, or - for standard input. It is not kept."),
+    ] = None,
+    node_name: Annotated[
+        str | None, typer.Option(help="Name of this edge's Node; the host's name unless given.")
+    ] = None,
+    runtime: Annotated[RuntimeName, typer.Option(help="What runs the pods.")] = RuntimeName.CRI,
+    label: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE: a label of the Node; may be repeated.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="OPTION=VALUE: any other option of edgecore run; may be repeated."
+        ),
+    ] = None,
+    config_dir: ConfigDirOption = CONFIG_FILE.parent,
+    data_dir: Annotated[Path, typer.Option(help="Folder of what this edge keeps.")] = DATA_DIR,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            help="Install the version in this bundle first, and run that: needs no network."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Look, and say what would be done; change nothing.")
+    ] = False,
+    root: RootOption = Path("/"),
+) -> None:
+    """Make this machine an edge of a cluster: look, enrol, configure, start, wait.
+
+    What is as it should be is left alone: it may be called again, also to change something.
+    """
+    machine = Machine(root)
+    options = options_of(
+        {
+            "cloud": host,
+            "node_name": node_name,
+            "runtime": runtime.value,
+            "labels": ",".join(label or []) or None,
+        },
+        settings or [],
+        data_dir,
+    )
+    flags = {**options, "token_file": token_file, "data_dir": machine.path(data_dir)}
+    told = load(EdgeCoreSettings, Sources(ENV_PREFIX, None, {}, flags)).settings
+    told = take_token(told, sys.stdin.buffer)
+    told = replace(told, token=told.read_token(), token_file=None)
+    options["node_name"] = told.node_name  # the host may be renamed, and the node may not
+    if told.labels:
+        options["labels"] = told.labels
+    home = machine.path(HOME)
+    if bundle is not None and not dry_run:
+        with as_edge_errors():
+            for line in install(bundle, home):
+                typer.echo(line)
+    wish = joining.Wish(told, options, config_dir / _CONFIG_NAME, command_of(bundle is not None))
+    act = joining.plan if dry_run else joining.join
+    asyncio.run(act(wish, machine, typer.echo))
+
+
+def options_of(
+    named: Mapping[str, object], settings: Sequence[str], data_dir: Path
+) -> dict[str, Any]:
+    """Return what is to stand in the configuration, by the names of options.
+
+    Raises:
+        ConfigError: one is no option, or is no ``OPTION=VALUE``, or is the token.
+    """
+    options = {name: value for name, value in named.items() if value is not None}
+    for one in settings:
+        name, equals, value = one.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals:
+            raise ConfigError([f"--set {one}: expected OPTION=VALUE"])
+        if name in {"token", "token_file", "data_dir", *named}:
+            raise ConfigError([f"--set {name}: there is a flag of its own for it"])
+        options[name] = value
+    return {**options, "data_dir": str(data_dir)}
+
+
+def command_of(is_bundled: bool) -> tuple[str, ...]:  # noqa: FBT001 - one fact
+    """Return what runs edgecore from now on: the launcher of slots, or this very program."""
+    if is_bundled or is_in_slot(Path(sys.prefix)):
+        return (str(launcher_of(HOME)),)
+    return (str(Path(sys.executable).with_name("edgecore")),)
+
+
+def reset(
+    *,
+    keep_data: Annotated[
+        bool, typer.Option("--keep-data", help="Leave the data folder, with certificate and store.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    config_dir: ConfigDirOption = CONFIG_FILE.parent,
+    root: RootOption = Path("/"),
+) -> None:
+    """Take edgecore from this machine: its service, its pods, its configuration and its data.
+
+    Nothing is done in the cloud: delete the Node there, and revoke its certificate, if it is to go.
+    """
+    machine, config = Machine(root), config_dir / _CONFIG_NAME
+    if not machine.is_root():
+        raise ConfigError(["only root can take edgecore from this machine: run it with sudo"])
+    told = _told(machine, config)
+    if told is None:
+        typer.echo(f"unchanged: there is no {config}, so this machine has not joined")
+        return
+    # Not at the top: it brings the whole daemon along.
+    from edgecore.app import runtime_of  # noqa: PLC0415
+
+    here = replace(told, data_dir=machine.path(told.data_dir))
+    if not yes and not _is_agreed(here):
+        typer.echo("nothing was done", err=True)
+        raise typer.Exit(EXIT_REFUSED)
+    removal = resetting.Removal(
+        config, told.data_dir, told.root_dir or told.data_dir, keeps_data=keep_data
+    )
+    asyncio.run(resetting.reset(removal, machine, lambda: runtime_of(here), typer.echo))
+
+
+def _told(machine: Machine, config: Path) -> EdgeCoreSettings | None:
+    file = machine.path(config)
+    if not file.exists():
+        return None
+    return load(EdgeCoreSettings, Sources(ENV_PREFIX, file, {}, {})).settings
+
+
+def _is_agreed(settings: EdgeCoreSettings) -> bool:
+    from edgecore.app import runtime_of  # noqa: PLC0415 - as in reset
+
+    try:
+        pods = asyncio.run(resetting.pods_of(runtime_of(settings)))
+    except RuntimeServiceError as error:
+        typer.echo(f"which pods run here cannot be said: {error}", err=True)
+        pods = []
+    names = [f"{pod.namespace}/{pod.name}" for pod in pods]
+    if names:
+        more = f" and {len(names) - _SHOWN_PODS} more" if len(names) > _SHOWN_PODS else ""
+        typer.echo(f"these pods end: {', '.join(names[:_SHOWN_PODS])}{more}", err=True)
+    question = f"Take edgecore of node {settings.node_name} from this machine?"
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:  # nobody there to answer
+        return False

@@ -1,0 +1,170 @@
+"""``edgecore reset``: take edgecore from this machine, and nothing that is not its own.
+
+The cloud is not spoken to, and no kubeconfig is looked for: the Node object stays until somebody
+deletes it there. Each step is tried, whatever became of those before it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from common.errors import EdgeError, RuntimeServiceError
+from edgecore.datadir import locked
+from edgecore.edged.runtime.base import ContainerState, PodObservation, Runtime
+from edgecore.edged.volumes.mounts import mounted_below, unmount_below
+from edgecore.install.machine import RECORD, UNIT_FILE, Machine
+from edgecore.install.paperwork import UNIT
+
+STOP_GRACE_S: Final = 10.0
+"""Seconds that a container has to end by itself."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What is to go."""
+
+    config: Path
+    data_dir: Path
+    root_dir: Path
+    keeps_data: bool
+
+
+class ResetFailedError(EdgeError):
+    """Not all could be done; the text names each thing that is still there."""
+
+
+async def pods_of(runtime: Runtime) -> list[PodObservation]:
+    """Return the pods that run, or are left, on this machine.
+
+    Raises:
+        RuntimeServiceError: the container engine does not answer.
+    """
+    await runtime.open()
+    try:
+        return await runtime.list_pods()
+    finally:
+        await runtime.close()
+
+
+async def reset(removal: Removal, machine: Machine, make: Callable[[], Runtime], say: Say) -> None:
+    """Stop edgecore, end its pods, and remove what ``join`` and it have written.
+
+    Args:
+        removal: what is to go.
+        machine: where from.
+        make: makes what runs the pods.
+        say: is told each step.
+
+    Raises:
+        ConfigError: an edgecore runs that systemd does not know; nothing was done.
+        ResetFailedError: something failed; everything else was done. Call it again.
+    """
+    tried = _Tried()
+    await tried.attempt(lambda: asyncio.to_thread(_stop, machine, say))
+    if tried.faults:  # it would start the pods again, and needs its files
+        raise ResetFailedError(
+            "\n".join([*tried.faults, "edgecore may still run: nothing was done"])
+        )
+    with _alone(machine.path(removal.data_dir)):
+        await tried.attempt(lambda: end_pods(make(), say))
+        if not tried.faults:  # what runs must be found again, by what is in these folders
+            await tried.attempt(lambda: asyncio.to_thread(_clear, removal, machine, say))
+    for path in (removal.config, UNIT_FILE, RECORD):
+        await tried.attempt(partial(asyncio.to_thread, _remove, machine, path, say))
+    if machine.has_systemd:
+        await tried.attempt(lambda: asyncio.to_thread(machine.systemctl, "daemon-reload"))
+    if tried.faults:
+        raise ResetFailedError("\n".join(tried.faults))
+
+
+class _Tried:
+    """Steps, of which one may fail without the others being left out."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+
+    async def attempt(self, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await step()
+        except EdgeError as error:
+            self.faults.append(str(error))
+
+
+def _alone(data_dir: Path) -> AbstractContextManager[None]:
+    """Keep edgecore from starting meanwhile, and learn whether one runs without systemd."""
+    return locked(data_dir) if data_dir.is_dir() else nullcontext()
+
+
+async def end_pods(runtime: Runtime, say: Say) -> None:
+    """End and remove all pods of this machine.
+
+    Raises:
+        EdgeError: the engine does not answer, or pods are left.
+    """
+    await runtime.open()
+    left: list[str] = []
+    try:
+        for pod in await runtime.list_pods():
+            try:
+                await _end(runtime, pod)
+            except RuntimeServiceError as error:
+                left.append(f"pod {pod.namespace}/{pod.name} could not be ended: {error}")
+            else:
+                say(f"ended: pod {pod.namespace}/{pod.name}")
+    except RuntimeServiceError as error:
+        raise EdgeError(f"the pods could not be ended: {error}") from error
+    finally:
+        await runtime.close()
+    if left:
+        raise EdgeError("\n".join(left))
+
+
+async def _end(runtime: Runtime, pod: PodObservation) -> None:
+    for container in pod.containers:
+        if container.state is ContainerState.RUNNING:
+            await runtime.stop_container(container.id, STOP_GRACE_S)
+    await runtime.stop_sandbox(pod.uid)
+    await runtime.remove_sandbox(pod.uid)
+
+
+def _stop(machine: Machine, say: Say) -> None:
+    if machine.has_systemd and machine.path(UNIT_FILE).exists():
+        machine.systemctl("disable", "--now", "--quiet", UNIT)
+        say(f"stopped: {UNIT}")
+
+
+def _clear(removal: Removal, machine: Machine, say: Say) -> None:
+    """Remove the data folder, once nothing of another file system is left in it."""
+    if removal.keeps_data:
+        say(f"kept: {removal.data_dir}")
+        return
+    folders = {removal.data_dir, removal.root_dir / "pods"}
+    for folder in _outermost(folders):
+        target = machine.path(folder)
+        try:
+            unmount_below(target)
+        except OSError as error:
+            raise EdgeError(f"{folder}: something is still mounted in it: {error}") from error
+        if mounted_below(target):
+            raise EdgeError(f"{folder}: something is still mounted in it")
+        line = machine.remove(folder)
+        if line:
+            say(line)
+
+
+def _outermost(folders: set[Path]) -> Iterator[Path]:
+    for folder in sorted(folders):
+        if not any(folder != other and folder.is_relative_to(other) for other in folders):
+            yield folder
+
+
+def _remove(machine: Machine, path: Path, say: Say) -> None:
+    line = machine.remove(path)
+    if line:
+        say(line)
