@@ -19,6 +19,7 @@ from common.status import MAX_MESSAGE_CHARS, Status, failure
 JSON: Final = "application/json"
 STRATEGIC_MERGE_PATCH: Final = "application/strategic-merge-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
 
 REQUEST_TIMEOUT_S: Final = 30.0
 """For one request with its answer, whatever is tried within."""
@@ -185,6 +186,29 @@ class KubeClient:
         """
         return await self._request(
             "PATCH", path, body=body, content_type=content_type, as_node=as_node
+        )
+
+    async def apply(self, path: str, body: bytes, *, manager: str, force: bool = False) -> bytes:
+        """Have the object at ``path`` be what ``body`` says, created where it is not there.
+
+        What ``body`` does not say stays, but for what ``manager`` has said before.
+
+        Args:
+            path: of the object.
+            body: the object, with its apiVersion and kind; of fields that are unknown, an error.
+            manager: in whose name fields are set.
+            force: take over fields that others have set to something else.
+
+        Raises:
+            RemoteError: as ``get``; 409 where others have set a field to something else.
+
+        Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/
+        """
+        params = {"fieldManager": manager, "fieldValidation": "Strict"}
+        if force:
+            params["force"] = "true"
+        return await self._request(
+            "PATCH", path, params=params, body=body, content_type=APPLY_PATCH
         )
 
     async def delete(self, path: str, body: bytes = b"", *, as_node: NodeID | None = None) -> bytes:

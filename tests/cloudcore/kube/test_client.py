@@ -108,6 +108,29 @@ async def _delete_pod(client: KubeClient, namespace: str, node: NodeID) -> objec
     return await client.delete(kinds.PODS.path(namespace, "p"), as_node=node)
 
 
+async def test_what_is_applied_is_created_or_changed_but_not_where_others_have_set_it(
+    client: KubeClient, namespace: str
+) -> None:
+    one = kinds.CONFIGMAPS.path(namespace, "applied")
+
+    def said(**data: str) -> bytes:
+        return body(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "applied"}, "data": data}
+        )
+
+    made = load(await client.apply(one, said(a="1", b="1"), manager="tests"))
+    same = load(await client.apply(one, said(a="1", b="1"), manager="tests"))
+    assert same["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+    await client.patch(one, b'{"data":{"a":"2","c":"2"}}', content_type=MERGE_PATCH)
+    with pytest.raises(RemoteError) as refused:
+        await client.apply(one, said(a="1"), manager="tests")
+    assert (refused.value.status.code, refused.value.status.reason) == (409, "Conflict")
+    forced = load(await client.apply(one, said(a="1"), manager="tests", force=True))
+    assert forced["data"] == {"a": "1", "c": "2"}
+    with pytest.raises(RemoteError, match="field not declared in schema"):
+        await client.apply(one, body(load(said()) | {"datum": {}}), manager="tests")
+
+
 async def test_in_a_nodes_name_only_what_is_the_nodes_can_be_done(
     client: KubeClient, namespace: str
 ) -> None:
