@@ -9,11 +9,14 @@ from cloudcore import app
 from cloudcore.commands.added import WithAdded
 from cloudcore.commands.ca import ca_commands
 from cloudcore.commands.cert import cert_commands
+from cloudcore.commands.doctor import doctor
+from cloudcore.commands.init import ENV_PREFIX as INIT_ENV_PREFIX
+from cloudcore.commands.init import InitSettings, init
 from cloudcore.commands.nodes import nodes
 from cloudcore.commands.token import token_commands
 from cloudcore.config import ENV_PREFIX, CloudCoreSettings
 from cloudcore.memory import give_large_blocks_own_pages
-from common.commandline import add_version, as_rereading_command
+from common.commandline import add_version, as_command, as_rereading_command
 from common.daemon import raise_descriptor_limit, run_daemon
 from common.errors import EdgeError
 from common.failing import fail
@@ -39,7 +42,9 @@ def _commands() -> typer.Typer:
     )
     add_version(commands, NAME)
     commands.command("run")(as_rereading_command(CloudCoreSettings, run, env_prefix=ENV_PREFIX))
+    commands.command("init")(as_command(InitSettings, init, env_prefix=INIT_ENV_PREFIX))
     commands.command("nodes")(nodes)
+    commands.command("doctor")(doctor)
     commands.add_typer(token_commands(), name="token")
     commands.add_typer(ca_commands(), name="ca")
     commands.add_typer(cert_commands(), name="cert")

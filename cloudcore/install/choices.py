@@ -8,7 +8,6 @@ from typing import Any, Final
 import yaml
 
 from cloudcore.install.kustomization import (
-    FILE,
     Kustomization,
     Object,
     Patch,
@@ -27,11 +26,14 @@ _CONTAINER: Final = "/spec/template/spec/containers/0"
 LEAST_MINOR: Final = 30
 """Base has a ValidatingAdmissionPolicy, which Kubernetes has since 1.30."""
 
-LEAST_MINORS: Final[Mapping[str, int]] = {
+COMPONENTS: Final[Mapping[str, int]] = {
     "cloud-daemonsets": 36,
     "constrained-impersonation": 36,
+    "networkpolicy": LEAST_MINOR,
+    "node-protection": LEAST_MINOR,
+    "servicemonitor": LEAST_MINOR,
 }
-"""Components that want a newer one."""
+"""What can be asked for, each with the minor version of the oldest Kubernetes that takes it."""
 
 
 class ServiceType(StrEnum):
@@ -53,38 +55,21 @@ class Choices:
     components: tuple[str, ...]
 
 
-def components(files: Mapping[str, str]) -> dict[str, str]:
-    """Return the names of the components that can be asked for, and what each is for.
-
-    Args:
-        files: of ``read_manifests``. What a component is for is the comment in its first line.
-    """
-    return {
-        path.removeprefix(_FOLDER).removesuffix(f"/{FILE}"): text.split("\n")[0].removeprefix("# ")
-        for path, text in files.items()
-        if path.endswith(f"/{FILE}") and path.startswith(_FOLDER)
-        if not path.startswith(_FOLDER + _SERVICE)
-    }
-
-
 def objects(files: Mapping[str, str], chosen: Choices) -> list[Object]:
     """Return what is to be applied, in that order.
 
     Raises:
         ConfigError: there is no such component.
     """
-    known = components(files)
-    if unknown := [one for one in chosen.components if one not in known]:
-        lines = [f"--components: there is no {one!r}" for one in unknown]
-        raise ConfigError([*lines, *(f"there is {name}: {what}" for name, what in known.items())])
+    if unknown := [one for one in chosen.components if one not in COMPONENTS]:
+        known = ", ".join(COMPONENTS)
+        raise ConfigError([f"--components: {one!r} is none of {known}" for one in unknown])
     return build(files, _overlay(chosen))
 
 
 def too_new(chosen: Choices, minor: int) -> list[str]:
     """Return what a Kubernetes 1.``minor`` lacks of what is chosen."""
-    wanted = {"cloudcore": LEAST_MINOR} | {
-        one: LEAST_MINORS.get(one, 0) for one in chosen.components
-    }
+    wanted = {"cloudcore": LEAST_MINOR} | {one: COMPONENTS[one] for one in chosen.components}
     return [
         f"{what} needs Kubernetes 1.{least} or newer, and this is 1.{minor}"
         for what, least in wanted.items()
