@@ -4,6 +4,7 @@ import typer
 
 from common.commandline import add_version, as_command
 from edgecore.commands.doctor import doctor_command
+from edgecore.commands.doctor import doctor_command
 from edgecore.commands.running import NAME, hollow, run
 from edgecore.commands.status import status
 from edgecore.commands.store import store_commands
@@ -31,6 +32,7 @@ def commands() -> typer.Typer:
     made.command("import")(import_kubeedge)
     made.add_typer(store_commands(), name="store")
     made.command("status")(status)
+    made.command("doctor")(doctor_command())
     made.command("doctor")(doctor_command())
     made.command("hollow")(as_command(HollowSettings, hollow, env_prefix=ENV_PREFIX))
     return made
