@@ -4,15 +4,23 @@ Real: control plane, the site's daemon as a process, SQLite, the pods' processes
 The way to the API server can be cut by a proxy. Nothing is faked.
 """
 
+import base64
 import itertools
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+import yaml
 
+from cloudcore.kube.client import KubeClient
+from common.errors import RemoteError
+from common.names import NodeID
+from deploy.devcluster import credentials
 from deploy.devcluster.api import Api, Object
 from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.daemons import EdgeSite, process_with
@@ -20,6 +28,9 @@ from deploy.devcluster.link import Link
 from deploy.devcluster.site import is_ready, log_lines, restarts, until
 from tests.e2e.conftest import pod
 
+pytestmark = pytest.mark.timeout(180)
+
+MANIFEST = Path(__file__).parents[2] / "deploy" / "edgesite" / "rbac.yaml"
 LIMIT_S = 60.0
 # A process finds its volume by a variable. Each run has an id of its own.
 GREETER = """
@@ -93,7 +104,9 @@ class Story:
         runs: list[str] = []
 
         def look() -> bool:
-            lines = (line.partition(" F ")[2] for line in log_lines(self.site.data_dir, found)[-5:])
+            # Not in all of its folder, in which volumes come and go.
+            logs = log_lines(self.site.data_dir / "logs", found)[-5:]
+            lines = (line.partition(" F ")[2] for line in logs)
             runs[:] = [line.split()[1] for line in lines if text in line][-1:]
             return bool(runs) and holds(runs[0])
 
@@ -131,20 +144,22 @@ def greeting(text: str) -> Object:
     return {"metadata": {"name": "greeting"}, "data": {"text": text}}
 
 
-@pytest.fixture
-async def story(
-    control_plane: ControlPlane, api: Api, namespace: str, tmp_path: Path
+@asynccontextmanager
+async def told(
+    api: Api,
+    namespace: str,
+    node: str,
+    server: str,
+    folder: Path,
+    kubeconfig: Callable[[str], Path],
 ) -> AsyncIterator[Story]:
-    """A site whose node is Ready; at the end nothing of it is left."""
-    node = f"site-{next(_numbers)}"
-    port = control_plane.server.rpartition(":")[2]
+    """A site whose node is Ready, behind a link; at the end nothing of it is left.
+
+    ``kubeconfig`` gets the address of the API server.
+    """
+    host, _, port = server.rpartition(":")
     async with Link(int(port)) as link:
-        kubeconfig = tmp_path / "kubeconfig"
-        kubeconfig.write_text(
-            control_plane.kubeconfig.read_text().replace(f":{port}", f":{link.port}")
-        )
-        kubeconfig.chmod(0o600)
-        site = EdgeSite(kubeconfig, node, tmp_path / "site")
+        site = EdgeSite(kubeconfig(f"{host}:{link.port}"), node, folder / "site")
         try:
             await site.start()
             await api.wait(
@@ -158,6 +173,23 @@ async def story(
         finally:
             site.dispose()
             await api.delete(f"/api/v1/nodes/{node}")
+
+
+@pytest.fixture
+async def story(
+    control_plane: ControlPlane, api: Api, namespace: str, tmp_path: Path
+) -> AsyncIterator[Story]:
+    """A site that acts as the administrator."""
+
+    def kubeconfig(server: str) -> Path:
+        path = tmp_path / "site.kubeconfig"
+        path.write_text(control_plane.kubeconfig.read_text().replace(control_plane.server, server))
+        path.chmod(0o600)
+        return path
+
+    node = f"site-{next(_numbers)}"
+    async with told(api, namespace, node, control_plane.server, tmp_path, kubeconfig) as story:
+        yield story
 
 
 async def test_the_scenario_of_the_demo_passes_without_a_link(story: Story) -> None:
@@ -255,3 +287,48 @@ async def test_the_site_says_how_it_stands(story: Story) -> None:
     await story.apply("web")
     assert await story.site.metric("edgecore_connected") == 1
     assert await story.site.metric("cloudcore_messages_acknowledged_total") > 0
+
+
+async def test_it_works_with_the_rights_of_the_manifest_and_reaches_no_other_node(
+    control_plane: ControlPlane, api: Api, namespace: str, tmp_path: Path
+) -> None:
+    node = f"site-{next(_numbers)}"
+    text = MANIFEST.read_text().replace("site-1", node)
+    objects: list[Object] = list(yaml.safe_load_all(text))
+    for one in objects:
+        await api.create(f"{collection(one)}?fieldValidation=Strict", one)
+    secret = await api.wait(
+        f"/api/v1/namespaces/kube-system/secrets/edgesite-{node}",
+        lambda one: one is not None and "token" in one.get("data", {}),
+        "there is a token",
+    )
+    assert secret is not None
+    token = base64.b64decode(secret["data"]["token"]).decode()
+
+    def kubeconfig(server: str) -> Path:
+        path = tmp_path / "site.kubeconfig"
+        ca_file = control_plane.ca_file
+        credentials.write_kubeconfig(path, server=server, ca_file=ca_file, user="site", token=token)
+        return path
+
+    async with told(api, namespace, node, control_plane.server, tmp_path, kubeconfig) as story:
+        await story.apply("web")
+        await story.say("with few rights")
+        await story.prints(await story.ready("web"), "with few rights")
+        await api.delete(f"{story.base}/pods/web")
+        await story.gone("web")
+        assert await story.site.metric("cloudcore_refusals_total", reason="Forbidden") == 0
+        async with KubeClient(tmp_path / "site.kubeconfig") as client:
+            with pytest.raises(RemoteError) as caught:
+                await client.get("/api/v1/nodes/other", as_node=NodeID("other"))
+            assert caught.value.status.code == HTTPStatus.FORBIDDEN
+    for one in reversed(objects):
+        await api.delete(f"{collection(one)}/{one['metadata']['name']}")
+
+
+def collection(one: Object) -> str:
+    """Where objects like this one are."""
+    version, plural = one["apiVersion"], f"{one['kind'].lower()}s"
+    namespace = one["metadata"].get("namespace")
+    root = f"/{'apis' if '/' in version else 'api'}/{version}"
+    return f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
