@@ -4,10 +4,10 @@ import typer
 
 from common.commandline import add_version, as_command
 from edgecore.commands.doctor import doctor_command
-from edgecore.commands.doctor import doctor_command
 from edgecore.commands.running import NAME, hollow, run
 from edgecore.commands.status import status
 from edgecore.commands.store import store_commands
+from edgecore.commands.supportbundle import support_bundle_command
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, HollowSettings
 from edgecore.install.commands import join, reset
 from edgecore.install.slotcommands import rollback, upgrade
@@ -33,6 +33,6 @@ def commands() -> typer.Typer:
     made.add_typer(store_commands(), name="store")
     made.command("status")(status)
     made.command("doctor")(doctor_command())
-    made.command("doctor")(doctor_command())
+    made.command("support-bundle")(support_bundle_command())
     made.command("hollow")(as_command(HollowSettings, hollow, env_prefix=ENV_PREFIX))
     return made
