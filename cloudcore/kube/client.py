@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -9,10 +11,12 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from cloudcore.kube.figures import RequestFigures
 from cloudcore.kube.lines import LineSplitter
 from cloudcore.kube.throttle import Throttle
 from cloudcore.kube.transport import MAX_CONNECTIONS, Request, Transport
 from common.errors import RemoteError
+from common.metrics import Figures
 from common.names import NODES_GROUP, NodeID, node_user
 from common.status import MAX_MESSAGE_CHARS, Status, failure
 
@@ -52,6 +56,7 @@ class KubeClient:
         *,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
         is_constrained: bool = False,
+        figures: RequestFigures | None = None,
     ) -> None:
         """Make a client that is not connected yet.
 
@@ -60,12 +65,15 @@ class KubeClient:
             request_timeout_s: seconds that a request may take; watches are not requests.
             is_constrained: act in the names of nodes by constrained impersonation, which takes a
                 right for nodes only and knows their group by itself (Kubernetes 1.36 and newer).
+            figures: where it counts; nowhere that is shown if None.
         """
+        self._figures = figures or RequestFigures(Figures())
         self._is_constrained = is_constrained
         self._transport = Transport(kubeconfig)
         self._request_timeout_s = request_timeout_s
         # The API server counts these two apart (--max-requests-inflight and its like).
         self._reads, self._writes = Throttle(MAX_CONNECTIONS), Throttle(MAX_CONNECTIONS)
+        self._figures.show_places(lambda: self._reads.limit, lambda: self._writes.limit)
 
     async def __aenter__(self) -> Self:
         """Read the credentials; no request is made.
@@ -99,6 +107,23 @@ class KubeClient:
         if self._transport.ca_file is None:
             raise RemoteError(failure(404, "the credentials name no certificate authority"))
         return self._transport.ca_file.read_bytes()
+
+    async def server_time(self) -> datetime:
+        """Return the time of day by the API server's clock, to the second.
+
+        Raises:
+            RemoteError: it cannot be reached, or does not tell the time.
+        """
+        request = Request("GET", "/version")
+        async with self._transport.send(request) as response:
+            await response.read()
+            told = response.headers.get("Date", "")
+        try:
+            return parsedate_to_datetime(told)
+        except ValueError as error:
+            raise RemoteError(
+                failure(500, f"the API server's time is no time: {told!r}")
+            ) from error
 
     async def get(
         self,
@@ -228,6 +253,7 @@ class KubeClient:
             RemoteError: refused, not reachable, broken, silent for ``WATCH_SILENCE_S``, or a line
                 is longer than ``MAX_LINE_BYTES``.
         """
+        self._figures.watches.inc(path.rpartition("/")[2])
         request = Request("GET", path, params={**params, "watch": "1"})
         lines = LineSplitter(MAX_LINE_BYTES)
         async with self._transport.send(request, silence_s=WATCH_SILENCE_S) as response:
@@ -252,8 +278,21 @@ class KubeClient:
             headers["Impersonate-User"] = node_user(as_node)
             if not self._is_constrained:
                 headers["Impersonate-Group"] = NODES_GROUP
-        request = Request(method, path, params, body, headers)
-        throttle = self._reads if method == "GET" else self._writes
+        return await self._counted(Request(method, path, params, body, headers))
+
+    async def _counted(self, request: Request) -> bytes:
+        clock = asyncio.get_running_loop().time
+        began_s = clock()
+        try:
+            answer = await self._made(request)
+        except RemoteError as error:
+            self._figures.made(request.method, error.status.code, began_s, clock())
+            raise
+        self._figures.made(request.method, HTTPStatus.OK, began_s, clock())
+        return answer
+
+    async def _made(self, request: Request) -> bytes:
+        throttle = self._reads if request.method == "GET" else self._writes
         try:
             async with asyncio.timeout(self._request_timeout_s):
                 while True:
@@ -261,6 +300,7 @@ class KubeClient:
                         answer = await response.read()
                         is_refused = response.status == HTTPStatus.TOO_MANY_REQUESTS
                         throttle.refused() if is_refused else throttle.taken()
+                        self._figures.throttled.inc(int(is_refused))
                     if response.status < HTTPStatus.MULTIPLE_CHOICES:
                         return answer
                     if not is_refused:

@@ -160,6 +160,20 @@ async def test_a_connection_alone_is_no_sign_of_life(bench: Bench) -> None:
     assert renewed(after) == renewed(before)
 
 
+async def test_a_node_that_comes_back_elsewhere_is_shown_there_before_it_beats(
+    bench: Bench,
+) -> None:
+    await bench.writer.write(bench.tenure("c1"), is_alive=True)
+    elsewhere = Tenure(bench.node, "c2", "another/c2", SINCE + timedelta(hours=1), backlog=8)
+    assert await bench.writer.write(elsewhere, is_alive=False) is Outcome.CLAIMED
+    assert (await bench.lease())["metadata"]["annotations"] == {
+        SERVED_BY: "another/c2",
+        CLOUDCORE: "another",
+        CONNECTED_SINCE: "2026-11-24T10:31:04Z",
+        BACKLOG: "8",
+    }
+
+
 async def test_without_a_node_no_lease_is_made(client: KubeClient) -> None:
     bench = Bench(client, NodeID(unique("n")))
     tenure = bench.tenure("c1")

@@ -7,6 +7,7 @@ to do (to be silent, to hurry us off) is done by a small HTTP server on loopback
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,21 @@ async def test_text_is_cut_and_is_no_status(tmp_path: Path) -> None:
             await client.get("/x")
     assert refused.value.status.code == 502
     assert len(refused.value.status.message) <= 256
+
+
+async def test_the_time_is_that_of_the_api_server(tmp_path: Path) -> None:
+    told = ["Date: Thu, 26 Nov 2026 12:00:01 GMT", "Date: noon"]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while told:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(http("403 Forbidden", b"{}", told.pop(0)))
+            await writer.drain()
+
+    async with served_by(answer, tmp_path) as client:
+        assert await client.server_time() == datetime(2026, 11, 26, 12, 0, 1, tzinfo=UTC)
+        with pytest.raises(RemoteError, match="no time: 'noon'"):
+            await client.server_time()
 
 
 async def test_a_server_that_is_away_is_a_503(tmp_path: Path) -> None:
