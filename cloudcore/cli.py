@@ -17,6 +17,7 @@ from cloudcore.commands.token import token_commands
 from cloudcore.config import ENV_PREFIX, CloudCoreSettings
 from cloudcore.memory import give_large_blocks_own_pages
 from common.commandline import add_version, as_command, as_rereading_command
+from common.configcommands import config_commands
 from common.daemon import raise_descriptor_limit, run_daemon
 from common.errors import EdgeError
 from common.failing import fail
@@ -45,6 +46,7 @@ def _commands() -> typer.Typer:
     commands.command("init")(as_command(InitSettings, init, env_prefix=INIT_ENV_PREFIX))
     commands.command("nodes")(nodes)
     commands.command("doctor")(doctor)
+    commands.add_typer(config_commands(CloudCoreSettings, env_prefix=ENV_PREFIX), name="config")
     commands.add_typer(token_commands(), name="token")
     commands.add_typer(ca_commands(), name="ca")
     commands.add_typer(cert_commands(), name="cert")

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -10,6 +10,14 @@ import typer
 
 from common.config import SettingsT, Sources, load
 from common.settings import Option, Settings
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="YAML file with the same options, or KubeEdge's; environment and flags win over it."
+    ),
+]
+"""Where a command has its file, if it has one."""
 
 
 def as_command(
@@ -50,27 +58,41 @@ def as_rereading_command(
 
 
 def as_sources_command(
-    model: type[Settings], run: Callable[[Callable[[], Sources]], None], *, env_prefix: str
+    model: type[Settings],
+    run: Callable[..., None],
+    *,
+    env_prefix: str,
+    file: Any = ConfigFile,
+    more: Sequence[inspect.Parameter] = (),
 ) -> Callable[..., None]:
-    """Return ``run`` as ``as_command`` does; it is called with what names the sources."""
+    """Return ``run`` as ``as_command`` does, called with what returns where it is all to be read.
 
-    def command(config: Path | None = None, **flags: object) -> None:
-        run(lambda: Sources(env_prefix, config, os.environ, flags))
+    Args:
+        model: the configuration.
+        run: what the command does; gets a function that returns ``Sources``, and ``more`` by name.
+        env_prefix: see ``Sources``.
+        file: what typer is to know of the parameter ``config``.
+        more: further parameters of the command.
+    """
+    others = {one.name for one in more}
 
+    def command(config: Path | None = None, **told: object) -> None:
+        flags = {name: value for name, value in told.items() if name not in others}
+        run(
+            lambda: Sources(env_prefix, config, os.environ, flags),
+            **{name: told[name] for name in others},
+        )
+
+    is_needed = file is not ConfigFile
     parameters = [
         inspect.Parameter(
             "config",
             inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[
-                Path | None,
-                typer.Option(
-                    help="YAML file with the same options, or KubeEdge's; environment and flags win"
-                    " over it."
-                ),
-            ],
+            default=inspect.Parameter.empty if is_needed else None,
+            annotation=file,
         ),
         *(_parameter(one, env_prefix) for one in model.options().values()),
+        *more,
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # what typer reads
     command.__annotations__ = {p.name: p.annotation for p in parameters}

@@ -64,6 +64,11 @@ def encode(settings: Settings) -> bytes:
     return msgspec.json.encode(settings, enc_hook=_plain)
 
 
+def to_plain(value: object) -> object:
+    """Return a value of ``settings`` as JSON has it."""
+    return msgspec.to_builtins(value, order="deterministic", enc_hook=_plain)
+
+
 def decode(model: type[SettingsT], data: bytes) -> SettingsT:
     """Return what ``encode`` was given.
 

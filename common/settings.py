@@ -66,6 +66,8 @@ class Option:
     is_required: bool
     default: object
     """None where there is none."""
+    is_worked_out: bool = False
+    """Whether the default is another one elsewhere."""
 
 
 def option(
@@ -133,7 +135,13 @@ def _option(one: Field[Any], annotated: Any) -> Option:
     default = one.default if one.default_factory is MISSING else one.default_factory()
     is_required = default is MISSING
     return Option(
-        one.name, annotated, about, is_secret, is_required, None if is_required else default
+        one.name,
+        annotated,
+        about,
+        is_secret,
+        is_required,
+        None if is_required else default,
+        is_worked_out=one.default_factory is not MISSING,
     )
 
 

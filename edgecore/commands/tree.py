@@ -3,6 +3,7 @@
 import typer
 
 from common.commandline import add_version, as_command
+from common.configcommands import config_commands
 from edgecore.commands.doctor import doctor_command
 from edgecore.commands.running import NAME, hollow, run
 from edgecore.commands.status import status
@@ -30,6 +31,7 @@ def commands() -> typer.Typer:
     made.command("upgrade")(upgrade)
     made.command("rollback")(rollback)
     made.command("import")(import_kubeedge)
+    made.add_typer(config_commands(EdgeCoreSettings, env_prefix=ENV_PREFIX), name="config")
     made.add_typer(store_commands(), name="store")
     made.command("status")(status)
     made.command("doctor")(doctor_command())
