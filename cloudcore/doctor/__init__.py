@@ -1,0 +1,1 @@
+"""What ``cloudcore doctor`` looks at, and what it says of it."""
