@@ -18,7 +18,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 
 .DEFAULT_GOAL := help
 .PHONY: help venv requirements format lint audit types contracts unit e2e containers test chaos fuzz \
-	cover bench demo sbom wheel units bundle controlplane clean
+	cover bench demo sbom wheel reference units bundle controlplane clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' \
@@ -104,6 +104,9 @@ sbom: $(VENV_STAMP) ## what the daemons consist of, as CycloneDX in build/sbom
 	@for one in cloud edge; do PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml \
 		--output-reproducible --output-format JSON --output-file build/sbom/$${one}core.cdx.json \
 		requirements/$$one.txt && echo build/sbom/$${one}core.cdx.json || exit 1; done
+
+reference: $(VENV_STAMP) ## write docs/reference/configuration.md from the code
+	$(BIN)/python -m deploy.reference
 
 wheel: $(VENV_STAMP) ## both daemons as a wheel in dist
 	@rm -rf build/lib

@@ -62,7 +62,8 @@ def expected(one: Option) -> str:
     for item in kind.about:
         match item:
             case Between(least, most) if kind.plain in {int, float}:
-                words += f" from {least:g} to {most:g}" if most is not None else f" from {least:g}"
+                words += f" from {_number(least)}"
+                words += "" if most is None else f" to {_number(most)}"
             case Between():
                 words += ", not empty"
             case _:
@@ -98,6 +99,10 @@ def _kind(one: Option) -> _Kind:
 def _is_between(bounds: Between, value: Any) -> bool:
     number = value if isinstance(value, int | float) else len(value)
     return bool(bounds.least <= number and (bounds.most is None or number <= bounds.most))
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)
 
 
 def _words(plain: Any) -> str:

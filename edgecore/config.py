@@ -228,7 +228,7 @@ class NodeSettings(PlaceSettings):
     )
     eviction_soft_grace: str = option(
         default="",
-        help="memory.available=1m30s,…",
+        help="How long each of them is borne: memory.available=1m30s,…",
     )
     image_gc_high_percent: Annotated[int, Between(0, 100)] = option(
         default=85,

@@ -73,6 +73,7 @@ def test_what_is_written_becomes_what_is_meant(kind: Any, written: object, meant
         (Annotated[int, Between(1, 65535)], "0", "expected a whole number from 1 to 65535"),
         (Annotated[float, Between(0, 600)], nan, "expected a number from 0 to 600"),
         (Annotated[float, Between(0)], -inf, "expected a number from 0"),
+        (Annotated[float, Between(0.5, 10_000_000)], 0, "expected a number from 0.5 to 10000000"),
         (bool, "perhaps", "expected true or false"),
         (bool, 2, "expected true or false"),
         (str, 5, "expected a text"),
