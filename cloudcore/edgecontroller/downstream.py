@@ -11,16 +11,17 @@ edges take although they have higher versions, and all connected edges are compa
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Final
 
 import msgspec
 
 from cloudcore.edgecontroller.absences import Absences
+from cloudcore.edgecontroller.adoption import Adoption
 from cloudcore.edgecontroller.autonomykeeper import AutonomyKeeper
 from cloudcore.edgecontroller.companions import Companions
+from cloudcore.edgecontroller.distribution import Distribution
 from cloudcore.edgecontroller.epochs import Epochs
 from cloudcore.edgecontroller.location import (
     NodeLocation,
@@ -31,13 +32,12 @@ from cloudcore.edgecontroller.location import (
 )
 from cloudcore.edgecontroller.progress import Progress
 from cloudcore.edgecontroller.reader import ObjectReader
-from cloudcore.edgecontroller.routing import Delivery, route
-from cloudcore.edgecontroller.sender import Sender, content_of, skeleton
+from cloudcore.edgecontroller.sender import Sender
 from cloudcore.edgecontroller.state import ClusterState, Followed
 from cloudcore.kube import kinds
 from cloudcore.kube.cache import Change, ChangeType
 from cloudcore.kube.client import KubeClient
-from cloudcore.kube.listwatch import ListCompleted, ListWatch, RawObject
+from cloudcore.kube.listwatch import ListCompleted, ListWatch
 from cloudcore.kube.views import (
     ClaimView,
     NodeView,
@@ -45,15 +45,12 @@ from cloudcore.kube.views import (
     ObjectView,
     PodView,
     SliceView,
-    number_of,
 )
 from cloudcore.metrics import CloudMetrics
 from cloudcore.synccontroller.doubts import Doubts
 from cloudcore.synccontroller.holds import Holds
-from common.delivery.backoff import Backoff, BackoffPolicy
-from common.errors import RemoteError
 from common.health import Health
-from common.names import CLUSTER_SCOPE, UID, NodeID, Operation, ResourceType
+from common.names import UID, NodeID, Operation, ResourceType
 from common.podrefs import pod_refs
 
 logger = logging.getLogger(__name__)
@@ -83,7 +80,7 @@ class DownstreamController:
         and of the pods on edge nodes, ``health`` when the caches are in step.
         """
         self._registered, self._autonomy = registered, autonomy
-        self._client, self._state, self._sender, self._health = client, state, sender, health
+        self._client, self._state, self._health = client, state, health
         self.synced = asyncio.Event()
         """Set when all first lists are complete; from then on changes are sent."""
         self.progress = Progress(self._kinds())
@@ -93,12 +90,12 @@ class DownstreamController:
         self.doubts = Doubts()
         """Nodes that are to be compared."""
         self._ahead = reader.ahead
-        self._strayed: set[NodeID] = set()
-        """Nodes whose pods are not known at present, and which may hold what ended meanwhile."""
-        self._adopting: set[NodeID] = set()
-        """New edge nodes, the pods of which are being brought in."""
         self._companions = Companions(state, reader, sender)
+        self._distribution = Distribution(state, sender, self.epochs, self.synced)
         self._turns = {one.kind: asyncio.Lock() for one in self._kinds()}
+        self._adoption = Adoption(
+            client, state, self._turns[kinds.PODS], self._take_pod, self.doubts
+        )
         self._tasks: asyncio.TaskGroup
         health.set_condition(SYNCED_CONDITION, "the first lists are not complete")
 
@@ -186,17 +183,17 @@ class DownstreamController:
                 await self._take_node(followed, change)
             case ResourceType.SERVICE:
                 if change.type is ChangeType.DELETED:
-                    await self._deliver(followed, change)
+                    await self._distribution.tell(followed, change)
                     self._state.locations.remove_service(change.key)
                 else:
                     self._state.locations.set_service(change.key, change.uid)
-                    await self._deliver(followed, change)
+                    await self._distribution.tell(followed, change)
             case None if followed is self._state.slices:
                 self._note_slice(change)
             case None:
                 self._note_claim(change)
             case _:
-                await self._deliver(followed, change)
+                await self._distribution.tell(followed, change)
 
     # --- pods ------------------------------------------------------------------------------------
 
@@ -206,7 +203,7 @@ class DownstreamController:
             node = locations.pod_node(*change.key)
             self._autonomy.note_pod(change.key)
             self._state.drop(locations.remove_pod(change.key))
-            await self._deliver(followed, change)
+            await self._distribution.tell(followed, change)
             if node is not None and not locations.has_pod_in(node, change.key.namespace):
                 await self._send_services(node, change.key.namespace, Operation.DELETE)
             return
@@ -230,53 +227,11 @@ class DownstreamController:
             await self._send_services(view.node, change.key.namespace, Operation.UPDATE)
         if self.synced.is_set():
             await self._companions.send_named(view.node, named, self._tasks)
-        await self._deliver(followed, change)
+        await self._distribution.tell(followed, change)
 
     async def _send_services(self, node: NodeID, namespace: str, operation: Operation) -> None:
         if self.synced.is_set():
             await self._companions.send_services(node, namespace, operation)
-
-    async def _adopt_pods(self, node: NodeID) -> None:
-        """Bring in the pods that ``node`` had before it became an edge node."""
-        pods = self._state.pods
-        backoff = Backoff(BackoffPolicy())
-        while self._state.locations.is_edge_node(node):
-            try:
-                bodies = await self._pods_bound_to(node)
-            except RemoteError as error:
-                logger.warning(
-                    "cannot list the pods of a new edge node",
-                    extra={"node": node, "code": error.status.code},
-                )
-                await asyncio.sleep(backoff.next_s())
-                continue
-            for one in bodies:
-                async with self._turns[pods.kind]:
-                    await self._adopt(pods, one)
-            self._adopting.discard(node)
-            if node in self._strayed:
-                self._strayed.discard(node)
-                self.doubts.add([node])
-            return
-
-    async def _adopt(self, pods: Followed, one: RawObject) -> None:
-        """Bring in a pod that was listed for its node, unless it is known or is another by now."""
-        pods.cache.keep(one)
-        metadata = one.view.metadata
-        # A list of all pods, made at the same time, may have kept it already, which is no change.
-        kept, locations = pods.cache.get(metadata.key), self._state.locations
-        if kept is None or locations.pod_uid(*metadata.key) == kept.view.metadata.uid:
-            return
-        # Where the node is no edge node any more, this does nothing.
-        change = Change(ChangeType.ADDED, metadata.key, kept.view.metadata.uid, kept, None)
-        await self._take_pod(pods, change)
-
-    async def _pods_bound_to(self, node: NodeID) -> list[RawObject]:
-        """List consistently what is bound to ``node``, as ``ListWatch`` would."""
-        selector = {"fieldSelector": f"spec.nodeName={node}"}
-        return await ListWatch(
-            self._client, self._state.pods.kind, view=PodView, selector=selector
-        ).list_all()
 
     # --- nodes, slices, claims -------------------------------------------------------------------
 
@@ -285,11 +240,11 @@ class DownstreamController:
         is_new = self._note_node(node, change.uid, view)
         self._autonomy.note_node(change.key, view)
         if is_new:
-            self._adopting.add(node)
+            self._adoption.begin(node)
         if view is None and change.before is None:
-            await self._tell_of_end(followed, node, change.uid)
+            await self._distribution.tell_of_end(followed, node, change.uid)
         else:
-            await self._deliver(followed, change)
+            await self._distribution.tell(followed, change)
         if view is None:
             self.holds.forget(node)
         if isinstance(view, NodeView) and self.holds.note(view):
@@ -297,39 +252,21 @@ class DownstreamController:
             self.doubts.add([node])
         if is_new:
             self._registered(node)
-            self._tasks.create_task(self._adopt_pods(node), name=f"adopt pods of {node}")
+            self._tasks.create_task(self._adoption.adopt(node), name=f"adopt pods of {node}")
 
     def note_stray(self, node: NodeID) -> None:
-        """Have ``node``, which holds something, compared when it is an edge node with its pods.
-
-        Until then nobody knows what it should hold. Where it is one, this does nothing.
-        """
-        if not self._state.locations.is_edge_node(node) or node in self._adopting:
-            self._strayed.add(node)
-
-    async def _tell_of_end(self, followed: Followed, node: NodeID, uid: UID) -> None:
-        """Tell a node whose Node had lost the label that it is gone: it may register again."""
-        if self._state.peers.get(node) is None:
-            return
-        delivery = Delivery(node, Operation.DELETE, ResourceType.NODE, CLUSTER_SCOPE, node)
-        kind = followed.kind
-        content = skeleton(kind.kind, kind.api_version, delivery, uid)
-        await self._sender.send_object(delivery, content, "")
+        """Have ``node`` compared when its pods are known; see ``Adoption``."""
+        self._adoption.note_stray(node)
 
     def _note_node(self, node: NodeID, uid: UID, view: ObjectView | None) -> bool:
         """Note a Node as it is now; return whether its pods have to be brought in."""
         locations = self._state.locations
-        if isinstance(view, NodeView) and view.is_edge:
+        if isinstance(view, NodeView) and self._state.serves(view):
             is_new = locations.set_node(node, NodeLocation(uid, view.ready))
             # Before the pods are listed for the first time, that list brings them.
             pods = self._state.pods.cache
             return is_new and (len(pods) > 0 or pods.version > 0)
-        is_away = self._state.peers.get(node) is None
-        if locations.is_edge_node(node) or (view and is_away):
-            self._strayed.add(node)
-        elif is_away:  # whoever comes is compared anyway
-            self._strayed.discard(node)
-        self._adopting.discard(node)
+        self._adoption.lost(node, exists=view is not None)
         for key in locations.pods_of(node):
             self._state.pods.cache.drop(key)
         self._state.drop(locations.remove_node(node))
@@ -347,46 +284,6 @@ class DownstreamController:
         view = _view(change)
         volume = view.volume if isinstance(view, ClaimView) else ""
         self._state.locations.set_claim(change.key, volume)
-
-    # --- out -------------------------------------------------------------------------------------
-
-    async def _deliver(self, followed: Followed, change: Change) -> None:
-        if not self.synced.is_set():
-            return
-        assert followed.resource_type is not None
-        deliveries = self._wanted(route(followed.resource_type, change, self._state.locations))
-        if not deliveries:
-            return
-        if change.now is not None:
-            content, version = content_of(change.now)
-        else:
-            kind = followed.kind
-            content = skeleton(kind.kind, kind.api_version, deliveries[0], change.uid)
-            version = ""
-        restated, plain = self._sorted_by_epoch(change, version, deliveries)
-        await self._sender.send_to_all(plain, content, version)
-        await self._sender.send_to_all(restated, content, version)
-
-    def _sorted_by_epoch(
-        self, change: Change, version: str, deliveries: Sequence[Delivery]
-    ) -> tuple[list[Delivery], list[Delivery]]:
-        """Return what has to be marked, as edges would take it for old, and the rest."""
-        number, is_overtaken = number_of(version), self.epochs.is_overtaken
-        restated = {
-            one.node for one in deliveries if change.is_restored or is_overtaken(one.node, number)
-        }
-        return (
-            [replace(one, is_restated=True) for one in deliveries if one.node in restated],
-            [one for one in deliveries if one.node not in restated],
-        )
-
-    def _wanted(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
-        """Leave out services for KubeEdge's edges, which would not know them."""
-        return [
-            one
-            for one in deliveries
-            if one.resource_type is not ResourceType.SERVICE or self._state.peers.is_own(one.node)
-        ]
 
 
 def _view(change: Change) -> ObjectView | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from cloudcore.edgecontroller.downstream import DownstreamController
+from cloudcore.edgecontroller.distribution import Distribution
 from cloudcore.kube.cache import Change, ChangeType
 from cloudcore.synccontroller.comparison import Comparison
 from cloudcore.synccontroller.holds import Holds
@@ -67,14 +67,14 @@ def _lose_what_waits() -> None:
 
 def _keep_deletions_to_oneself() -> None:
     """Tell no edge that a ConfigMap was deleted."""
-    original: Original = DownstreamController._deliver
+    original: Original = Distribution.tell
 
-    async def deliver(controller: DownstreamController, followed: Any, change: Change) -> None:
+    async def tell(distribution: Distribution, followed: Any, change: Change) -> None:
         is_kept = followed.resource_type is ResourceType.CONFIGMAP
         if not (is_kept and change.type is ChangeType.DELETED):
-            await original(controller, followed, change)
+            await original(distribution, followed, change)
 
-    setattr(DownstreamController, "_deliver", deliver)  # noqa: B010 - mypy forbids =
+    setattr(Distribution, "tell", tell)  # noqa: B010 - mypy forbids =
 
 
 def _end_what_is_not_known() -> None:
