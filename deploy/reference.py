@@ -30,9 +30,9 @@ Each option can be told in three places. A flag wins over the environment, which
 | environment | `EDGECORE_WEBSOCKET_PORT=10000`; an empty variable tells nothing |
 | file, by `--config FILE` | `websocket_port: 10000` or `websocket-port: 10000`, as YAML |
 
-On the command line, what is true or false is `--plain-tokens` or `--no-plain-tokens`. Where a list is
-given as one text, its parts have commas between them. A name that is no option is a fault, with the
-closest one that is. A file of KubeEdge (one with an `apiVersion`) is read too: see
+On the command line, what is true or false is `--plain-tokens` or `--no-plain-tokens`. Where a list
+is given as one text, its parts have commas between them. A name that is no option is a fault, with
+the closest one that is. A file of KubeEdge (one with an `apiVersion`) is read too: see
 [Migrate from KubeEdge](../how-to/migrate-from-kubeedge.md).
 
 What a daemon would run with, and where each value was told, is shown by `cloudcore config show` and
