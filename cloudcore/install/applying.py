@@ -107,12 +107,16 @@ async def apply(
 def _outcome(before: bytes | None, after: bytes) -> Outcome:
     if before is None:
         return Outcome.CREATED
-    return Outcome.UNCHANGED if _version(before) == _version(after) else Outcome.CHANGED
+    return Outcome.UNCHANGED if _wanted(before) == _wanted(after) else Outcome.CHANGED
 
 
-def _version(text: bytes) -> str:
-    version: str = msgspec.json.decode(text)["metadata"]["resourceVersion"]
-    return version
+def _wanted(text: bytes) -> Object:
+    """Return an object without what the API server notes of it, and what controllers say of it."""
+    found: Object = msgspec.json.decode(text)
+    for noted in ("resourceVersion", "generation", "managedFields"):
+        found["metadata"].pop(noted, None)
+    found.pop("status", None)
+    return found
 
 
 def _explained(place: Place, error: RemoteError) -> EdgeError:
