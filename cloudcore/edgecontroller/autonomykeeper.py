@@ -72,7 +72,7 @@ class AutonomyKeeper:
     def note_node(self, key: ObjectKey, view: ObjectView | None) -> None:
         """Take in what a Node says now; None, or a Node that is no edge node, says nothing."""
         node, said = NodeID(key.name), None
-        if isinstance(view, NodeView) and view.is_edge:
+        if isinstance(view, NodeView) and self._state.serves(view):
             said = view.metadata.annotations.get(autonomy.AUTONOMY)
         if said == self._said.get(node):
             return

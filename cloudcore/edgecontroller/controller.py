@@ -50,7 +50,7 @@ class EdgeController:
         """
         context = context or ControllerContext()
         sender = Sender(bus, context, metrics)
-        self._state = state = ClusterState(locations)
+        self._state = state = ClusterState(locations, context.site_node)
         reader = ObjectReader(client, state)
         self._leases = LeaseKeeper(client, state, sender, metrics)
         self._autonomy = AutonomyKeeper(client, state, metrics, context.default_toleration_s)

@@ -83,11 +83,16 @@ class Peers:
 class ClusterState:
     """The caches, by what the edge calls their objects, and the locations."""
 
-    def __init__(self, locations: LocationCache) -> None:
-        """Make an empty state around ``locations``, which others read as well."""
-        self.locations = locations
+    def __init__(self, locations: LocationCache, site_node: NodeID | None = None) -> None:
+        """Make an empty state around ``locations``, which others read as well.
+
+        With a ``site_node`` no other node is served: it is an EdgeSite's.
+        """
+        self.locations, self._site_node = locations, site_node
         self.peers = Peers()
-        self.nodes = Followed(kinds.NODES, ObjectCache(_is_edge), NodeView, ResourceType.NODE)
+        self.nodes = Followed(
+            kinds.NODES, ObjectCache(self._is_served), NodeView, ResourceType.NODE
+        )
         self.pods = Followed(kinds.PODS, ObjectCache(self._is_on_edge), PodView, ResourceType.POD)
         self.configmaps = Followed(
             kinds.CONFIGMAPS,
@@ -130,6 +135,10 @@ class ClusterState:
             elif ref.type is RefType.SECRET:
                 self.secrets.cache.drop(ref.key)
 
+    def serves(self, node: NodeView) -> bool:
+        """Whether that is an edge node, and one that is served here."""
+        return node.is_edge and self._site_node in (None, node.metadata.name)
+
     def is_foreign(self, node: NodeID) -> bool:
         """Whether there is a Node of that name, as far as is known, that is no edge node."""
         return ObjectKey("", node) in self.nodes.cache and not self.locations.is_edge_node(node)
@@ -138,14 +147,13 @@ class ClusterState:
         """Whether an edge pod names that ConfigMap or Secret."""
         return self.locations.is_named(Ref(RefType(resource_type), key))
 
+    def _is_served(self, node: RawObject) -> bool:
+        assert isinstance(node.view, NodeView)
+        return self.serves(node.view)
+
     def _is_on_edge(self, pod: RawObject) -> bool:
         assert isinstance(pod.view, PodView)
         return self.locations.is_edge_node(pod.view.node)
 
     def _is_named(self, ref_type: RefType, one: RawObject) -> bool:
         return self.locations.is_named(Ref(ref_type, one.view.metadata.key))
-
-
-def _is_edge(node: RawObject) -> bool:
-    assert isinstance(node.view, NodeView)
-    return node.view.is_edge

@@ -48,6 +48,14 @@ def test_only_what_the_edge_needs_is_kept(state: ClusterState) -> None:
     assert [one.view.metadata.name for one in state.nodes.cache.kept()] == [NODE]
 
 
+def test_at_an_edgesite_no_other_node_is_served() -> None:
+    """P4: without a node in front of a resource, it would get what is others'."""
+    state, label = ClusterState(LocationCache(), NODE), {"node-role.kubernetes.io/edge": ""}
+    take(state.nodes, NODE, metadata={"labels": label})
+    take(state.nodes, "another", metadata={"labels": label})
+    assert [one.view.metadata.name for one in state.nodes.cache.kept()] == [NODE]
+
+
 def test_what_no_pod_names_any_more_is_dropped(state: ClusterState) -> None:
     for followed in (state.configmaps, state.secrets):
         take(followed, "named")
