@@ -21,11 +21,12 @@ from cloudcore.edgecontroller.context import ControllerContext
 from cloudcore.edgecontroller.controller import EdgeController
 from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.kube.client import KubeClient
+from cloudcore.kube.figures import RequestFigures
 from cloudcore.metrics import CloudMetrics
 from cloudcore.reloading import Reloading
 from cloudcore.trust.authoritynotes import AuthorityNotes
 from cloudcore.trust.enroll import Enrollment, EnrollTerms
-from cloudcore.trust.identity import load_identity
+from cloudcore.trust.identity import ServerIdentity, load_identity
 from cloudcore.trust.ledger import Ledger
 from cloudcore.trust.nameless import Nameless
 from cloudcore.trust.revocations import Revocations
@@ -35,7 +36,7 @@ from common.beehive.context import MessageContext
 from common.beehive.module import run_modules
 from common.errors import ConfigError
 from common.health import Health
-from common.metrics import Figures
+from common.metrics import Figures, show_process
 from common.monitor import monitor
 from common.names import ModuleName
 from common.systemd import keep_alive, notify
@@ -43,6 +44,12 @@ from common.systemd import keep_alive, notify
 logger = logging.getLogger(__name__)
 
 _BEAT_S: Final = 1.0
+_AWAITED: Final = {
+    "api-server": "has not answered yet",
+    "authority": "is not loaded yet",
+    "revocations": "are not listed yet",
+}
+"""What cloudcore is not ready without, and what it is until then."""
 
 
 async def run(
@@ -64,8 +71,10 @@ async def run(
         BaseExceptionGroup: a module failed.
     """
     registry, health = Figures(), Health()
-    metrics = CloudMetrics(registry)
-    health.set_condition("api-server", "has not answered yet")
+    metrics, asked = CloudMetrics(registry), RequestFigures(registry)
+    show_process(registry, "cloudcore")
+    for name, problem in _AWAITED.items():
+        health.set_condition(name, problem)
     reloading = None if reread is None else Reloading(settings, reread)
     async with AsyncExitStack() as opened:
         opened.enter_context(monitor(settings.monitor_endpoint(), health, registry))
@@ -75,12 +84,17 @@ async def run(
         background = await opened.enter_async_context(asyncio.TaskGroup())
         opened.callback(background.create_task(_beat(health), name="health").cancel)
         client = await opened.enter_async_context(
-            KubeClient(settings.kubeconfig, is_constrained=settings.constrained_impersonation)
+            KubeClient(
+                settings.kubeconfig,
+                is_constrained=settings.constrained_impersonation,
+                figures=asked,
+            )
         )
         identity = await load_identity(client, settings.advertise_address, settings.data_dir, stop)
         if identity is None:
             return
-        health.set_condition("api-server")
+        _tell_identity(health, metrics, identity)
+        health.remark("api-server", partial(_answered, asked, asyncio.get_running_loop().time))
         keeping = background.create_task(
             identity.keep(client, plain_tokens=settings.plain_tokens), name="credentials"
         )
@@ -127,6 +141,8 @@ async def run(
             ),
         )
         revocations = Revocations(client, metrics)
+        health.judge("revocations", revocations.missing)
+        metrics.mailboxes.read = context.pending
         hub = CloudHub(
             context,
             ModuleName.EDGE_CONTROLLER,
@@ -186,6 +202,17 @@ def _bind(settings: CloudCoreSettings) -> Sockets:
         for one in hub:
             one.close()
         raise ConfigError([f"--https-port: {error.strerror}"]) from error
+
+
+def _tell_identity(health: Health, metrics: CloudMetrics, identity: ServerIdentity) -> None:
+    health.set_condition("api-server")
+    health.set_condition("authority")
+    metrics.certificate_expiry.read = lambda: identity.expiries
+
+
+def _answered(asked: RequestFigures, clock: Callable[[], float]) -> str:
+    last_s = asked.answered_s
+    return "has not answered yet" if last_s is None else f"answered {clock() - last_s:.0f} s ago"
 
 
 def _now() -> datetime:

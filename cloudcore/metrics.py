@@ -3,9 +3,11 @@
 from typing import Final
 
 from common.metrics import (
+    About,
     Level,
     LevelByLabel,
     MessageMetrics,
+    Reading,
     Registry,
     Spread,
     Tally,
@@ -13,6 +15,8 @@ from common.metrics import (
 )
 
 LEASE_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+ACK_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class CloudMetrics(MessageMetrics):
@@ -28,6 +32,60 @@ class CloudMetrics(MessageMetrics):
         self.offered = Tally(
             "cloudcore_messages_offered",
             "States of objects that were put into the outbox of a connected node.",
+            registry,
+        )
+        self.resent = Tally(
+            "cloudcore_messages_resent",
+            "States of objects that were sent again, for want of an acknowledgement.",
+            registry,
+        )
+        self.ack_seconds = Spread(
+            "cloudcore_ack_seconds",
+            "Time from sending the state of an object until the node has made it durable.",
+            ACK_BUCKETS_S,
+            registry,
+        )
+        self.connects = TallyByLabel(
+            "cloudcore_connects",
+            "Connections of nodes that were accepted, by protocol.",
+            "protocol",
+            registry,
+        )
+        self.disconnects = TallyByLabel(
+            "cloudcore_disconnects",
+            "Connections of nodes that ended, by why: lost where nobody has closed it.",
+            "reason",
+            registry,
+        )
+        self.resyncs = TallyByLabel(
+            "cloudcore_resyncs",
+            "Nodes that were compared or sent everything, by what was done.",
+            "kind",
+            registry,
+        )
+        self.resync_deletions = Tally(
+            "cloudcore_resync_deletions",
+            "Objects that a comparison has taken from a node, since the API server has them no"
+            " more.",
+            registry,
+        )
+        self.certificate_expiry = Reading(
+            About(
+                "cloudcore_certificate_expiry_timestamp_seconds",
+                "Until when a certificate of cloudcore is good, since the epoch: its server's and"
+                " that of the authority that signs.",
+                "gauge",
+                ("certificate",),
+            ),
+            registry,
+        )
+        self.mailboxes = Reading(
+            About(
+                "cloudcore_mailbox_messages",
+                "Messages that wait for a module to take them.",
+                "gauge",
+                ("module",),
+            ),
             registry,
         )
         self.node_day_bytes = LevelByLabel(

@@ -304,6 +304,31 @@ def _histogram(
     return family
 
 
+class _Process:
+    """What the system knows of this process."""
+
+    def collect(self) -> Iterable["Metric"]:
+        """See ``Collector``."""
+        from prometheus_client import (  # noqa: PLC0415 - see the top of this module
+            ProcessCollector,
+        )
+
+        return ProcessCollector(registry=None).collect()
+
+
+def show_process(registry: Registry, prefix: str) -> None:
+    """Show which build runs, and what it takes of the machine."""
+
+    def build() -> dict[str, float]:
+        from importlib.metadata import version  # noqa: PLC0415 - it brings half a MiB along
+
+        return {version("cloudedge"): 1.0}
+
+    about = About(f"{prefix}_build_info", "1, of the version.", "gauge", ("version",))
+    Reading(about, registry, build)
+    registry.register(_Process())
+
+
 class MessageMetrics:
     """What happened to messages. One instance a daemon, made by ``app.py``.
 

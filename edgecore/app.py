@@ -20,7 +20,7 @@ from common.beehive.context import MessageContext
 from common.beehive.module import Module, run_modules
 from common.clock import Clock, rfc3339
 from common.health import Health
-from common.metrics import Figures
+from common.metrics import Figures, show_process
 from common.monitor import monitor
 from common.names import ModuleName
 from common.progress import Turns
@@ -43,7 +43,8 @@ from edgecore.edgehub.network import Credentials, Network
 from edgecore.edgehub.pin import Pin
 from edgecore.edgehub.timekeeper import Timekeeper
 from edgecore.edgestore.keyfile import credential
-from edgecore.edgestore.store import EdgeStore, StoreThreads
+from edgecore.edgestore.store import FILE_NAME, EdgeStore, StoreThreads
+from edgecore.figures import Facts
 from edgecore.kubeedge.adopting import adopt
 from edgecore.metamanager.manager import MetaManager
 from edgecore.metrics import EdgeMetrics
@@ -76,8 +77,10 @@ class Edge:
         context: MessageContext,
         store: EdgeStore,
         modules: Sequence[Module],
+        facts: Facts | None = None,
     ) -> None:
         """Hold what ``build_edge`` made; ``modules`` in the order in which they stop."""
+        self.facts = facts
         self.settings, self.context, self.store = settings, context, store
         self._modules = modules
         self.is_open = asyncio.Event()
@@ -89,6 +92,10 @@ class Edge:
         for module in self._modules:
             if isinstance(module, Telling):
                 health.report(type(module).__name__.lower(), module.tell)
+        health.judge("disk", lambda: self.store.fault)
+        if self.facts is not None:
+            health.judge("container-engine", self.facts.runtime_fault)
+            health.remark("cloud", partial(_link, self.facts))
 
     async def run(
         self,
@@ -154,10 +161,11 @@ def build_edge(
     edged, metamanager = node_modules(
         settings, context, store, metrics, replace(world, clock=clock)
     )
+    enrolled = EnrollConfig(
+        settings.node_name, settings.cloud, settings.https_port, str(settings.data_dir / "pki")
+    )
     identity = Identity(
-        EnrollConfig(
-            settings.node_name, settings.cloud, settings.https_port, str(settings.data_dir / "pki")
-        ),
+        enrolled,
         settings.read_token,
         Timekeeper(store, clock),
         enroll,
@@ -179,7 +187,18 @@ def build_edge(
         metrics,
         replace(world.network, dial=pin.dial),
     )
-    return Edge(settings, context, store, (edged, metamanager, hub))
+    facts = Facts(
+        pods=edged.phases,
+        offline_s=hub.offline_s,
+        waiting=hub.waiting,
+        objects=lambda: len(store.index.entries),
+        runtime_fault=edged.runtime_fault,
+        clock_offset_s=lambda: clock.offset_s,
+        pending=context.pending,
+        store=settings.data_dir / FILE_NAME,
+        certificate=enrolled.node_file,
+    )
+    return Edge(settings, context, store, (edged, metamanager, hub), facts)
 
 
 def store_of(settings: NodeSettings, threads: StoreThreads | None = None) -> EdgeStore:
@@ -241,6 +260,8 @@ async def run(settings: EdgeCoreSettings, stop: asyncio.Event) -> None:
     registry, health = Figures(), Health()
     edge = build_edge(settings, EdgeMetrics(registry))
     edge.report_to(health, Clock().now())
+    if edge.facts is not None:
+        edge.facts.show(registry)
 
     def told() -> AbstractContextManager[object]:
         return monitor(None, health, registry, settings.data_dir / SOCKET)
@@ -279,6 +300,7 @@ async def serve(
     """Run ``edges``, and tell of them to whoever asks and to systemd, until ``stop`` is set."""
     health = shown.health
     health.set_condition("edge-store", "is being opened")
+    show_process(shown.registry, "edgecore")
     with monitor(settings.monitor_endpoint(), health, shown.registry):
         async with asyncio.TaskGroup() as tasks:
             beat = tasks.create_task(_beat(health), name="health")
@@ -313,6 +335,11 @@ def _process(node_name: str, started: str) -> Mapping[str, object]:
         "since": started,
         "installedIn": sys.prefix,
     }
+
+
+def _link(facts: Facts) -> str:
+    offline_s = facts.offline_s()
+    return f"away for {offline_s:.0f} s; pods go on" if offline_s else "connected, or not tried yet"
 
 
 async def _beat(health: Health) -> None:

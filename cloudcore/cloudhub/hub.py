@@ -204,6 +204,7 @@ class CloudHub:
             session.end(closing.NODE_LIMIT)
             return session
         self._registry.add(session)
+        self._metrics.connects.inc(session.protocol.value)
         logger.info(
             "node connected",
             extra={
@@ -334,12 +335,14 @@ class CloudHub:
 
     def _ended(self, session: Session) -> None:
         is_last = self._registry.remove(session)
+        self._metrics.disconnects.inc(session.ended_by)
         logger.info(
             "node disconnected",
             extra={
                 "node": session.node,
                 "connection": session.connection_id,
                 "replaced": not is_last,
+                "why": session.ended_by,
             },
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from cloudcore.cloudhub import closing
 from cloudcore.cloudhub.session import Session
-from common.metrics import Level, Registry
+from common.metrics import About, Reading, Registry
 from common.names import NodeID
 
 
@@ -19,8 +19,18 @@ class SessionRegistry:
         self._ending: dict[Session, None] = {}  # replaced, and not gone yet
         self._empty = asyncio.Event()
         self._empty.set()
-        self._connected = Level(
-            "cloudcore_connected_nodes", "Nodes that are connected.", metrics_registry
+        connected = "Nodes that are connected."
+        # The second is what KubeEdge calls it, for those who have dashboards of that.
+        for name in ("cloudcore_connected_nodes", "KubeEdge_CloudHub_connected_nodes"):
+            Reading(About(name, connected, "gauge"), metrics_registry, self.__len__)
+        Reading(
+            About(
+                "cloudcore_queued_messages",
+                "States of objects that wait for, or for an acknowledgement of, a connected node.",
+                "gauge",
+            ),
+            metrics_registry,
+            lambda: sum(session.backlog for session in list(self._sessions.values())),
         )
 
     def __len__(self) -> int:
@@ -52,14 +62,12 @@ class SessionRegistry:
             older.end(closing.REPLACED)
         self._sessions[session.node] = session
         self._empty.clear()
-        self._connected.set(len(self._sessions))
 
     def remove(self, session: Session) -> bool:
         """Forget ``session``; return False where a newer one has taken its place."""
         is_last = self._sessions.get(session.node) is session
         if is_last:
             del self._sessions[session.node]
-            self._connected.set(len(self._sessions))
         else:
             self._ending.pop(session, None)
         if not self._sessions and not self._ending:

@@ -96,6 +96,7 @@ class Session:
         "_wire",
         "_writer",
         "connection_id",
+        "ended_by",
         "node",
         "protocol",
     )
@@ -117,6 +118,8 @@ class Session:
         self._is_draining = False
         self._is_over = False
         self._close: Close | None = None
+        self.ended_by = "lost"
+        """Once it has ended: why, in a word."""
         self._close_deadline_s = 0.0
         self._telling = Telling(
             self.node,
@@ -268,6 +271,9 @@ class Session:
     def lost(self, close: Close | None) -> None:
         """Come to an end; whatever the node has not got it gets when it connects again."""
         self._is_over = True
+        why = self._close or close
+        if why is not None:
+            self.ended_by = why.counted_as or why.text.replace(" ", "_")
         self._reading.lost()
         if self._close is None and close is not None:
             notes.closed(self._services.metrics, self.node, close)

@@ -72,6 +72,8 @@ class Writer:
             resend_after_s=RESEND_AFTER_S,
             measure=lambda parcel: parcel.measure(capabilities),
             superseded=metrics.superseded.inc,
+            landed=metrics.ack_seconds.observe,
+            resent=metrics.resent.inc,
         )
         self.beats = Beats()
         self._transfer: Transfer | None = None

@@ -9,10 +9,10 @@ import msgspec
 from cloudcore.edgecontroller.context import ControllerContext
 from cloudcore.edgecontroller.routing import Delivery
 from cloudcore.kube.listwatch import RawObject
+from cloudcore.metrics import CloudMetrics
 from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw
 from common.errors import MailboxClosedError
-from common.metrics import MessageMetrics
 from common.names import CLUSTER_SCOPE, UID, GroupName, ModuleName, ResourceType
 from common.resource import build_resource
 
@@ -25,7 +25,7 @@ class Sender:
 
     bus: MessageContext
     context: ControllerContext
-    metrics: MessageMetrics
+    metrics: CloudMetrics
 
     async def send_object(self, delivery: Delivery, content: msgspec.Raw, version: str) -> None:
         """Send an object to a node.

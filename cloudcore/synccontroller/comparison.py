@@ -62,6 +62,8 @@ class Comparison:
                 updated += await self._send_wanted(node, operation, item)
         if not kept:
             await self._holds.settled(node)
+        self._sender.metrics.resyncs.inc("inventory")
+        self._sender.metrics.resync_deletions.inc(len(gone))
         logger.info(
             "inventory answered",
             extra={"node": node, "held": len(held), "updated": updated, "deleted": len(gone)},

@@ -81,6 +81,7 @@ class Everything:
                 await self._until_sent(node)
             if state.peers.get(node) is None:
                 return  # it is sent everything when it comes again
+        self._sender.metrics.resyncs.inc("everything")
         logger.info("node brought in step", extra={"node": node, "objects": len(items)})
 
     async def _until_sent(self, node: NodeID) -> None:

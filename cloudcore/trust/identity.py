@@ -60,6 +60,8 @@ class ServerIdentity:
         self._dropped: frozenset[str] = frozenset()
         self._authorities: Authorities | None = None
         self._shown = b""
+        self.expiries: dict[str, float] = {}
+        """Until when the certificates are good, in seconds since the epoch."""
         self._contexts: dict[ssl.VerifyMode, ssl.SSLContext] = {}
         self._changed = asyncio.Event()
         self._lost: Callable[[Authorities], None] = _nobody
@@ -159,6 +161,10 @@ class ServerIdentity:
             context = tls.server_context(*files, client_ca_pem=authorities.pem)
             context.verify_mode = verify
             self._contexts[verify] = context
+        self.expiries = {
+            "server": certificate.not_valid_after_utc.timestamp(),
+            "authority": authorities.current.certificate.not_valid_after_utc.timestamp(),
+        }
 
     def _take(self, authorities: Authorities) -> None:
         """Sign by ``authorities`` from now on; what is shown is by them already."""

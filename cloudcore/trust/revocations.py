@@ -53,6 +53,10 @@ class Revocations:
         """Return when all that was revoked is known."""
         await self._is_complete.wait()
 
+    def missing(self) -> str:
+        """Return why it is not known yet what is revoked; empty once it is."""
+        return "" if self._is_complete.is_set() else "are not listed yet"
+
     def is_revoked(self, node: NodeID, serial: int) -> bool:
         """Whether the certificate of ``node`` with that serial number counts no more."""
         entry = self._entries.get(node)

@@ -255,9 +255,9 @@ class MessageContext:
         """Ask ``module`` to stop: its mailbox takes no more, and ends once it is empty."""
         self._mailbox(module).close()
 
-    def pending(self) -> dict[ModuleName, int]:
+    def pending(self) -> dict[str, int]:
         """Return how many messages wait in each mailbox, for metrics."""
-        return {name: len(mailbox) for name, mailbox in self._mailboxes.items()}
+        return {name.value: len(mailbox) for name, mailbox in self._mailboxes.items()}
 
     def turns(self, *modules: ModuleName) -> dict[ModuleName, Turns]:
         """Return what the mailboxes of ``modules`` have seen; those that are not there left out."""

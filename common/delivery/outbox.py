@@ -86,9 +86,11 @@ class Outbox(Generic[P]):
         "_due_s",
         "_in_flight",
         "_in_flight_ids",
+        "_landed",
         "_measure",
         "_replies",
         "_resend_after_s",
+        "_resent",
         "_superseded",
         "_waiting",
         "_window",
@@ -102,6 +104,8 @@ class Outbox(Generic[P]):
         resend_after_s: float,
         measure: Callable[[P], int],
         superseded: Callable[[], None],
+        landed: Callable[[float], None],
+        resent: Callable[[], None],
     ) -> None:
         """Make an empty outbox.
 
@@ -112,8 +116,11 @@ class Outbox(Generic[P]):
             measure: bytes that a message takes when it is written at once, or ``LARGE``.
             superseded: called for each state of an object that will not be acknowledged, because
                 there is a newer one.
+            landed: called for each message that is acknowledged, with the seconds since it was
+                sent.
+            resent: called for each message that is sent again.
         """
-        self._superseded = superseded
+        self._superseded, self._landed, self._resent = superseded, landed, resent
         self._window, self._resend_after_s, self._measure = window, resend_after_s, measure
         self._replies: list[P] = []  # few; a deque, empty or not, takes ten times the room
         self._waiting: dict[UID, P] = {}  # in the order of the first offer
@@ -178,6 +185,7 @@ class Outbox(Generic[P]):
         if entry is None:
             return False
         self._remove(msg_id, entry)
+        self._landed(now_s - entry.sent_s)
         if entry.is_paced:
             self.pace.land(entry.size, entry.sent_s, now_s)
         return True
@@ -224,6 +232,7 @@ class Outbox(Generic[P]):
             self._remove(entry.parcel.msg_id, entry)
             if entry.is_paced:
                 self.pace.forget(entry.size)
+            self._resent()
             return self._launch(entry.uid, parcel, size, now_s, entry.attempts + 1)
         self._due_s = min((entry.deadline_s for entry in self._in_flight.values()), default=inf)
         return None

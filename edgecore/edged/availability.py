@@ -28,12 +28,14 @@ class Availability:
         """Args: back: called each time that the runtime answers again after it was lost."""
         self._runtime, self._back = runtime, back
         self._is_lost = False
+        self.fault = ""
+        """Why the runtime cannot be asked; empty where it can be, as far as is known."""
         self._watch = OnDemand(tasks, "runtime is away", self._step)
 
     def lost(self, error: RuntimeServiceError) -> None:
         """Take note that a call has failed in a way that has nothing to do with its pod."""
         if not self._is_lost:
-            self._is_lost = True
+            self._is_lost, self.fault = True, str(error)
             logger.warning("the container runtime is away", extra={"why": str(error)})
             self._watch.wake()
 
@@ -48,7 +50,7 @@ class Availability:
             if error.is_unavailable:
                 return LOOK_S
             # It answers, though it is not ready: what makes it ready may be a pod of this node.
-        self._is_lost = False
+        self._is_lost, self.fault = False, ""
         logger.info("the container runtime answers again")
         self._back()
         return None

@@ -8,7 +8,7 @@ a reason to end a pod. What could not be asked is never read as "gone".
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Final
 
@@ -18,7 +18,6 @@ from common.capabilities import Capability
 from common.clock import Clock
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import EdgeError, MailboxClosedError, ReplyTimeoutError, WireError
-from common.metrics import MessageMetrics
 from common.names import (
     CLUSTER_SCOPE,
     LINK_RESOURCE,
@@ -53,6 +52,7 @@ from edgecore.edged.static.manifests import StaticSet, from_api, is_static_uid
 from edgecore.edged.static.mirror import is_mirror
 from edgecore.edged.static.mirrorpods import MirrorPods
 from edgecore.edged.static.staticpods import ManifestFolder, StaticPods
+from edgecore.metrics import EdgeMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Edged:
         runtime: Runtime,
         clock: Clock,
         config: EdgedConfig,
-        metrics: MessageMetrics,
+        metrics: EdgeMetrics,
         *,
         machine: Machine | None = None,
     ) -> None:
@@ -99,14 +99,23 @@ class Edged:
         self._link = Link()
         self._pods = PodTable()
         self._orphans = Orphans()
+        self._runtime_fault: Callable[[], str] = str
         self._deleted: set[UID] = set()  # while the list of stored pods has not come
         self._static = StaticSet(complete=False)
         self._static_seen = asyncio.Event()  # whether the manifests were looked at
 
     def tell(self) -> Mapping[str, object]:
         """Return how many pods there are, by phase; may be called in any thread."""
+        return {"pods": self.phases()}
+
+    def phases(self) -> dict[str, int]:
+        """Return how many pods there are, by phase; may be called in any thread."""
         phases = (worker.status().get("phase") for worker in tuple(self._pods.workers.values()))
-        return {"pods": dict(sorted(Counter(phase or "Pending" for phase in phases).items()))}
+        return dict(sorted(Counter(phase or "Pending" for phase in phases).items()))
+
+    def runtime_fault(self) -> str:
+        """Return why the runtime cannot be asked; empty where it can be, as far as is known."""
+        return self._runtime_fault()
 
     async def run(self) -> None:
         """Serve the mailbox until it is closed and empty; containers go on running."""
@@ -168,6 +177,7 @@ class Edged:
             tasks, requests, self._link, self._clock, self._runtime, self._metrics
         )
         self._parts = NodeParts(surroundings, self._config, self._pods, self._machine)
+        self._runtime_fault = self._parts.runtime_fault
         self._parts.lease.makes_progress = self._makes_progress
         self._parts.node.renamed = self._take_node_uid
         self._mirrors = MirrorPods(

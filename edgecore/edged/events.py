@@ -14,12 +14,12 @@ from typing import Any, Final
 
 from common.beehive.message import raw
 from common.clock import rfc3339
-from common.metrics import MessageMetrics
 from common.names import Operation, ResourceType
 from common.resource import build_resource
 from edgecore.edged.ondemand import OnDemand
 from edgecore.edged.podview import Object, uid_of
 from edgecore.edged.requests import Link, Requests
+from edgecore.metrics import EdgeMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Events:
         tasks: asyncio.TaskGroup,
         requests: Requests,
         link: Link,
-        metrics: MessageMetrics,
+        metrics: EdgeMetrics,
         now: Callable[[], datetime],
         node: str,
         *,
@@ -120,6 +120,7 @@ class Events:
             name = f"{about['name']}.{time.time_ns():x}"
             event = _Event(about, kind, reason, message, name, now, now)
         event.count += 1
+        self._metrics.events.inc(reason)
         event.last = now
         self._events[key] = event
         while len(self._events) > KEPT:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from common.clock import Clock
-from common.metrics import MessageMetrics
 from edgecore.edged.availability import Availability
 from edgecore.edged.containerstatus import Rejection
 from edgecore.edged.edgedconfig import EdgedConfig
@@ -34,6 +33,7 @@ from edgecore.edged.spec.cgroups import Cgroups
 from edgecore.edged.spec.resources import burstable_cgroup_limits, node_cgroup_limits
 from edgecore.edged.volumes import volumewriter
 from edgecore.edged.volumes.mounts import Mounter
+from edgecore.metrics import EdgeMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Surroundings:
     link: Link
     clock: Clock
     runtime: Runtime
-    metrics: MessageMetrics
+    metrics: EdgeMetrics
 
 
 class NodeParts:
@@ -174,7 +174,12 @@ class NodeParts:
             Mounter(),
             self._image_puller(images) if images is not None else None,
             Cgroups(config.network.cgroup_root) if images is not None else None,
+            near.metrics.pod_start_seconds.observe,
         )
+
+    def runtime_fault(self) -> str:
+        """Return why the runtime cannot be asked; empty where it can be, as far as is known."""
+        return self._availability.fault
 
     def _image_puller(self, images: Images) -> "ImagePuller":
         # Not at the top, as below: an edge without a container engine does without.

@@ -40,3 +40,5 @@ class PodServices:
     """None where the runtime has no images."""
     cgroups: Cgroups | None = None
     """None where containers have none of their own."""
+    note_start: Callable[[float], None] = lambda _seconds: None
+    """Called once for each pod that has not run before, with the seconds until it ran."""

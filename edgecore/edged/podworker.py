@@ -108,6 +108,7 @@ class PodWorker:
         self._ending_since_s: float | None = None
         self._seen_at_s = self._planned_at_s = clock.monotonic()
         self._torn_down = False
+        self._has_run = False
         self._look_again = Backoff(_LOOK_AGAIN)
 
     @property
@@ -262,6 +263,8 @@ class PodWorker:
 
     async def _look(self) -> None:
         observed = self._observed = await self._services.runtime.pod(self.uid)
+        if not self._is_observed and observed is not None:
+            self._has_run = True  # or it may have: an edgecore before this one began it
         self._is_observed = True
         self._look_again.reset()
         node_ip = self._services.setup().view.ip
@@ -381,6 +384,9 @@ class PodWorker:
                 sandbox_problem=self._starter.sandbox_problem,
             )
         )
+        if not self._has_run and self.status().get("phase") == "Running":
+            self._has_run = True
+            self._services.note_start(self._planned_at_s - self._seen_at_s)
 
     def _report_creating(self) -> None:
         """Say that the pod was seen, while its first containers take their time."""

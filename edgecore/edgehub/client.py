@@ -78,8 +78,16 @@ class EdgeHub:
 
     def tell(self) -> Mapping[str, object]:
         """Return how the link stands; may be called in any thread."""
+        return self._standing.tell(self.waiting(), self._clock.known())
+
+    def offline_s(self) -> float:
+        """Return for how long there has been no connection; may be called in any thread."""
+        return self._standing.offline_s(self._clock.now())
+
+    def waiting(self) -> int:
+        """Return how many messages wait for the cloud; may be called in any thread."""
         session = self._session
-        return self._standing.tell(session.waiting if session else 0, self._clock.known())
+        return session.waiting if session else 0
 
     async def run(self) -> None:
         """Serve until the mailbox is closed; what is accepted by then is still written."""

@@ -33,6 +33,13 @@ class Standing:
         is_news = state.is_connected or state.since is None
         self._state = _State(since=now if is_news else state.since, failure=why)
 
+    def offline_s(self, now: datetime) -> float:
+        """Return for how long there has been no connection; 0 with one, or before the first try."""
+        state = self._state
+        if state.is_connected or state.since is None:
+            return 0.0
+        return max((now - state.since).total_seconds(), 0.0)
+
     def tell(self, waiting: int, known: datetime | None) -> dict[str, object]:
         """Return how it stands.
 

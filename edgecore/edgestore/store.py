@@ -70,6 +70,8 @@ class EdgeStore:
         self.index = Index()
         self.was_damaged = False
         """Something was damaged and is gone: found when the file was opened."""
+        self.fault = ""
+        """Why the last write failed; empty if it did not."""
         self._unopened: set[str] = set()  # keys of Secrets that another key has sealed
         self.is_complete = False
         """Whether the cloud has confirmed, at some time, that this is all there is, and nothing
@@ -187,7 +189,9 @@ class EdgeStore:
         return await asyncio.get_running_loop().run_in_executor(self._threads.reader, read)
 
     def _note(self, writes: Sequence[Write], done: asyncio.Future[None]) -> None:
-        if done.exception() is None:
+        error = done.exception()
+        self.fault = "" if error is None else str(error)
+        if error is None:
             for write in writes:
                 self.index.note(write)
 

@@ -22,7 +22,6 @@ from common.beehive.message import Message, new, raw, refusal, reply
 from common.capabilities import Capability
 from common.clock import Clock, rfc3339
 from common.errors import EdgeError, MailboxClosedError, ReplyTimeoutError, StoreError, WireError
-from common.metrics import MessageMetrics
 from common.names import (
     LINK_RESOURCE,
     PROGRESS_RESOURCE,
@@ -42,6 +41,7 @@ from edgecore.metamanager.decide import Outcome
 from edgecore.metamanager.keeper import Keeper
 from edgecore.metamanager.query import Queries, is_from_cloud
 from edgecore.metamanager.resync import Resync
+from edgecore.metrics import EdgeMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class MetaManager:
         store: EdgeStore,
         node_name: str,
         clock: Clock,
-        metrics: MessageMetrics,
+        metrics: EdgeMetrics,
         random_unit: Callable[[], float] = random.random,
     ) -> None:
         """Make the module.
@@ -107,6 +107,7 @@ class MetaManager:
         self._metrics = metrics
         self._keeper = Keeper(store)
         self._queries = Queries(store, self._keeper, self._ask_cloud, self._acknowledge, clock)
+        self._queries.count = metrics.queries.inc
         self._resync = Resync(store, node_name, self._ask_cloud, self._acknowledge, random_unit)
         self._clock = clock
         self._in_step_since: datetime | None = None
@@ -184,10 +185,12 @@ class MetaManager:
 
     async def _try_to_keep(self, messages: Sequence[Message]) -> StoreError | None:
         """Keep all of ``messages``, or none; return why they cannot be kept."""
+        began_s = self._clock.monotonic()
         try:
             plan = await self._keeper.keep(messages)
         except StoreError as error:
             return error
+        self._metrics.store_seconds.observe(self._clock.monotonic() - began_s)
         self._count(messages, plan.outcomes)
         self._metrics.acknowledged.inc(len(messages))
         for ack in acknowledgements(messages, self._capabilities):

@@ -89,6 +89,8 @@ class Queries:
         """
         self._store, self._keeper, self._clock = store, keeper, clock
         self._ask_cloud, self._acknowledge = ask_cloud, acknowledge
+        self.count: Callable[[str], None] = _nowhere
+        """Called with the code of each answer."""
         self._flights: dict[str, asyncio.Task[Answer]] = {}  # by key of the row that is wanted
 
     async def answer(self, request: Message, tasks: asyncio.TaskGroup) -> Message:
@@ -104,6 +106,7 @@ class Queries:
             answer = _failed(failure(400, str(error)))
         except StoreError as error:
             answer = _failed(failure(500, str(error)))
+        self.count("200" if answer.failure is None else str(answer.failure.code))
         return reply(
             request, answer.content, source=ModuleName.META_MANAGER, resource_version=answer.version
         )
@@ -234,3 +237,7 @@ def _missing(resource: Resource) -> Answer:
 
 def _failed(status: Status) -> Answer:
     return Answer(to_raw(StatusError(status)), failure=status)
+
+
+def _nowhere(_code: str) -> None:
+    pass

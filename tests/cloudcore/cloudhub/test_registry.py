@@ -36,5 +36,6 @@ async def test_the_registry_knows_how_much_is_on_its_way_to_a_node(stage: Stage)
         await stage.controller.tell(node, 1)
         message = await edge.receive()
         assert registry.backlog(node) == 1
+        assert stage.counted("queued_messages") == 1
         await edge.acknowledge(message)
         await until(lambda: registry.backlog(node) == 0)

@@ -6,9 +6,9 @@ from prometheus_client import CollectorRegistry
 from cloudcore.edgecontroller.context import ControllerContext
 from cloudcore.edgecontroller.routing import Delivery
 from cloudcore.edgecontroller.sender import Sender, skeleton
+from cloudcore.metrics import CloudMetrics
 from common.beehive.context import MessageContext
 from common.beehive.message import new
-from common.metrics import MessageMetrics
 from common.names import UID, GroupName, ModuleName, NodeID, Operation, ResourceType
 from tests.cloudcore.cluster import load
 
@@ -19,7 +19,7 @@ def made(context: ControllerContext) -> Sender:
     bus = MessageContext()
     for module in {context.send_module, context.response_module}:
         bus.add_module(module, GroupName.RESOURCE)
-    return Sender(bus, context, MessageMetrics(CollectorRegistry(), "cloudcore"))
+    return Sender(bus, context, CloudMetrics(CollectorRegistry()))
 
 
 async def test_an_object_is_as_on_the_wire_and_its_content_is_shared() -> None:

@@ -17,7 +17,9 @@ import yaml
 from cloudcore.kube import client as client_module
 from cloudcore.kube import kinds
 from cloudcore.kube.client import MERGE_PATCH, KubeClient
+from cloudcore.kube.figures import RequestFigures
 from common.errors import RemoteError
+from common.metrics import Figures
 from common.names import NodeID
 from tests.cloudcore.cluster import body, load, make_node, pod_object, unique
 
@@ -289,9 +291,12 @@ async def test_a_request_that_came_too_early_is_made_again(tmp_path: Path) -> No
                 writer.write(http("200 OK", b"{}"))
             await writer.drain()
 
-    async with served_by(hurry_off, tmp_path) as client:
+    figures = RequestFigures(Figures())
+    async with served_by(hurry_off, tmp_path, figures=figures) as client:
         assert await client.get("/x") == b"{}"
     assert len(asked) == 3
+    assert figures.throttled.value == 2
+    assert figures.requests.value_of("GET", "200") == 1
 
 
 async def test_a_redirect_is_no_answer(tmp_path: Path) -> None:

@@ -43,13 +43,19 @@ class Bench:
     """An outbox, and how often it said that a state was superseded."""
 
     def __init__(self, window: int = WINDOW) -> None:
-        self.superseded = 0
+        self.superseded = self.resent = 0
+        self.landed_after_s: list[float] = []
         self.outbox: Outbox[Parcel] = Outbox(
             window=window,
             resend_after_s=RESEND_S,
             measure=lambda parcel: parcel.size,
             superseded=self._count,
+            landed=self.landed_after_s.append,
+            resent=self._count_resent,
         )
+
+    def _count_resent(self) -> None:
+        self.resent += 1
 
     def _count(self) -> None:
         self.superseded += 1

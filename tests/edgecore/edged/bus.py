@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry
 
 from common.beehive.context import MessageContext
 from common.clock import Clock
-from common.metrics import MessageMetrics
 from common.names import GroupName, ModuleName
 from edgecore.edged.requests import Link, Requests
+from edgecore.metrics import EdgeMetrics
 from tests.edgecore.edged.world import World
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
@@ -41,7 +41,7 @@ class Bus:
     requests: Requests
     link: Link
     clock: HandClock
-    metrics: MessageMetrics
+    metrics: EdgeMetrics
 
     def connect(self) -> None:
         self.world.is_connected = self.link.connected = True
@@ -63,7 +63,7 @@ async def bus(*, connected: bool = True) -> AsyncIterator[Bus]:
                 Requests(context),
                 Link(),
                 HandClock(),
-                MessageMetrics(CollectorRegistry(), "edgecore"),
+                EdgeMetrics(CollectorRegistry()),
             )
             if connected:
                 made.connect()

@@ -21,7 +21,6 @@ from common.beehive.message import Message, new, raw, refusal, reply
 from common.capabilities import Capabilities
 from common.clock import Clock
 from common.errors import MailboxClosedError, ReplyTimeoutError
-from common.metrics import MessageMetrics
 from common.names import (
     LINK_RESOURCE,
     PROGRESS_RESOURCE,
@@ -37,6 +36,7 @@ from edgecore.edged.edged import Edged
 from edgecore.edged.edgedconfig import EdgedConfig
 from edgecore.edged.runtime.base import Runtime
 from edgecore.edged.strategic import MERGE_KEYS
+from edgecore.metrics import EdgeMetrics
 
 NODE = "n1"
 IP = "192.0.2.7"
@@ -296,7 +296,7 @@ async def edge(
     for pod in stored or ():
         world.stored.append(pod)
         world.objects[resource_of(pod)] = pod
-    metrics = MessageMetrics(CollectorRegistry(), "edgecore")
+    metrics = EdgeMetrics(CollectorRegistry())
     config = EdgedConfig(
         node_name=NODE,
         node_ip=IP,
