@@ -13,6 +13,7 @@ from cloudcore.commands.doctor import doctor
 from cloudcore.commands.init import ENV_PREFIX as INIT_ENV_PREFIX
 from cloudcore.commands.init import InitSettings, init
 from cloudcore.commands.nodes import nodes
+from cloudcore.commands.supportbundle import support_bundle
 from cloudcore.commands.token import token_commands
 from cloudcore.config import ENV_PREFIX, CloudCoreSettings
 from cloudcore.memory import give_large_blocks_own_pages
@@ -46,6 +47,7 @@ def _commands() -> typer.Typer:
     commands.command("init")(as_command(InitSettings, init, env_prefix=INIT_ENV_PREFIX))
     commands.command("nodes")(nodes)
     commands.command("doctor")(doctor)
+    commands.command("support-bundle")(support_bundle)
     commands.add_typer(config_commands(CloudCoreSettings, env_prefix=ENV_PREFIX), name="config")
     commands.add_typer(token_commands(), name="token")
     commands.add_typer(ca_commands(), name="ca")
