@@ -18,7 +18,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 
 .DEFAULT_GOAL := help
 .PHONY: help venv requirements format lint audit types contracts unit e2e containers test chaos fuzz \
-	cover bench demo sbom wheel reference units bundle controlplane clean
+	cover bench demo images sbom wheel reference units bundle controlplane clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' \
@@ -113,6 +113,9 @@ wheel: $(VENV_STAMP) ## both daemons as a wheel in dist
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps \
 		--no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
+
+images: $(VENV_STAMP) ## container images of both daemons, in build/images (no engine needed)
+	$(BIN)/python -m deploy.images $(ARGS)
 
 controlplane: $(VENV_STAMP) ## find or build etcd and the Kubernetes control plane
 	$(BIN)/python -m deploy.devcluster build

@@ -2,20 +2,17 @@
 
 The result is an archive with an OCI image layout, which ``ctr images import`` takes. The same
 busybox gives the same bytes, and making them takes a fraction of a second, so nothing is cached.
-
-Format: https://github.com/opencontainers/image-spec
 """
 
-import hashlib
 import io
-import json
-import platform
 import subprocess
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from deploy.oci import Archive, add_file
 
 BUSYBOX: Final = "docker.io/library/busybox:latest"
 """Says nothing of a command, so that a pod has to."""
@@ -29,10 +26,6 @@ GUEST: Final = "docker.io/library/guest:latest"
 NAMED: Final = "docker.io/library/named:latest"
 """Runs as the user ``nobody``, whose number only its own files tell."""
 
-_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
-_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
-_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
-_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 _LONGEST_SLEEP_S: Final = "2147483647"
 _STAY: Final = 'trap "exit 0" TERM; echo "guest: $*"; while :; do sleep 0.1; done'
 _USERS: Final = (
@@ -89,55 +82,22 @@ def write_archive(path: Path, busybox: Path, images: Sequence[Image] = IMAGES) -
     applets = subprocess.run(
         [str(busybox), "--list"], check=True, capture_output=True, text=True
     ).stdout.split()
-    blobs = _Blobs()
-    files = _layer(busybox.read_bytes(), applets)
-    layer = blobs.add(files, _LAYER)
-    manifests = [_add_image(blobs, image, layer) for image in images]
-    index = {"schemaVersion": 2, "manifests": manifests}
-    with tarfile.open(path, "w") as archive:
-        _add(archive, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
-        _add(archive, "index.json", _json(index))
-        for digest, content in blobs.contents.items():
-            _add(archive, f"blobs/sha256/{digest}", content)
+    archive = Archive()
+    layer = archive.add_layer(_layer(busybox.read_bytes(), applets))
+    for image in images:
+        archive.add_image(image.name, [layer], _config(image))
+    archive.write(path)
 
 
-class _Blobs:
-    """The contents of a layout, by their SHA-256."""
-
-    def __init__(self) -> None:
-        self.contents: dict[str, bytes] = {}
-
-    def add(self, content: bytes, media_type: str) -> dict[str, Any]:
-        """Keep ``content`` and return its descriptor."""
-        digest = hashlib.sha256(content).hexdigest()
-        self.contents[digest] = content
-        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
-
-
-def _add_image(blobs: _Blobs, image: Image, layer: dict[str, Any]) -> dict[str, Any]:
-    run: dict[str, Any] = {"Env": ["PATH=/usr/bin:/bin"], "WorkingDir": image.working_dir or "/"}
+def _config(image: Image) -> dict[str, Any]:
+    config: dict[str, Any] = {"Env": ["PATH=/usr/bin:/bin"], "WorkingDir": image.working_dir or "/"}
     if image.entrypoint:
-        run["Entrypoint"] = image.entrypoint
+        config["Entrypoint"] = image.entrypoint
     if image.cmd:
-        run["Cmd"] = image.cmd
+        config["Cmd"] = image.cmd
     if image.user:
-        run["User"] = image.user
-    machine = platform.machine()
-    config = {
-        "architecture": _ARCHITECTURES.get(machine, machine),
-        "os": "linux",
-        "config": run,
-        # A layer that is not compressed has one digest for both uses.
-        "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
-    }
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": _MANIFEST,
-        "config": blobs.add(_json(config), _CONFIG),
-        "layers": [layer],
-    }
-    descriptor = blobs.add(_json(manifest), _MANIFEST)
-    return descriptor | {"annotations": {"io.containerd.image.name": image.name}}
+        config["User"] = image.user
+    return config
 
 
 def _layer(busybox: bytes, applets: Sequence[str]) -> bytes:
@@ -148,22 +108,11 @@ def _layer(busybox: bytes, applets: Sequence[str]) -> bytes:
             folder = tarfile.TarInfo(name)
             folder.type, folder.mode = tarfile.DIRTYPE, mode
             layer.addfile(folder)
-        _add(layer, "bin/busybox", busybox, 0o755)
+        add_file(layer, "bin/busybox", busybox, 0o755)
         for applet in sorted(set(applets) - {"busybox"}):
             link = tarfile.TarInfo(f"bin/{applet}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             layer.addfile(link)
-        _add(layer, "etc/passwd", _USERS.encode())
-        _add(layer, "etc/group", _GROUPS.encode())
+        add_file(layer, "etc/passwd", _USERS.encode())
+        add_file(layer, "etc/group", _GROUPS.encode())
     return content.getvalue()
-
-
-def _add(archive: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> None:
-    # A TarInfo says 1970 and root until it is told otherwise: the same bytes each time.
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = len(content), mode
-    archive.addfile(info, io.BytesIO(content))
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

@@ -1,0 +1,1 @@
+"""Images of the daemons, made without a container engine: from Debian's packages and wheels."""
