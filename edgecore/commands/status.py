@@ -55,10 +55,19 @@ def gather(place: Place, now: datetime) -> Facts:
         ConfigError: its folder is another user's.
     """
     told, silence = _ask(place.data_dir)
-    node = str(told["edgecore"]["node"]) if told and "edgecore" in told else place.node_name
+    if told and "edgecore" in told:
+        node = str(told["edgecore"]["node"])
+    else:
+        node = node_of(place.data_dir, place.node_name)
     return Facts(
         node, now, _store(place.data_dir), certificate_of(place.data_dir, node), told, silence
     )
+
+
+def node_of(data_dir: Path, otherwise: str) -> str:
+    """Return the node whose certificate is in the folder, if there is one of one node only."""
+    files = list((data_dir / "pki").glob("*.pem"))
+    return files[0].stem if len(files) == 1 else otherwise
 
 
 def certificate_of(data_dir: Path, node: str) -> CertificateFacts:

@@ -15,7 +15,7 @@ from common.health import Health
 from common.metrics import Figures
 from common.monitor import monitor
 from common.names import NodeID
-from edgecore.commands.status import certificate_of, status
+from edgecore.commands.status import certificate_of, node_of, status
 from edgecore.datadir import SOCKET
 from edgecore.edgestore.database import Database
 from edgecore.edgestore.records import Put, SetState
@@ -92,6 +92,16 @@ def test_the_end_of_the_certificate_is_read_from_its_file(tmp_path: Path) -> Non
     assert until > now
     file.write_text("nothing")
     assert "not a certificate" in certificate_of(tmp_path, NODE).error
+
+
+def test_an_edge_that_does_not_run_is_known_by_its_certificate(tmp_path: Path) -> None:
+    assert node_of(tmp_path, "host") == "host"
+    (tmp_path / "pki").mkdir()
+    (tmp_path / "pki" / "ca.crt").touch()
+    (tmp_path / "pki" / "edge-7.pem").touch()
+    assert node_of(tmp_path, "host") == "edge-7"
+    (tmp_path / "pki" / "edge-8.pem").touch()
+    assert node_of(tmp_path, "host") == "host"
 
 
 def test_a_node_without_a_certificate_joins_with_a_token(tmp_path: Path) -> None:
