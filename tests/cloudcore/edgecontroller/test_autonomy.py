@@ -200,6 +200,13 @@ def test_a_toleration_that_comes_first_decides_and_another_one_behind_it_is_left
     assert decided(pod([everything, *by_default()]), FOREVER) is None
 
 
+def test_what_matches_no_such_taint_decides_nothing() -> None:
+    valued = {"key": UNREACHABLE, "value": "long", "effect": "NoExecute", "tolerationSeconds": 60}
+    done = patched(pod([valued, plain(UNREACHABLE)]), HOUR)
+    assert done["spec"]["tolerations"] == [valued, plain(UNREACHABLE, 3600)]
+    assert decided(pod([]), HOUR) is None
+
+
 def test_a_cluster_may_have_another_default() -> None:
     one = pod([plain(NOT_READY, 30), plain(UNREACHABLE, 30)])
     assert decided(one, HOUR) is None
@@ -213,7 +220,7 @@ def test_pods_that_end_and_mirrors_are_left_alone() -> None:
 
 def test_a_record_that_cannot_be_read_makes_nothing_ours() -> None:
     one = pod(
-        [plain(NOT_READY, None), plain(UNREACHABLE, 60)], {RECORD: "not-ready=,x,unreachable=1w"}
+        [plain(NOT_READY, None), plain(UNREACHABLE, 60)], {RECORD: "not-ready=off,x,unreachable=1w"}
     )
     done = patched(one, HOUR)
     assert done["spec"] == one["spec"]
