@@ -69,7 +69,6 @@ def watch(
     ended: Callable[[float], bool],
     end: Callable[[], None],
     *,
-    limit_s: float = slots.TRIAL_S,
     poll_s: float = POLL_S,
 ) -> State:
     """Judge the daemon that has just been started; return the state that was left behind.
@@ -78,13 +77,12 @@ def watch(
         home: of the slots.
         ended: waits so many seconds, or until the daemon has ended; whether it has.
         end: ends the daemon.
-        limit_s: seconds that it has.
         poll_s: seconds between two questions.
 
     Raises:
         SlotError: the state cannot be read or kept.
     """
-    deadline_s = time.monotonic() + limit_s
+    started_s = time.monotonic()
     while not ended(poll_s):
         state = slots.read_state(home)
         if not state.on_trial:  # somebody else has decided
@@ -93,8 +91,8 @@ def watch(
             state = slots.settle(state)
             slots.write_state(home, state)
             return state
-        if time.monotonic() > deadline_s:
-            state = slots.give_up(state, f"it did not work within {limit_s:g} s")
+        if time.monotonic() - started_s > state.trial_s:
+            state = slots.give_up(state, f"it did not work within {state.trial_s:g} s")
             slots.write_state(home, state)
             end()
             return state

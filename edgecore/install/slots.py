@@ -45,6 +45,8 @@ class State:
     """Whether it must be connected to be good: where the one before it was."""
     data_dir: str = ""
     """Where it is asked how it does."""
+    trial_s: float = TRIAL_S
+    """Seconds of one start in which it has to show it."""
     failed: str = ""
     """The last version that was left again."""
     why: str = ""

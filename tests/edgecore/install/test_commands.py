@@ -1,0 +1,101 @@
+"""join and reset on the command line, in a folder instead of the machine; nothing is started."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from common.errors import ConfigError
+from edgecore.commands.tree import commands
+from edgecore.install.commands import EXIT_REFUSED, command_of, options_of
+from edgecore.install.machine import Machine
+from tests.edgecore.cloud import HOST, TestCloud
+from tests.edgecore.install.test_joining import CONFIG, DATA_DIR, silent
+
+
+def call(arguments: Sequence[str], given: str | None = None) -> tuple[int, str]:
+    result = CliRunner().invoke(commands(), list(arguments), input=given)
+    if isinstance(result.exception, ConfigError):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def test_options_are_those_of_edgecore_run() -> None:
+    found = options_of({"cloud": "c", "labels": None}, ["max-pods=7", "node_ip=a=b"], Path("/d"))
+    assert found == {"cloud": "c", "max_pods": "7", "node_ip": "a=b", "data_dir": "/d"}
+
+
+@pytest.mark.parametrize("one", ["max_pods", "token=x", "token-file=x", "data_dir=/x", "cloud=x"])
+def test_an_option_that_is_none_or_has_a_flag_is_refused(one: str) -> None:
+    with pytest.raises(ConfigError, match="--set"):
+        options_of({"cloud": "c"}, [one], Path("/d"))
+
+
+def test_an_unknown_option_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="max-pots: unknown option; did you mean max-pods"):
+        call(["join", "c", f"--root={tmp_path}", "--set", "max_pots=7"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_runs_edgecore_is_this_program_or_the_launcher(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    [here] = command_of(is_bundled=False)
+    assert here.endswith("/bin/edgecore")
+    assert command_of(is_bundled=True) == ("/opt/cloudedge/edgecore",)
+    monkeypatch.setattr("sys.prefix", "/opt/cloudedge/slots/1.0")
+    assert command_of(is_bundled=False) == ("/opt/cloudedge/edgecore",)
+
+
+async def test_a_machine_joins_by_a_token_on_standard_input_and_is_taken_away_again(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "cloud").mkdir()
+    cloud = TestCloud(tmp_path / "cloud")
+    root = tmp_path / "root"
+    async with cloud.listening(silent):
+        arguments = [
+            "join",
+            HOST,
+            "--token-file=-",
+            "--node-name=n1",
+            "--runtime=hollow",
+            "--label=a=b",
+            f"--set=websocket_port={cloud.websocket_port}",
+            f"--set=https_port={cloud.https_port}",
+            f"--root={root}",
+        ]
+        code, output = await asyncio.to_thread(call, arguments, cloud.token)
+    assert code == 0, output
+    assert "enrolled: node n1" in output
+    assert cloud.token not in output
+    machine = Machine(root)
+    written = yaml.safe_load(machine.path(CONFIG).read_text())
+    assert written == {
+        "cloud": HOST,
+        "node_name": "n1",
+        "runtime": "hollow",
+        "labels": {"a": "b"},
+        "websocket_port": str(cloud.websocket_port),
+        "https_port": str(cloud.https_port),
+        "data_dir": str(DATA_DIR),
+    }
+    asked = await asyncio.to_thread(call, ["reset", f"--root={root}"], "n\n")
+    assert asked[0] == EXIT_REFUSED
+    assert "Take edgecore of node n1 from this machine?" in asked[1]
+    assert machine.path(CONFIG).exists()
+    assert (await asyncio.to_thread(call, ["reset", f"--root={root}"], ""))[0] == EXIT_REFUSED
+    assert (await asyncio.to_thread(call, ["reset", f"--root={root}", "--yes"]))[0] == 0
+    assert not machine.path(CONFIG).exists()
+    assert not machine.path(DATA_DIR).exists()
+    code, output = await asyncio.to_thread(call, ["reset", f"--root={root}", "--yes"])
+    assert (code, "has not joined" in output) == (0, True)
+
+
+def test_only_root_takes_edgecore_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Machine, "is_root", lambda _: False)
+    with pytest.raises(ConfigError, match="sudo"):
+        call(["reset"])
