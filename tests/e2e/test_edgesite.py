@@ -26,7 +26,7 @@ from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.daemons import EdgeSite, process_with
 from deploy.devcluster.link import Link
 from deploy.devcluster.site import is_ready, log_lines, restarts, until
-from tests.e2e.conftest import pod
+from tests.e2e.conftest import Join, pod
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -340,6 +340,30 @@ async def test_it_works_with_the_rights_of_the_manifest_and_reaches_no_other_nod
             assert caught.value.status.code == HTTPStatus.FORBIDDEN
     for one in reversed(objects):
         await api.delete(f"{collection(one)}/{one['metadata']['name']}")
+
+
+async def test_an_edge_becomes_a_site_and_an_edge_again_and_no_pod_is_touched(
+    control_plane: ControlPlane, api: Api, namespace: str, join: Join
+) -> None:
+    edge = (await join()).daemon
+    site = EdgeSite(control_plane.kubeconfig, edge.node, edge.data_dir)
+    async with Link(1) as link:  # nothing goes over it
+        story = Story(api, namespace, site, link)
+        await story.apply("web")
+        before = story.process("web")
+        found = await story.ready("web")
+        try:
+            await edge.stop()
+            await site.start()
+            await story.say("at a site")
+            await story.prints(found, "at a site")
+            await site.stop()
+            await edge.start()
+            await story.say("at an edge")
+            await story.prints(found, "at an edge")
+        finally:
+            site.kill()
+    assert story.process("web") == before
 
 
 def collection(one: Object) -> str:
