@@ -12,11 +12,17 @@ from typing import Annotated, Final
 
 import typer
 
+from edgecore.edgestore.keyfile import FILE_NAME as KEY_FILE_NAME
+from edgecore.edgestore.keyfile import KeyFile, credential
+
 CONFIG_FILE: Final = Path("/etc/cloudedge/edgecore.yaml")
 """Where ``edgecore join`` writes the configuration: read, if it is there, where none is named."""
 
 DATA_DIR: Final = Path("/var/lib/cloudedge/edgecore")
 """The data folder where nothing else is said."""
+
+CREDENTIALS: Final = Path("/run/credentials/edgecore.service")
+"""Where systemd puts the credentials of the service while it runs; root may read them there."""
 
 ConfigOption = Annotated[
     Path | None,
@@ -59,6 +65,14 @@ def find_place(
     folder = data_dir or environ.get("EDGECORE_DATA_DIR") or told.get("data_dir") or DATA_DIR
     name = environ.get("EDGECORE_NODE_NAME") or told.get("node_name") or socket.gethostname()
     return Place(Path(str(folder)), str(name).lower(), file)
+
+
+def key_of(
+    data_dir: Path, environ: Mapping[str, str] = os.environ, folder: Path = CREDENTIALS
+) -> KeyFile:
+    """Return the key of the edge-store in ``data_dir``, also where only the service is given it."""
+    given = credential(environ) or credential({"CREDENTIALS_DIRECTORY": str(folder)})
+    return KeyFile(data_dir / KEY_FILE_NAME, given)
 
 
 def default_config(file: Path = CONFIG_FILE) -> Path | None:

@@ -1,7 +1,6 @@
 """``edgecore status``: how this edge does; asks edgecore if it runs, and the disk in any case."""
 
 import json
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 from common.errors import CertificateError, ConfigError, StoreError
 from common.monitor import ask
 from common.output import Output, OutputFormat, render
-from edgecore.commands.place import ConfigOption, DataDirOption, Place, find_place
+from edgecore.commands.place import ConfigOption, DataDirOption, Place, find_place, key_of
 from edgecore.commands.statusview import (
     CertificateFacts,
     Facts,
@@ -25,11 +24,10 @@ from edgecore.commands.storeview import pods_by_phase
 from edgecore.datadir import SOCKET
 from edgecore.edgehub.certificates import ders_of, validity
 from edgecore.edgehub.timekeeper import TIME_STATE
-from edgecore.edgestore.keyfile import FILE_NAME as KEY_FILE_NAME
-from edgecore.edgestore.keyfile import KeyFile, credential
 from edgecore.edgestore.reading import StoreReader, read_store
 from edgecore.edgestore.records import COMPLETE_STATE
 from edgecore.edgestore.store import FILE_NAME
+from edgecore.install.slots import HOME, SlotError, State, read_state
 
 
 def status(
@@ -60,7 +58,13 @@ def gather(place: Place, now: datetime) -> Facts:
     else:
         node = node_of(place.data_dir, place.node_name)
     return Facts(
-        node, now, _store(place.data_dir), certificate_of(place.data_dir, node), told, silence
+        node,
+        now,
+        _store(place.data_dir),
+        certificate_of(place.data_dir, node),
+        told,
+        silence,
+        _slot(),
     )
 
 
@@ -83,6 +87,13 @@ def certificate_of(data_dir: Path, node: str) -> CertificateFacts:
         return CertificateFacts(error=f"{file}: not a certificate: {error}")
 
 
+def _slot() -> State:
+    try:
+        return read_state(HOME)
+    except SlotError as error:
+        return State(current="not known", failed="state.json", why=str(error))
+
+
 def _ask(data_dir: Path) -> tuple[Mapping[str, Mapping[str, Any]] | None, str]:
     """Return what edgecore says, or None and why it says nothing."""
     try:
@@ -101,7 +112,7 @@ def _ask(data_dir: Path) -> tuple[Mapping[str, Mapping[str, Any]] | None, str]:
 
 
 def _store(data_dir: Path) -> StoreFacts:
-    keys = KeyFile(data_dir / KEY_FILE_NAME, credential(os.environ))
+    keys = key_of(data_dir)
 
     def read(reader: StoreReader) -> StoreFacts:
         pods = [

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from common.clock import parse_rfc3339, rfc3339
 from common.output import printable
+from edgecore.install.slots import State
 
 EXIT_OFFLINE: Final = 3
 """Exit code where edgecore does not run, or has no connection."""
@@ -65,6 +66,8 @@ class Facts:
     """What a running edgecore says; None where none answers."""
     silence: str = ""
     """Why none does."""
+    slot: State = field(default_factory=State)
+    """Which version is to run, where versions are side by side."""
 
 
 def shape(facts: Facts) -> dict[str, Any]:
@@ -84,6 +87,7 @@ def shape(facts: Facts) -> dict[str, Any]:
             "installedIn": process.get("installedIn"),
             "silence": facts.silence or None,
         },
+        "slot": _slot_shape(facts.slot),
         "cloud": {
             "address": link.get("cloud"),
             "since": link.get("since"),
@@ -117,6 +121,7 @@ def as_table(shown: Mapping[str, Any], now: datetime) -> str:
     lines = [
         ("node", shown["node"]),
         ("edgecore", _edgecore(shown, now)),
+        ("slot", _slot(shown["slot"])),
         ("cloud", _cloud(shown, now)),
         ("waiting", _waiting(shown["cloud"]["waiting"])),
         ("store", _store(shown["store"], now)),
@@ -139,6 +144,29 @@ def _edgecore(shown: Mapping[str, Any], now: datetime) -> str:
         return f"does not run: {process['silence']}"
     words = f"runs {_since(process['since'], now)}, pid {process['pid']}"
     return f"{words}, version {process['version']} in {process['installedIn']}"
+
+
+def _slot_shape(slot: State) -> dict[str, Any] | None:
+    if not slot.current:
+        return None
+    return {
+        "current": slot.current,
+        "previous": slot.previous or None,
+        "onTrial": slot.on_trial,
+        "failed": slot.failed or None,
+        "why": slot.why or None,
+    }
+
+
+def _slot(slot: Mapping[str, Any] | None) -> str:
+    if slot is None:
+        return ""
+    words = str(slot["current"])
+    if slot["onTrial"]:
+        words += f", on trial: it goes back to {slot['previous']} unless it shows that it works"
+    elif slot["previous"]:
+        words += f"; before it {slot['previous']}"
+    return f"{words}; {slot['failed']} was left: {slot['why']}" if slot["failed"] else words
 
 
 def _cloud(shown: Mapping[str, Any], now: datetime) -> str:

@@ -1,7 +1,6 @@
 """``edgecore store``: what this edge holds, whether edgecore runs or not; never writes."""
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +9,7 @@ import typer
 from common.errors import StoreError
 from common.output import Output, OutputFormat, lay_out, render, to_json, to_yaml
 from edgecore.commands import storeview
-from edgecore.commands.place import ConfigOption, DataDirOption, find_place
-from edgecore.edgestore.keyfile import FILE_NAME as KEY_FILE_NAME
-from edgecore.edgestore.keyfile import KeyFile, credential
+from edgecore.commands.place import ConfigOption, DataDirOption, find_place, key_of
 from edgecore.edgestore.reading import read_store
 from edgecore.edgestore.store import FILE_NAME
 
@@ -76,7 +73,7 @@ def get(
 
 
 def _find(folder: Path, kind: str, name: tuple[str, str]) -> Any:
-    keys = KeyFile(folder / KEY_FILE_NAME, credential(os.environ))
+    keys = key_of(folder)
     found = read_store(folder / FILE_NAME, lambda reader: reader.get(kind, *name, keys))
     words = "/".join(part for part in name if part)
     if found is None:

@@ -170,7 +170,8 @@ def _key(store: Store) -> Finding:
         "edge-store key",
         Verdict.FAIL,
         f"{store.key} does not open the stored Secrets: pods that need them cannot start offline",
-        "put the key back that sealed them, or let edgecore connect: it asks for them anew",
+        "put the key back that sealed them, or let edgecore connect: it asks for them anew. Where"
+        " it is a credential of systemd, look while edgecore runs",
     )
 
 

@@ -13,12 +13,11 @@ from typing import Any, Final
 from common import pki
 from common.clock import parse_rfc3339
 from common.errors import CertificateError, ConfigError, StoreError
+from edgecore.commands.place import key_of
 from edgecore.config import EdgeSettings
 from edgecore.doctor.kept import Certificate, Folder, Kept, Store, Token
 from edgecore.edgehub.certificates import ders_of, fingerprint, validity
 from edgecore.edgehub.timekeeper import TIME_STATE
-from edgecore.edgestore.keyfile import FILE_NAME as KEY_FILE_NAME
-from edgecore.edgestore.keyfile import KeyFile, credential
 from edgecore.edgestore.reading import StoreReader, read_store
 from edgecore.edgestore.records import COMPLETE_STATE
 from edgecore.edgestore.store import FILE_NAME
@@ -72,7 +71,7 @@ def _folder(path: Path) -> Folder:
 
 def _store(data_dir: Path) -> Store:
     path = data_dir / FILE_NAME
-    keys = KeyFile(data_dir / KEY_FILE_NAME, credential(os.environ))
+    keys = key_of(data_dir)
 
     def read(reader: StoreReader) -> Store:
         fault = reader.check()

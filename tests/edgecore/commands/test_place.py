@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigError
-from edgecore.commands.place import DATA_DIR, default_config, find_place
+from edgecore.commands.place import DATA_DIR, default_config, find_place, key_of
 
 
 def test_a_flag_wins_over_the_environment_which_wins_over_the_file(tmp_path: Path) -> None:
@@ -52,3 +52,13 @@ def test_the_default_file_is_read_only_where_it_is_there(tmp_path: Path) -> None
     assert default_config(file) is None
     file.touch()
     assert default_config(file) == file
+
+
+def test_the_key_is_the_service_s_credential_where_it_has_one(tmp_path: Path) -> None:
+    folder, given = tmp_path / "none", tmp_path / "given"
+    given.mkdir()
+    (given / "edge-store-key").write_text("x" * 32)
+    assert str(key_of(tmp_path, {}, folder)) == str(tmp_path / "edge-store.key")
+    assert str(key_of(tmp_path, {}, given)) == str(given / "edge-store-key")
+    own = {"CREDENTIALS_DIRECTORY": str(given)}
+    assert str(key_of(tmp_path, own, folder)) == str(given / "edge-store-key")

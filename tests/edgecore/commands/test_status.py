@@ -15,10 +15,12 @@ from common.health import Health
 from common.metrics import Figures
 from common.monitor import monitor
 from common.names import NodeID
+from edgecore.commands import status as status_module
 from edgecore.commands.status import certificate_of, node_of, status
 from edgecore.datadir import SOCKET
 from edgecore.edgestore.database import Database
 from edgecore.edgestore.records import Put, SetState
+from edgecore.install.slots import State, write_state
 from tests.edgecore.edgestore.objects import stored
 
 NODE = "edge-1"
@@ -113,3 +115,13 @@ def test_what_is_no_certificate_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "pki").mkdir()
     (tmp_path / "pki" / f"{NODE}.pem").write_bytes(content)
     assert "not a certificate" in certificate_of(tmp_path, NODE).error
+
+
+def test_the_version_that_is_to_run_is_read_from_the_slots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_module, "HOME", tmp_path)
+    write_state(tmp_path, State("2.0", "1.0", on_trial=True))
+    assert json.loads(run(tmp_path, "-o", "json").output)["slot"]["previous"] == "1.0"
+    (tmp_path / "state.json").write_text("[")
+    assert "cannot be read" in json.loads(run(tmp_path, "-o", "json").output)["slot"]["why"]

@@ -13,6 +13,7 @@ from edgecore.commands.statusview import (
     exit_code,
     shape,
 )
+from edgecore.install.slots import State
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 STORE = StoreFacts(5, {"Running": 2}, is_complete=True, time="2026-01-01T11:00:00Z")
@@ -117,3 +118,18 @@ def test_a_store_that_was_not_told_everything_says_so() -> None:
 
 def test_a_clock_that_was_set_back_shows_no_negative_time() -> None:
     assert "(0 s)" in as_table(shape(facts(told(since="2026-01-01T13:00:00Z"))), NOON)
+
+
+@pytest.mark.parametrize(
+    ("slot", "words"),
+    [
+        (State("2.0"), "slot         2.0"),
+        (State("2.0", "1.0"), "slot         2.0; before it 1.0"),
+        (State("2.0", "1.0", on_trial=True), "slot         2.0, on trial: it goes back to 1.0"),
+        (State("1.0", failed="2.0", why="not ready"), "slot         1.0; 2.0 was left: not ready"),
+    ],
+)
+def test_versions_side_by_side_are_told(slot: State, words: str) -> None:
+    shown = shape(facts(told(), slot=slot))
+    assert shown["slot"]["current"] == slot.current
+    assert words in as_table(shown, NOON)
