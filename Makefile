@@ -18,7 +18,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 
 .DEFAULT_GOAL := help
 .PHONY: help venv requirements format lint audit types contracts unit e2e containers test chaos fuzz \
-	cover bench demo images sbom wheel reference units bundle controlplane clean
+	cover bench metrics demo images sbom wheel reference units bundle controlplane clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' \
@@ -74,6 +74,9 @@ containers: $(VENV_STAMP) controlplane ## all tests on real containers
 
 test: lint types contracts controlplane ## everything that has to hold before a commit
 	$(BIN)/python -m pytest -m "not bench" $(ARGS)
+
+metrics: $(VENV_STAMP) ## write docs/reference/metrics.md anew
+	$(BIN)/python -m deploy.monitoring.reference
 
 chaos: $(VENV_STAMP) ## random faults in a made-up network (SEED, SCHEDULES and STEPS choose which)
 	$(BIN)/python -m tests.simulation
