@@ -39,7 +39,7 @@ def _commands() -> typer.Typer:
         cls=WithAdded,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        add_completion=False,
+        add_completion=True,
         help="Join edge machines to a Kubernetes cluster.",
     )
     add_version(commands, NAME)

@@ -21,7 +21,7 @@ def commands() -> typer.Typer:
         no_args_is_help=True,
         rich_markup_mode=None,  # a device may be slow, and rich takes its time
         pretty_exceptions_enable=False,
-        add_completion=False,
+        add_completion=True,
         help="Run the pods of an edge machine, with or without its cloud.",
     )
     add_version(made, NAME)
