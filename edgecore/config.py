@@ -24,9 +24,9 @@ from common.settings import (
     configuration,
     option,
 )
-from edgecore.edged.images.imageplan import GCPolicy
+from edgecore.edged.images.gcpolicy import GCPolicy
 from edgecore.edged.node.pressure import DEFAULT_HARD, Threshold, parse_thresholds
-from edgecore.edged.spec.resources import CgroupDriver
+from edgecore.edged.spec.cgroupdriver import CgroupDriver
 
 if TYPE_CHECKING:
     from edgecore.kubeedge.adopting import Adoption

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgecore.edged.images.imageplan import GCPolicy
+from edgecore.edged.images.gcpolicy import GCPolicy
 from edgecore.edged.local.logrotate import LogLimits
 from edgecore.edged.node.nodesetup import PodNetwork
 from edgecore.edged.node.pressure import DEFAULT_THRESHOLDS, Threshold

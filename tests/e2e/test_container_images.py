@@ -11,8 +11,8 @@ from deploy.devcluster.api import Api, Object
 from deploy.devcluster.containerd import ContainerEngine
 from deploy.devcluster.ports import free_ports
 from deploy.devcluster.sandboxes import has_image
+from edgecore.edged.images.gcpolicy import GCPolicy
 from edgecore.edged.images.imagegc import ImageGC
-from edgecore.edged.images.imageplan import GCPolicy
 from edgecore.edged.node.facts import Amount
 from edgecore.edged.runtime.cri.runtime import CriRuntime
 from tests.e2e.conftest import Join

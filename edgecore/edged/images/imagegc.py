@@ -6,8 +6,8 @@ from typing import Final
 
 from common.clock import Clock
 from common.errors import RuntimeServiceError
+from edgecore.edged.images.gcpolicy import GCPolicy
 from edgecore.edged.images.imageplan import (
-    GCPolicy,
     Sights,
     bytes_to_free,
     meant_by,

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
+from edgecore.edged.images.gcpolicy import GCPolicy
 from edgecore.edged.images.imagerefs import InvalidImageNameError, parse_image
 from edgecore.edged.node.facts import Amount
 from edgecore.edged.podview import Object, containers_of, init_containers_of, spec_of
@@ -21,25 +22,6 @@ from edgecore.edged.runtime.images import Image
 _PAUSE: Final = re.compile(r"(?:.*/)?(?:[^/:@]+-)?pause(?:-[^/:@]+)?(?:[:@].*)?")
 
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
-
-
-@dataclass(frozen=True, slots=True)
-class GCPolicy:
-    """When images are removed. Percentages of the file system that they are on."""
-
-    high_percent: int = 85
-    """Used as much or more: images are removed …"""
-    low_percent: int = 80
-    """… until so much is used."""
-    min_age_s: float = 120.0
-    """How long an image is safe after it was first seen: it may be about to be used."""
-    keep: tuple[str, ...] = ()
-    """References to images that never go, as that of the engine's sandboxes."""
-
-    def __post_init__(self) -> None:
-        """Raise ``ValueError`` for percentages that are none, or the wrong way round."""
-        if not 0 <= self.low_percent <= self.high_percent <= 100:
-            raise ValueError("0 <= low <= high <= 100 must hold of image thresholds")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from edgecore.edged.spec.cgroupdriver import CgroupDriver
 from edgecore.edged.spec.containerspec import NodeSetup
 from edgecore.edged.spec.fields import NodeView
-from edgecore.edged.spec.resources import CgroupDriver
 from edgecore.edged.spec.security import MachineSecurity
 
 _THERMAL: Final = "/sys/devices/system/cpu/cpu*/thermal_throttle"

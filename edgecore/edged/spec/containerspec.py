@@ -10,13 +10,14 @@ from edgecore.edged.objects import Objects
 from edgecore.edged.podview import Object, spec_hash, spec_of, uid_of
 from edgecore.edged.runtime.images import Image
 from edgecore.edged.runtime.spec import ContainerConfig, Mount, SandboxConfig
+from edgecore.edged.spec.cgroupdriver import CgroupDriver
 from edgecore.edged.spec.dns import dns_config
 from edgecore.edged.spec.env import Environment, environment, expand
 from edgecore.edged.spec.fields import NodeView
 from edgecore.edged.spec.hostports import port_mappings
 from edgecore.edged.spec.hosts import kernel_hostname
 from edgecore.edged.spec.refusals import Notice, check_container, check_pod
-from edgecore.edged.spec.resources import CgroupDriver, cgroup_parent, linux_resources
+from edgecore.edged.spec.resources import cgroup_parent, linux_resources
 from edgecore.edged.spec.security import MachineSecurity, container_security, sandbox_security
 from edgecore.edged.spec.sysctls import sysctls_of
 

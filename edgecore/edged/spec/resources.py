@@ -5,7 +5,6 @@ pkg/kubelet/kuberuntime/kuberuntime_container_linux.go.
 """
 
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from typing import Final, NamedTuple
 
 from edgecore.edged.podview import Object, uid_of
@@ -22,6 +21,7 @@ from edgecore.edged.spec.amounts import (
     pod_requests,
     whole,
 )
+from edgecore.edged.spec.cgroupdriver import CgroupDriver
 from edgecore.edged.spec.qos import QoSClass, oom_score_adj, qos_class
 
 MIN_SHARES: Final = 2
@@ -29,13 +29,6 @@ MAX_SHARES: Final = 262_144
 PERIOD_US: Final = 100_000
 
 _MIN_QUOTA_US: Final = 1000
-
-
-class CgroupDriver(StrEnum):
-    """Who makes cgroups for the runtime, which decides how they are named."""
-
-    CGROUPFS = "cgroupfs"
-    SYSTEMD = "systemd"
 
 
 class CgroupLimits(NamedTuple):

@@ -14,7 +14,7 @@ from common.names import UID
 from edgecore.edged import nodeparts
 from edgecore.edged.containerstatus import Rejection
 from edgecore.edged.edgedconfig import EdgedConfig
-from edgecore.edged.images.imageplan import GCPolicy
+from edgecore.edged.images.gcpolicy import GCPolicy
 from edgecore.edged.node.facts import Amount, NodeFacts, Readings
 from edgecore.edged.node.nodeagent import Machine
 from edgecore.edged.nodeparts import NodeParts, Surroundings

@@ -7,8 +7,8 @@ import pytest
 
 from common.errors import RuntimeServiceError
 from common.names import UID
+from edgecore.edged.images.gcpolicy import GCPolicy
 from edgecore.edged.images.imagegc import ImageGC
-from edgecore.edged.images.imageplan import GCPolicy
 from edgecore.edged.node.facts import Amount
 from edgecore.edged.runtime.base import ContainerState, ContainerStatus, PodObservation
 from edgecore.edged.runtime.hollow import HollowRuntime

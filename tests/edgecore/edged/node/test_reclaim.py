@@ -10,8 +10,8 @@ import pytest
 from common.errors import RuntimeServiceError
 from common.names import UID
 from edgecore.edged.containerstatus import Rejection
+from edgecore.edged.images.gcpolicy import GCPolicy
 from edgecore.edged.images.imagegc import ImageGC
-from edgecore.edged.images.imageplan import GCPolicy
 from edgecore.edged.node.eviction import PodUsage
 from edgecore.edged.node.facts import Amount, Readings
 from edgecore.edged.node.pressure import Pressure, PressureWatch, parse_thresholds

@@ -17,6 +17,7 @@ from edgecore.edged.runtime.spec import (
     Namespace,
     PortMapping,
 )
+from edgecore.edged.spec.cgroupdriver import CgroupDriver
 from edgecore.edged.spec.containerspec import (
     Made,
     NodeSetup,
@@ -26,7 +27,6 @@ from edgecore.edged.spec.containerspec import (
 )
 from edgecore.edged.spec.fields import NodeView
 from edgecore.edged.spec.refusals import Notice, SpecError
-from edgecore.edged.spec.resources import CgroupDriver
 from edgecore.edged.spec.security import container_security, sandbox_security
 from tests.edgecore.edged.world import config_object, container, pod_object
 

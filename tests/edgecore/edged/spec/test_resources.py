@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecore.edged.runtime.spec import LinuxResources
+from edgecore.edged.spec.cgroupdriver import CgroupDriver
 from edgecore.edged.spec.resources import (
-    CgroupDriver,
     CgroupLimits,
     burstable_cgroup_limits,
     cgroup_parent,
