@@ -55,7 +55,7 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Mapping[int,
         StoreError: the file was made by a newer edgecore.
         DamagedError: it says that it is new, and has tables.
     """
-    version = _schema_version(connection)
+    found = version = _schema_version(connection)
     newest = max(n + 1 for n in migrations)
     if version > newest:
         raise StoreError(
@@ -73,7 +73,8 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Mapping[int,
             f"BEGIN IMMEDIATE; {migrations[version]}; PRAGMA user_version = {version + 1}; COMMIT"
         )
         version += 1
-        logger.info("the edge-store's schema was brought up to date", extra={"schema": version})
+    if found not in {0, newest}:
+        logger.info("the edge-store's schema was brought up to date", extra={"schema": newest})
 
 
 def _schema_version(connection: sqlite3.Connection) -> int:
