@@ -42,6 +42,8 @@ class Direction:
         self._timer: asyncio.TimerHandle | None = None
         self.is_silent = False
         """Whether nothing arrives any more."""
+        self.largest_bytes = _PACKET_BYTES
+        """Larger packets do not arrive, and nobody is told: a black hole for a path's MTU."""
         self.bytes = 0
         """Sent so far, with the headers of IP and what is above it, whether it arrived or not."""
         self.lost = 0
@@ -98,7 +100,7 @@ class Direction:
         self._arm()
 
     def _give(self, packet: bytes) -> None:
-        if self.is_silent:
+        if self.is_silent or len(packet) > self.largest_bytes:
             self.lost += 1
             return
         try:

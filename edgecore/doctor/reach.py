@@ -10,6 +10,10 @@ from common.errors import CertificateError
 from edgecore.edgehub.certificates import fault_of_cloud, how_far_off, validity
 
 _CLOSE: Final = timedelta(minutes=1)
+_MTU: Final = (
+    "make the MTU of the outgoing interface smaller (ip link set dev IFACE mtu 1400, or less inside"
+    " a tunnel), or have the router clamp TCP's MSS to the path's MTU"
+)
 _FIREWALL: Final = "see that cloudcore runs and listens there, and that no firewall is in between"
 
 
@@ -106,7 +110,10 @@ def _port(reach: Reach, port: Port) -> Finding:
 
 def _shown(reach: Reach, shown: Shown) -> Iterator[Finding]:
     if shown.error:
-        fix = "see that the port is cloudcore's, and that nothing in between ends TLS"
+        fix = (
+            "see that the port is cloudcore's, and that nothing in between ends TLS. Where there is"
+            f" no answer, large packets may get lost: {_MTU}"
+        )
         yield Finding("TLS", Verdict.FAIL, shown.error, fix)
         return
     if shown.is_named:
@@ -158,8 +165,7 @@ def _packets(exchanges: Exchanges) -> Finding:
             Verdict.WARN,
             "a small request is answered, one of several packets is not"
             f" ({exchanges.large}): something on the way swallows large packets",
-            "make the MTU of the outgoing interface smaller (ip link set dev IFACE mtu 1400, or"
-            " less inside a tunnel), or have the router clamp TCP's MSS to the path's MTU",
+            _MTU,
         )
     return Finding(name, Verdict.OK, "a request of several packets is answered")
 

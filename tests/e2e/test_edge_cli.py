@@ -1,8 +1,9 @@
 """What people at an edge's machine type: status, store, doctor and support-bundle.
 
 Real: control plane, cloudcore and edgecore as processes with their command lines, TLS, pods as
-processes, and the commands themselves. The link is cut by a proxy of the test, and the expired
-token is made by the cluster's own authority, as if time had passed.
+processes, and the commands themselves. The link is cut by a proxy of the test, large packets are
+swallowed by a wire between namespaces, and the expired token is made by the cluster's own
+authority, as if time had passed.
 """
 
 import asyncio
@@ -19,8 +20,11 @@ import yaml
 
 from cloudcore.trust.tokens import new_token
 from deploy.devcluster.api import Api
+from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.daemons import CloudCore
-from deploy.devcluster.site import Edge, is_ready
+from deploy.devcluster.netns import CLOUD_ADDRESS, Namespace
+from deploy.devcluster.site import Edge, is_ready, reachable_by_wire
+from deploy.devcluster.wire import Wire
 from tests.e2e.conftest import Join, pod
 from tests.e2e.test_identity import authority_of
 
@@ -31,10 +35,13 @@ PASSWORD: Final = "aHVudGVyMg=="
 _EDGECORE: Final = str(Path(sys.executable).with_name("edgecore"))
 
 
-async def edgecore(*arguments: str) -> tuple[int, str]:
-    """Return how ``edgecore`` with these arguments ends, and what it prints."""
+async def edgecore(*arguments: str, entry: tuple[str, ...] = ()) -> tuple[int, str]:
+    """Return how ``edgecore`` with these arguments ends, and what it prints.
+
+    ``entry`` stands in front of its command line, to get to where it is to run.
+    """
     process = await asyncio.create_subprocess_exec(
-        _EDGECORE,
+        *(*entry, _EDGECORE),
         *arguments,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -77,8 +84,10 @@ def told(edge: Edge, cloud: str = "127.0.0.1", **changed: str) -> list[str]:
     return [f"--{name}={value}" for name, value in options.items()]
 
 
-async def doctor(*options: str) -> tuple[int, dict[str, dict[str, str]]]:
-    code, out = await edgecore("doctor", "--json", *options)
+async def doctor(
+    *options: str, entry: tuple[str, ...] = ()
+) -> tuple[int, dict[str, dict[str, str]]]:
+    code, out = await edgecore("doctor", "--json", *options, entry=entry)
     return code, {one["name"]: one for one in json.loads(out)["findings"]}
 
 
@@ -223,6 +232,33 @@ async def test_the_doctor_sees_an_expired_token_before_it_is_used(
     assert "has expired" in found["token"]["found"]
     assert "cloudcore token create" in found["token"]["fix"]
     assert token not in json.dumps(found)
+
+
+@pytest.mark.usefixtures("wires_run")
+async def test_the_doctor_sees_a_way_that_swallows_large_packets(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    cloud = CloudCore(control_plane, tmp_path / "cloudcore", options=reachable_by_wire())
+    await cloud.start()
+    with Namespace() as namespace, Wire(namespace) as wire:
+        options = [
+            f"--cloud={CLOUD_ADDRESS}",
+            f"--websocket-port={cloud.websocket_port}",
+            f"--https-port={cloud.https_port}",
+            f"--data-dir={tmp_path / 'edge'}",
+            "--runtime=process",
+        ]
+        _, found = await doctor(*options, entry=namespace.entry)
+        assert found["large packets"]["verdict"] == "OK"
+        wire.up.largest_bytes = wire.down.largest_bytes = 1400
+        _, found = await doctor(*options, entry=namespace.entry)
+        assert found["large packets"]["verdict"] == "WARN", found
+        assert "mtu 1400" in found["large packets"]["fix"]
+        wire.silence()
+        _, found = await doctor(*options, entry=namespace.entry)
+        ports = [one for name, one in found.items() if name.startswith("port ")]
+        assert [one["verdict"] for one in ports] == ["FAIL", "FAIL"]
+    await cloud.stop()
 
 
 async def test_a_support_bundle_holds_what_is_known_and_no_secret(

@@ -144,6 +144,19 @@ async def test_a_silent_wire_loses_what_is_said_and_tells_nobody(site: Site) -> 
         assert await client.hear() == "lost"  # TCP says it again
 
 
+async def test_a_wire_swallows_large_packets_and_lets_small_ones_pass(site: Site) -> None:
+    async with site.client() as client:
+        assert await client.hear() == "open"
+        site.wire.up.largest_bytes = 1000
+        assert await client.ask("small") == "small"
+        client.say("x" * 5000)
+        async with asyncio.timeout(30):
+            while not site.wire.up.lost:  # noqa: ASYNC110 - a counter sets no event
+                await asyncio.sleep(0.01)
+        site.wire.up.largest_bytes = 1500
+        assert await client.hear() == "x" * 5000  # TCP says it again
+
+
 async def test_a_long_wire_makes_round_trips_long(site: Site) -> None:
     loop = asyncio.get_running_loop()
     async with site.client() as client:
