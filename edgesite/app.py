@@ -14,6 +14,7 @@ from cloudcore.edgecontroller.controller import EdgeController
 from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.kube.client import KubeClient
 from cloudcore.kube.cluster import read_cluster_uid
+from cloudcore.kube.figures import RequestFigures
 from cloudcore.metrics import CloudMetrics
 from common.beehive.context import MessageContext
 from common.clock import Clock
@@ -26,6 +27,8 @@ from edgecore.app import Edge, Shown, World, node_modules, serve, store_of
 from edgecore.datadir import SOCKET
 from edgecore.edgehub.link import LinkLostError
 from edgecore.edgehub.pin import Membership
+from edgecore.edgestore.store import FILE_NAME
+from edgecore.figures import Facts
 from edgecore.metrics import EdgeMetrics
 from edgesite.config import EdgeSiteSettings
 from edgesite.link import CAPABILITIES, Link, Surroundings
@@ -48,9 +51,12 @@ async def run(settings: EdgeSiteSettings, stop: asyncio.Event) -> None:
     def told() -> AbstractContextManager[object]:
         return monitor(None, health, registry, settings.data_dir / SOCKET)
 
-    async with KubeClient(settings.kubeconfig) as client:
-        site = build_site(settings, client, health, registry)
+    asked = RequestFigures(registry)
+    async with KubeClient(settings.kubeconfig, figures=asked) as client:
+        site = build_site(settings, client, health, registry, asked)
         site.report_to(health, Clock().now())
+        assert site.facts is not None
+        site.facts.show(registry)
         await serve(settings, [site], Shown(health, registry, told), stop)
 
 
@@ -59,6 +65,7 @@ def build_site(
     client: KubeClient,
     health: Health,
     registry: Figures,
+    asked: RequestFigures,
     world: World | None = None,
 ) -> Edge:
     """Return the modules of the site, wired; nothing is opened before they run.
@@ -68,6 +75,7 @@ def build_site(
         client: of the API server; open for as long as the site runs.
         health: hears how the caches do; without them the site is ready all the same.
         registry: of its metrics.
+        asked: what ``client`` notes.
         world: what it stands in; this machine if None.
     """
     world = world or World()
@@ -89,6 +97,7 @@ def build_site(
             raise LinkLostError("api_server", str(error)) from error
         await membership.admit(cluster)
 
+    now = asyncio.get_running_loop().time
     link = Link(
         Surroundings(
             bus,
@@ -99,6 +108,7 @@ def build_site(
             admit,
             clock,
             client.server,
+            lambda: 0.0 if asked.answered_s is None else now() - asked.answered_s,
             settings.capabilities & CAPABILITIES,
         )
     )
@@ -117,8 +127,20 @@ def build_site(
             backlog=link.backlog,
         ),
     )
+    cloud_metrics.mailboxes.read = bus.pending
     health.report(HUB_REPORT, link.tell)
     health.remark("api-server", lambda: "; ".join(beside.problems()) or "in step")
     # In the order in which they stop: what was accepted is still carried out.
     uplink, downlink = Uplink(bus, link, edge_metrics), Downlink(bus, link)
-    return Edge(settings, bus, store, (edged, metamanager, uplink, controller, downlink))
+    facts = Facts(
+        pods=edged.phases,
+        offline_s=link.offline_s,
+        waiting=link.waiting,
+        objects=lambda: len(store.index.entries),
+        runtime_fault=edged.runtime_fault,
+        clock_offset_s=lambda: clock.offset_s,
+        pending=bus.pending,
+        store=settings.data_dir / FILE_NAME,
+        certificate=settings.data_dir / "pki" / f"{node}.pem",  # of an edge that became a site
+    )
+    return Edge(settings, bus, store, (edged, metamanager, uplink, controller, downlink), facts)

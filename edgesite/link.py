@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -24,7 +25,7 @@ from common import wire
 from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw, refusal
 from common.capabilities import Capabilities, Capability
-from common.clock import Clock
+from common.clock import Clock, rfc3339
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import MailboxClosedError
 from common.names import (
@@ -52,6 +53,9 @@ CAPABILITIES: Final[Capabilities] = frozenset(
 )
 """All that makes sense without a wire."""
 
+SILENT_S: Final = 30.0
+"""Without an answer of the API server, though a lease is renewed every ten seconds: it is away."""
+
 _BACKOFF: Final = BackoffPolicy(first_s=0.5, cap_s=10.0, jitter=0.6)
 
 
@@ -78,6 +82,9 @@ class Surroundings:
     server: str = ""
     """The address of the API server, for those who ask."""
 
+    silence_s: Callable[[], float] = lambda: 0.0
+    """Returns for how many seconds the API server has not answered anything."""
+
     capabilities: Capabilities = CAPABILITIES
 
 
@@ -100,8 +107,29 @@ class Link:
         """Whether the controller has asked for a digest of what the edge holds."""
 
     def tell(self) -> Mapping[str, object]:
-        """Return how the link stands; may be called in any thread."""
-        return self._standing.tell(self._underway.asked, self._around.clock.known())
+        """Return how the link stands; may be called in any thread.
+
+        Controller and edge are connected while the API server is away, which is no use to those who
+        ask: to them the site is not connected then.
+        """
+        clock, silence_s = self._around.clock, self._around.silence_s()
+        told = self._standing.tell(self._underway.asked, clock.known())
+        if not told["connected"] or silence_s < SILENT_S:
+            return told
+        since = rfc3339(clock.now() - timedelta(seconds=silence_s))
+        failure = "the API server does not answer"
+        return told | {"connected": False, "since": since, "failure": failure}
+
+    def offline_s(self) -> float:
+        """Return for how long the API server is away; may be called in any thread."""
+        if not self.connection:
+            return self._standing.offline_s(self._around.clock.now())
+        silence_s = self._around.silence_s()
+        return silence_s if silence_s >= SILENT_S else 0.0
+
+    def waiting(self) -> int:
+        """Return how many messages wait for the controller; may be called in any thread."""
+        return self._underway.asked
 
     def backlog(self, node: NodeID) -> int:
         """Return how many objects the edge has not stored yet."""

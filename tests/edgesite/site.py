@@ -39,6 +39,7 @@ class Bench:
         figures, self.bus = Figures(), MessageContext()
         self.cloud, self.edge = CloudMetrics(figures), EdgeMetrics(figures)
         self.may_connect = asyncio.Event()
+        self.silence_s = 0.0
         self.refusals: list[Exception] = []
         """Raised, one after the other, by who is asked for admission."""
         for name, group in (
@@ -49,7 +50,17 @@ class Bench:
         ):
             self.bus.add_module(name, group, capacity=capacity)
         self.link = Link(
-            Surroundings(self.bus, NODE, Pods(), self.cloud, self.edge, self._admit, Clock())
+            Surroundings(
+                self.bus,
+                NODE,
+                Pods(),
+                self.cloud,
+                self.edge,
+                self._admit,
+                Clock(),
+                "https://api",
+                lambda: self.silence_s,
+            )
         )
 
     async def _admit(self) -> None:

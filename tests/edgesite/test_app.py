@@ -13,6 +13,7 @@ import pytest
 
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
+from cloudcore.kube.figures import RequestFigures
 from common import monitor
 from common.errors import ConfigError
 from common.health import Health
@@ -105,8 +106,12 @@ async def test_a_folder_belongs_to_one_site_at_a_time(away: Path, tmp_path: Path
 async def site(made: EdgeSiteSettings) -> AsyncIterator[tuple[Edge, Figures]]:
     """Run the modules of a site while the context lasts."""
     figures, stop = Figures(), asyncio.Event()
-    async with KubeClient(made.kubeconfig) as client, asyncio.TaskGroup() as group:
-        edge = app.build_site(made, client, Health(), figures)
+    asked = RequestFigures(figures)
+    async with (
+        KubeClient(made.kubeconfig, figures=asked) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        edge = app.build_site(made, client, Health(), figures, asked)
         group.create_task(edge.run(stop))
         yield edge, figures
         stop.set()

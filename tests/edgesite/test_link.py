@@ -11,6 +11,7 @@ from common.names import LINK_RESOURCE, GroupName, ModuleName, Operation, PeerPr
 from common.wire import status_of
 from edgecore.edgehub.link import LinkLostError
 from edgesite import underway
+from edgesite.link import SILENT_S
 from edgesite.underway import MAX_ASKED
 from tests.edgesite.site import NODE, Bench, content_of, request, told
 
@@ -143,6 +144,16 @@ async def test_it_tells_how_it_stands_as_the_hub_of_an_edge_does() -> None:
         await bench.link.up(QUERY)
         told = bench.link.tell()
         assert (told["connected"], told["waiting"]) == (True, 1)
+        assert (bench.link.waiting(), bench.link.offline_s()) == (1, 0.0)
+
+
+async def test_to_those_who_ask_a_silent_api_server_is_away() -> None:
+    bench = Bench()
+    async with bench.connected():
+        bench.silence_s = SILENT_S
+        told = bench.link.tell()
+        assert (told["connected"], told["failure"]) == (False, "the API server does not answer")
+        assert bench.link.offline_s() == SILENT_S
 
 
 async def test_the_link_is_not_quiet_while_something_waits_to_go_down() -> None:
