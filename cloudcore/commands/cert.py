@@ -31,6 +31,7 @@ def cert_commands() -> typer.Typer:
     """Return the group ``cert``."""
     group = typer.Typer(no_args_is_help=True, help="Certificates of nodes.")
     group.command("list")(list_all)
+    group.command("show")(show)
     group.command("revoke")(revoke)
     return group
 
@@ -48,6 +49,23 @@ def list_all(
     typer.echo(render(output, shown, lambda: lay_out(_CERTIFICATES, rows)))
     for fault in listing.damaged:
         typer.echo(fault, err=True)
+
+
+def show(
+    node: Annotated[str, typer.Argument(help="Name of the node.")],
+    *,
+    kubeconfig: Kubeconfig = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Show the last certificate of one node."""
+    entry = ask(kubeconfig, lambda client: Ledger(client).find(NodeID(node)))
+    if entry is None:
+        raise RemoteError(
+            failure(404, f"{node} never got a certificate: see `cloudcore cert list`")
+        )
+    shown = _item(NodeID(node), entry)
+    rows = [(key, str(value)) for key, value in shown.items() if value is not None]
+    typer.echo(render(output, shown, lambda: lay_out(("WHAT", "VALUE"), rows)))
 
 
 def revoke(

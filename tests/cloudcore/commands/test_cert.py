@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import yaml
 
 from cloudcore.commands.cert import readable
 from cloudcore.kube import kinds
@@ -80,6 +81,21 @@ async def test_certificates_are_listed_for_people_and_for_programs(
     assert item_of(output, out) == {**common, "node": out, "serial": "2", "revoked": now}
     changed = {"node": back, "serial": "4", "revokedBefore": now, "authority": None}
     assert item_of(output, back) == {**common, **changed}
+
+
+@pytest.mark.e2e
+async def test_the_certificate_of_one_node_is_shown(cert: Run, ledger: Ledger) -> None:
+    node = await enrol(ledger, 0xABC)
+    code, output, errors = await cert("show", node)
+    assert (code, errors) == (0, "")
+    rows = dict(line.split() for line in output.splitlines())
+    assert (rows["node"], rows["serial"], rows["authority"]) == (node, "abc", ISSUER)
+    assert "revoked" not in rows
+    shown = yaml.safe_load((await cert("show", node, "-o", "yaml"))[1])
+    assert shown == item_of((await cert("list", "-o", "json"))[1], node)
+    code, output, errors = await cert("show", "nobody")
+    assert (code, output) == (1, "")
+    assert "nobody never got a certificate" in errors
 
 
 @pytest.mark.e2e
