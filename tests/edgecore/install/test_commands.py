@@ -10,9 +10,11 @@ from typer.testing import CliRunner
 
 from common.errors import ConfigError
 from edgecore.commands.tree import commands
+from edgecore.install import slots
 from edgecore.install.commands import EXIT_REFUSED, command_of, options_of
 from edgecore.install.machine import Machine
 from tests.edgecore.cloud import HOST, TestCloud
+from tests.edgecore.install.bundles import make_bundle
 from tests.edgecore.install.test_joining import CONFIG, DATA_DIR, silent
 
 
@@ -93,6 +95,22 @@ async def test_a_machine_joins_by_a_token_on_standard_input_and_is_taken_away_ag
     assert not machine.path(DATA_DIR).exists()
     code, output = await asyncio.to_thread(call, ["reset", f"--root={root}", "--yes"])
     assert (code, "has not joined" in output) == (0, True)
+
+
+def test_a_bundle_is_installed_first_but_not_in_a_dry_run(tmp_path: Path) -> None:
+    home = Machine(tmp_path / "root").path(slots.HOME)
+    arguments = [
+        "join",
+        "127.0.0.1",
+        f"--bundle={make_bundle(tmp_path)}",
+        f"--root={tmp_path}/root",
+    ]
+    call([*arguments, "--dry-run"])
+    assert not home.exists()
+    code, output = call([*arguments, "--node-name=n1"])
+    assert code == 1  # there is no token
+    assert "installed: version 1.0" in output
+    assert slots.read_state(home).current == "1.0"
 
 
 def test_only_root_takes_edgecore_away(monkeypatch: pytest.MonkeyPatch) -> None:
