@@ -1,4 +1,4 @@
-"""``cloudcore nodes`` shows who is connected and who is gone.
+"""``cloudcore nodes`` shows who is connected and who is gone; ``cloudcore doctor`` finds all well.
 
 Real: control plane, cloudcore and edgecores as processes with their command lines, TLS, enrolment.
 Nothing is faked.
@@ -18,6 +18,7 @@ import pytest
 from common.clock import parse_rfc3339
 from deploy.devcluster.api import Api
 from deploy.devcluster.daemons import CloudCore
+from deploy.devcluster.ports import LOOPBACK
 from deploy.devcluster.site import is_ready, running_edge
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -63,6 +64,8 @@ async def test_who_is_connected_and_who_is_gone_is_told_with_when(
             left = parse_rfc3339(one["certificateUntil"]) - parse_rfc3339(one["connectedSince"])
             assert left > timedelta(days=300)
 
+        await require_sound(cloud)
+
         await edges[LEAVES].daemon.stop()
 
         async def one_is_gone() -> bool:
@@ -74,6 +77,16 @@ async def test_who_is_connected_and_who_is_gone_is_told_with_when(
         assert (after[LEAVES]["cloudcore"], after[LEAVES]["backlog"]) == (None, None)
         kept = ("cloudcore", "connectedSince", "offlineSince", "backlog")
         assert [after[STAYS][key] for key in kept] == [before[STAYS][key] for key in kept]
+
+
+async def require_sound(cloud: CloudCore) -> None:
+    """A doctor finds the addresses, ports and certificates of a running cloudcore in order."""
+    where = (f"--websocket-port={cloud.websocket_port}", f"--https-port={cloud.https_port}")
+    address = f"--advertise-address={LOOPBACK}"
+    said = json.loads(await cloud.command("doctor", "--json", address, *where))
+    found = {one["name"]: one["verdict"] for one in said["findings"]}
+    for name in ("websocket-port", "https-port", f"certificate-of {LOOPBACK}", "node-versions"):
+        assert found[name] == "OK", said
 
 
 def moment(text: str) -> datetime:
