@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib.metadata import version
 from typing import Final
 
 from cloudcore.cloudhub.acceptor import bind
@@ -164,6 +165,7 @@ async def run(
                     settings.capabilities,
                     identity.cluster,
                     lambda: identity.authorities.fingerprint,
+                    version("cloudedge"),
                 ),
                 settings.connections_per_address,
             ),

@@ -110,6 +110,9 @@ CLUSTER_HEADER: Final = "Cloudedge-Cluster"
 """Header of cloudcore's response to an edge that connects: the UID of the namespace kube-system,
 by which clusters are told apart, whatever their names and addresses are."""
 
+VERSION_HEADER: Final = "Cloudedge-Version"
+"""Header of cloudcore's response to an edge that connects: its version, for people to compare."""
+
 AUTHORITY_HEADER: Final = "Cloudedge-Authority"
 """Header of an edge that connects, and of cloudcore's response: SHA-256, in hex, of the certificate
 of the newest authority that the edge trusts, and of the one that signs now."""

@@ -16,6 +16,7 @@ from common.names import (
     CLUSTER_HEADER,
     EDGE_NODE_LABEL,
     REVOKED,
+    VERSION_HEADER,
     NodeID,
     PeerProtocol,
     node_user,
@@ -87,6 +88,9 @@ class Terms:
     authority: Callable[[], str] | None = None
     """Returns the fingerprint of the authority that signs now; None where nothing is said of it."""
 
+    version: str = ""
+    """Of this cloudcore; nothing is said of it where empty."""
+
     def headers(self, agreed: Capabilities) -> Iterator[tuple[str, str]]:
         """Yield what the response has to say where ``agreed`` holds for the connection."""
         if agreed:
@@ -95,6 +99,8 @@ class Terms:
             yield CLUSTER_HEADER, self.cluster
         if self.authority is not None:
             yield AUTHORITY_HEADER, self.authority()
+        if self.version:
+            yield VERSION_HEADER, self.version
 
 
 def judge(handshake: Handshake, *, is_edge: bool, has_room: bool) -> Refusal | None:

@@ -92,6 +92,7 @@ def shape(facts: Facts) -> dict[str, Any]:
             "address": link.get("cloud"),
             "since": link.get("since"),
             "failure": link.get("failure"),
+            "version": link.get("version"),
             "waiting": link.get("waiting"),
             "time": link.get("time") or facts.store.time,
         },
@@ -174,7 +175,8 @@ def _cloud(shown: Mapping[str, Any], now: datetime) -> str:
     if not shown["running"]:
         return f"last heard of at {cloud['time']}" if cloud["time"] else "never heard of"
     if shown["connected"]:
-        return f"connected to {cloud['address']} {_since(cloud['since'], now)}"
+        words = f"connected to {cloud['address']} {_since(cloud['since'], now)}"
+        return f"{words}, version {cloud['version']}" if cloud["version"] else words
     if not cloud["since"]:
         return f"connecting to {cloud['address']}"
     words = f"not connected to {cloud['address']} {_since(cloud['since'], now)}"

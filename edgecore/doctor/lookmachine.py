@@ -4,10 +4,10 @@ import asyncio
 import ctypes
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from common.errors import ConfigError, RuntimeServiceError
 from common.monitor import ask
@@ -35,6 +35,7 @@ def look(data_dir: Path, settings: EdgeCoreSettings | None, root: Path = Path("/
     engine = None
     if settings is not None and settings.runtime is RuntimeName.CRI:
         engine = asyncio.run(look_at_engine(settings.runtime_endpoint))
+    running = _running(data_dir)
     cni = root / CNI_DIR.relative_to("/")
     return Machine(
         is_root=os.geteuid() == 0,
@@ -45,8 +46,9 @@ def look(data_dir: Path, settings: EdgeCoreSettings | None, root: Path = Path("/
         cni_dir=str(CNI_DIR),
         strangers=strangers(root / "proc"),
         is_time_synchronized=is_time_synchronized(),
-        running_version=_running_version(data_dir),
+        running_version=str(running.get("edgecore", {}).get("version") or ""),
         installed_version=version("cloudedge"),
+        cloud_version=str(running.get("edgehub", {}).get("version") or ""),
     )
 
 
@@ -111,8 +113,10 @@ def _programs(proc: Path) -> Iterable[str]:
                 continue
 
 
-def _running_version(data_dir: Path) -> str:
+def _running(data_dir: Path) -> Mapping[str, Any]:
+    """Return what an edgecore that runs tells; nothing where none does."""
     try:
-        return str(json.loads(ask(data_dir / SOCKET))["edgecore"]["version"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        told = json.loads(ask(data_dir / SOCKET))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}

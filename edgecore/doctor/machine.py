@@ -1,11 +1,13 @@
 """Judge the machine: cgroups, engine, CNI, who else runs pods on it, time service. Pure."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from common.checks import Finding, Verdict
 
+_MINOR: Final = re.compile(r"(\d+)\.(\d+)")
 _RASPBERRY: Final = (
     "on a Raspberry Pi, add cgroup_enable=memory cgroup_memory=1 to the one line of"
     " /boot/firmware/cmdline.txt (/boot/cmdline.txt before 2023) and reboot; elsewhere, see that"
@@ -48,6 +50,8 @@ class Machine:
     running_version: str = ""
     """Of the edgecore that runs; "" where none does."""
     installed_version: str = ""
+    cloud_version: str = ""
+    """Of the cloudcore that edgecore was connected to last; "" where that is not known."""
 
 
 def judge(machine: Machine) -> Iterator[Finding]:
@@ -132,3 +136,18 @@ def _versions(machine: Machine) -> Iterator[Finding]:
         yield Finding("edgecore", Verdict.WARN, found, "systemctl restart edgecore: pods go on")
     else:
         yield Finding("edgecore", Verdict.OK, f"{running} runs")
+    if machine.cloud_version:
+        yield _skew(machine.installed_version, machine.cloud_version)
+
+
+def _skew(edge: str, cloud: str) -> Finding:
+    """Judge how far apart two versions are: one minor version is tested, more is not."""
+    name, found = "versions", f"edgecore {edge}, cloudcore {cloud}"
+    ours, theirs = _MINOR.match(edge), _MINOR.match(cloud)
+    if ours is None or theirs is None:
+        return Finding(name, Verdict.WARN, f"{found}: cannot be compared", "see what is installed")
+    is_near = ours[1] == theirs[1] and abs(int(ours[2]) - int(theirs[2])) <= 1
+    if is_near:
+        return Finding(name, Verdict.OK, found)
+    fix = "bring the older side to within one minor version of the other: edgecore upgrade"
+    return Finding(name, Verdict.WARN, f"{found}: further apart than what is tested", fix)

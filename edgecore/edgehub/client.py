@@ -193,7 +193,7 @@ class EdgeHub:
         self._metrics.connections.inc()
         self._metrics.connected.inc()
         self._last_failure = ""
-        self._standing.connected(self._clock.now())
+        self._standing.connected(self._clock.now(), link.version)
         fields = {
             "node": self._config.node_name,
             "protocol": link.protocol.value,

@@ -30,6 +30,7 @@ from common.names import (
     CLUSTER_HEADER,
     REFUSAL_HEADER,
     REVOKED,
+    VERSION_HEADER,
     PeerProtocol,
 )
 from common.wire import MAX_MESSAGE_BYTES
@@ -62,6 +63,7 @@ so that on a slow link what is urgent does not stand behind what is long."""
 _CLOSE_S: Final = 2.0
 _MAX_REASON_CHARS: Final = 256
 _MAX_UID_CHARS: Final = 64
+_MAX_VERSION_CHARS: Final = 64
 _MAX_FINGERPRINT_CHARS: Final = 64
 _READ_AHEAD: Final = 1
 """Frames that may wait here before reading pauses, of ``MAX_MESSAGE_BYTES`` at most; small ones
@@ -131,6 +133,12 @@ class Link:
     def authority(self) -> str:
         """Fingerprint of the authority that the cloud signs by; "" where it says none."""
         return ",".join(self._said(AUTHORITY_HEADER))[:_MAX_FINGERPRINT_CHARS].lower()
+
+    @property
+    def version(self) -> str:
+        """Version of the cloud; "" where it says none."""
+        said = ",".join(self._said(VERSION_HEADER))[:_MAX_VERSION_CHARS]
+        return said if said.isascii() and said.isprintable() else ""
 
     @property
     def certificate(self) -> bytes:

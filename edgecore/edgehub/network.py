@@ -35,6 +35,10 @@ class OpenLink(Protocol):
         """Fingerprint of the authority that the cloud signs by; "" where it does not say."""
 
     @property
+    def version(self) -> str:
+        """Version of the cloud; "" where it does not say."""
+
+    @property
     def certificate(self) -> bytes:
         """The cloud's certificate, DER."""
 

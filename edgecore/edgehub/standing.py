@@ -14,6 +14,7 @@ class _State:
     is_connected: bool = False
     since: datetime | None = None
     failure: str = ""
+    version: str = ""
 
 
 class Standing:
@@ -23,15 +24,16 @@ class Standing:
         """Begin without a connection to ``cloud``, an address."""
         self._cloud, self._state = cloud, _State()
 
-    def connected(self, now: datetime) -> None:
-        """Note that there is a connection."""
-        self._state = _State(is_connected=True, since=now)
+    def connected(self, now: datetime, version: str = "") -> None:
+        """Note that there is a connection, to a cloud of ``version``; "" where it is not known."""
+        self._state = _State(is_connected=True, since=now, version=version)
 
     def failed(self, now: datetime, why: str) -> None:
         """Note that there is none; ``since`` stays that of the first failure in a row."""
         state = self._state
         is_news = state.is_connected or state.since is None
-        self._state = _State(since=now if is_news else state.since, failure=why)
+        since = now if is_news else state.since
+        self._state = _State(since=since, failure=why, version=state.version)
 
     def offline_s(self, now: datetime) -> float:
         """Return for how long there has been no connection; 0 with one, or before the first try."""
@@ -53,6 +55,7 @@ class Standing:
             "connected": state.is_connected,
             "since": rfc3339(state.since) if state.since else None,
             "failure": state.failure or None,
+            "version": state.version or None,
             "waiting": waiting,
             "time": rfc3339(known) if known else None,
         }

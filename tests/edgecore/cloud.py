@@ -21,12 +21,13 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from common import capabilities, pki
+from common import capabilities, issuing, pki, subjects
 from common.beehive.message import Message, new, raw
 from common.capabilities import Capabilities
 from common.names import (
     AUTHORITY_HEADER,
     CLUSTER_HEADER,
+    VERSION_HEADER,
     ModuleName,
     NodeID,
     Operation,
@@ -37,6 +38,7 @@ from common.tls import server_context
 from common.wire import decode, encode
 
 HOST = "127.0.0.1"
+VERSION = "1.2.3"
 JWT = "aaaa.bbbb.cccc"
 
 Serve = Callable[["Peer"], Awaitable[None]]
@@ -93,9 +95,9 @@ class TestCloud:
 
     def __init__(self, folder: Path) -> None:
         now = datetime.now(UTC)
-        self.authority = pki.new_authority(now)
+        self.authority = issuing.new_authority(now)
         """Signs the certificates of nodes."""
-        self.earlier: pki.Authority | None = None
+        self.earlier: issuing.Authority | None = None
         """Trusted still, while ``authority`` follows it."""
         self.folder = folder
         self.cert_file, self.key_file = folder / "cloud.crt", folder / "cloud.key"
@@ -127,19 +129,19 @@ class TestCloud:
     def show(self, made: datetime) -> None:
         """Show a certificate that was made then, and is good for a year, from ``listening`` on."""
         key = pki.new_key()
-        certificate = pki.issue_server(self.authority, key, [HOST], made)
+        certificate = issuing.issue_server(self.authority, key, [HOST], made)
         self.cert_file.write_text(certificate.public_bytes(Encoding.PEM).decode())
         self.key_file.write_bytes(pki.key_to_pem(key))
 
-    def rotate(self) -> pki.Authority:
+    def rotate(self) -> issuing.Authority:
         """Have another authority sign from now on; return it. The cloud's certificate stays."""
-        self.earlier, self.authority = self.authority, pki.new_authority(datetime.now(UTC))
+        self.earlier, self.authority = self.authority, issuing.new_authority(datetime.now(UTC))
         self.says_authority = True
         for context in self._contexts:
             context.load_verify_locations(cadata=self.authority.pem)
         return self.authority
 
-    def trusted(self) -> list[pki.Authority]:
+    def trusted(self) -> list[issuing.Authority]:
         """Return the authorities whose nodes are let in."""
         return [one for one in (self.authority, self.earlier) if one is not None]
 
@@ -147,8 +149,8 @@ class TestCloud:
         """Return the certificate for a request; for another node or key where a test wants it."""
         if self.issue_for is not None:
             node = self.issue_for
-            csr = pki.new_csr(pki.new_key(), NodeID(node))
-        return pki.issue_node(self.authority, csr, NodeID(node), self.now()).der
+            csr = subjects.new_csr(pki.new_key(), NodeID(node))
+        return issuing.issue_node(self.authority, csr, NodeID(node), self.now()).der
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self.clock_ahead
@@ -177,6 +179,7 @@ class TestCloud:
                 response.headers[capabilities.HEADER] = capabilities.render(self.capabilities)
             if self.cluster:
                 response.headers[CLUSTER_HEADER] = self.cluster
+                response.headers[VERSION_HEADER] = VERSION
             if self.says_authority:
                 response.headers[AUTHORITY_HEADER] = pki.fingerprint(self.authority.der)
 

@@ -230,7 +230,7 @@ class EdgeEnd:
     """A connection as edgehub sees it: ``edgecore.edgehub.link.Link``."""
 
     protocol = PeerProtocol.CLOUDEDGE_V1
-    cluster = authority = ""
+    cluster = authority = version = ""
     certificate = b""
 
     def __init__(self, connection: "Connection", capabilities: Capabilities) -> None:

@@ -6,7 +6,13 @@ import pytest
 
 from cloudcore.cloudhub.handshake import Handshake, Terms, judge, select_protocol
 from common.capabilities import ALL, HEADER, NONE
-from common.names import AUTHORITY_HEADER, CLUSTER_HEADER, NodeID, PeerProtocol
+from common.names import (
+    AUTHORITY_HEADER,
+    CLUSTER_HEADER,
+    VERSION_HEADER,
+    NodeID,
+    PeerProtocol,
+)
 
 NODE = NodeID("n1")
 
@@ -82,6 +88,7 @@ def test_the_response_says_what_holds_and_which_cluster_this_is() -> None:
     said = dict(Terms(ALL, "u1").headers(ALL))
     assert said == {HEADER: "acks, beats, chunks, deflate, digest", CLUSTER_HEADER: "u1"}
     assert dict(Terms(ALL, "u1").headers(NONE)) == {CLUSTER_HEADER: "u1"}
+    assert dict(Terms(NONE, version="1.0").headers(NONE)) == {VERSION_HEADER: "1.0"}
 
 
 def test_the_response_names_the_authority_as_it_is_at_that_moment() -> None:

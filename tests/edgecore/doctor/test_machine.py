@@ -89,3 +89,19 @@ def test_an_edgecore_that_does_not_run_or_is_an_older_one_is_told(running: str, 
     finding = found(replace(MACHINE, running_version=running), "edgecore")
     assert finding.verdict is Verdict.WARN
     assert words in finding.found
+
+
+@pytest.mark.parametrize(
+    ("cloud", "verdict"),
+    [
+        ("1.0", Verdict.OK),
+        ("1.1.7", Verdict.OK),
+        ("1.2", Verdict.WARN),
+        ("2.0", Verdict.WARN),
+        ("odd", Verdict.WARN),
+    ],
+)
+def test_versions_further_apart_than_is_tested_are_told(cloud: str, verdict: Verdict) -> None:
+    finding = found(replace(MACHINE, cloud_version=cloud), "versions")
+    assert finding.verdict is verdict
+    assert f"cloudcore {cloud}" in finding.found

@@ -24,7 +24,7 @@ class MadeUpLink:
         protocol: PeerProtocol = PeerProtocol.CLOUDEDGE_V1,
     ) -> None:
         self.protocol, self.capabilities = protocol, agreed
-        self.cluster = self.authority = ""
+        self.cluster = self.authority = self.version = ""
         self.certificate = b""
         self.silent_s = 0.0
         self.closed: tuple[int, str] | None = None

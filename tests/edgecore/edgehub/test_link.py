@@ -14,7 +14,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.http11 import Response
 
-from common import capabilities, pki
+from common import capabilities, issuing, pki, subjects
 from common.capabilities import ALL, HEADER, Capability, render
 from common.names import REFUSAL_HEADER, NodeID, PeerProtocol
 from common.tls import client_context
@@ -28,7 +28,7 @@ from edgecore.edgehub.link import (
     LinkLostError,
     dial,
 )
-from tests.edgecore.cloud import HOST, Peer, TestCloud, until
+from tests.edgecore.cloud import HOST, VERSION, Peer, TestCloud, until
 
 HEADERS = {"node_id": "n1", "ConnectionUse": "msg", HEADER: render(ALL)}
 
@@ -40,7 +40,7 @@ def tls(cloud: TestCloud, tmp_path: Path) -> ssl.SSLContext:
 
 def identity(cloud: TestCloud, folder: Path, trusted: str | None = None) -> ssl.SSLContext:
     key = pki.new_key()
-    issued = cloud.issue(pki.new_csr(key, NodeID("n1")), "n1")
+    issued = cloud.issue(subjects.new_csr(key, NodeID("n1")), "n1")
     file = folder / "n1.pem"
     file.write_bytes(pki.cert_to_pem(issued).encode() + pki.key_to_pem(key))
     return client_context(trusted or cloud.authority.pem, file)
@@ -133,6 +133,18 @@ async def test_the_clouds_certificate_and_the_authority_that_it_signs_by_are_kno
         cloud.protocol = PeerProtocol.CLOUDEDGE_V1
         async with linked(cloud, tls) as link:
             assert link.authority == pki.fingerprint(cloud.authority.der)
+
+
+async def test_the_version_of_a_cloud_of_ours_is_known(
+    cloud: TestCloud, tls: ssl.SSLContext
+) -> None:
+    cloud.cluster, cloud.protocol = "u1", PeerProtocol.CLOUDEDGE_V1
+    async with cloud.listening(echo):
+        async with linked(cloud, tls) as link:
+            assert link.version == VERSION
+        cloud.protocol = None
+        async with linked(cloud, tls) as link:
+            assert link.version == ""
 
 
 async def test_text_that_is_none_ends_the_connection(cloud: TestCloud, tls: ssl.SSLContext) -> None:
@@ -239,7 +251,7 @@ async def test_a_cloud_that_says_nothing_is_given_up(cloud: TestCloud, tls: ssl.
 async def test_a_cloud_of_another_authority_is_not_trusted(
     cloud: TestCloud, tmp_path: Path
 ) -> None:
-    foreign = pki.new_authority(cloud.now())
+    foreign = issuing.new_authority(cloud.now())
     async with cloud.listening(echo):
         error = await lost(cloud, identity(cloud, tmp_path, foreign.pem))
     assert error.reason == "certificate"

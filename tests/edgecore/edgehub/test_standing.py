@@ -14,6 +14,7 @@ def test_before_anything_was_tried_there_is_no_since() -> None:
         "connected": False,
         "since": None,
         "failure": None,
+        "version": None,
         "waiting": 0,
         "time": None,
     }
@@ -22,10 +23,13 @@ def test_before_anything_was_tried_there_is_no_since() -> None:
 def test_a_connection_is_told_with_what_waits_and_the_cloud_s_time() -> None:
     standing = Standing("cloud:1")
     standing.failed(NOON, "refused")
-    standing.connected(LATER)
+    standing.connected(LATER, "1.2.3")
     told = standing.tell(3, LATER)
     assert told["connected"] is True
     assert (told["since"], told["failure"]) == ("2026-01-01T12:05:00Z", None)
+    assert told["version"] == "1.2.3"
+    standing.failed(LATER, "gone")
+    assert standing.tell(0, None)["version"] == "1.2.3", "it is known still"
     assert (told["waiting"], told["time"]) == (3, "2026-01-01T12:05:00Z")
 
 
