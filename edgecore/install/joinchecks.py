@@ -1,33 +1,30 @@
 """What is looked at before an edge joins, so that nobody leaves a machine that cannot work.
 
-Nothing is changed by any of it. Whether the token is good and the name free, the cloud says.
+Beside what is new about a machine that joins, it is what ``edgecore doctor`` looks at. Nothing is
+changed by any of it. Whether the token is good and the name free, the cloud says.
 """
 
 import base64
 import binascii
 import json
-import os
-import socket
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from common.checks import Finding, Verdict
-from edgecore.config import EdgeCoreSettings, RuntimeName
-
-CONNECT_S: Final = 5.0
+from edgecore.config import EdgeCoreSettings
+from edgecore.doctor import lookcloud, lookkept, lookmachine, machine, reach
 
 _TOKEN_PARTS: Final = 4
-_UNIX: Final = "unix://"
 _CERTIFICATE: Final = ".pem"
+_OF_THE_DAEMON: Final = frozenset({"edgecore", "versions", "user"})
+"""What is found about an edgecore that runs: before it is there, that is no news."""
 
 
 def findings(
     settings: EdgeCoreSettings, token: str, now: datetime, *, is_root: bool
 ) -> Iterator[Finding]:
-    """Yield what there is to say before ``settings`` are used to join.
+    """Yield what there is to say before ``settings`` are used to join; blocks for seconds.
 
     Args:
         settings: what edgecore will be told.
@@ -43,13 +40,11 @@ def findings(
     yield name_finding(settings)
     if token:
         yield token_finding(token, now)
-    for port, what in (
-        (settings.https_port, "--https-port"),
-        (settings.websocket_port, "--websocket-port"),
-    ):
-        yield port_finding(settings.cloud, port, what)
-    if settings.runtime is RuntimeName.CRI:
-        yield engine_finding(settings.runtime_endpoint)
+    authorities = lookkept.authorities_of(settings.data_dir)
+    yield from reach.judge(lookcloud.look(settings, authorities, None))
+    for finding in machine.judge(lookmachine.look(settings.data_dir, settings)):
+        if finding.name not in _OF_THE_DAEMON:
+            yield finding
 
 
 def name_finding(settings: EdgeCoreSettings) -> Finding:
@@ -87,37 +82,3 @@ def token_finding(token: str, now: datetime) -> Finding:
             "token", Verdict.WARN, f"expired on {end:%Y-%m-%d %H:%M} by our clock", again
         )
     return Finding("token", Verdict.OK, f"good until {end:%Y-%m-%d %H:%M} UTC")
-
-
-def port_finding(host: str, port: int, option: str) -> Finding:
-    """Say whether something listens at the cloud's ``port``."""
-    name = f"port {port}"
-    try:
-        socket.create_connection((host, port), CONNECT_S).close()
-    except OSError as error:
-        words = error.strerror or str(error)
-        return Finding(
-            name,
-            Verdict.FAIL,
-            f"{host} cannot be reached: {words}",
-            f"see that cloudcore runs, that {host} is its address, and that firewalls let {option}"
-            " through",
-        )
-    return Finding(name, Verdict.OK, f"{host} answers")
-
-
-def engine_finding(endpoint: str) -> Finding:
-    """Say whether the container engine listens at ``endpoint``."""
-    path = Path(endpoint.removeprefix(_UNIX))
-    fix = (
-        "start containerd or CRI-O, name its socket by --set runtime_endpoint=…, or give --runtime"
-        " process"
-    )
-    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
-        probe.settimeout(CONNECT_S)
-        try:
-            probe.connect(os.fspath(path))
-        except OSError as error:
-            words = error.strerror or str(error)
-            return Finding("container engine", Verdict.FAIL, f"{endpoint}: {words}", fix)
-    return Finding("container engine", Verdict.OK, f"{endpoint} answers")

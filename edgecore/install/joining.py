@@ -61,7 +61,7 @@ async def join(
         EdgeError: a file cannot be written, or the service does not start or connect.
     """
     is_enrolled = await _is_enrolled(wish.settings, enroll)
-    check(wish, machine, say, is_enrolled=is_enrolled)
+    await asyncio.to_thread(check, wish, machine, say, is_enrolled=is_enrolled)
     if is_enrolled:
         say(f"unchanged: the certificate of node {wish.settings.node_name}")
     else:
@@ -86,7 +86,7 @@ async def plan(
         ChecksFailedError: ``join`` would do nothing.
     """
     is_enrolled = await _is_enrolled(wish.settings, enroll)
-    check(wish, machine, say, is_enrolled=is_enrolled)
+    await asyncio.to_thread(check, wish, machine, say, is_enrolled=is_enrolled)
     if not is_enrolled:
         say(f"would enrol: node {wish.settings.node_name} at {wish.settings.cloud}")
     for path, content in papers(wish):
@@ -97,7 +97,7 @@ async def plan(
 
 
 def check(wish: Wish, machine: Machine, say: Say, *, is_enrolled: bool) -> None:
-    """Look whether ``wish`` can come true; say what is doubtful.
+    """Look whether ``wish`` can come true; say what is doubtful. Blocks.
 
     Raises:
         ChecksFailedError: it cannot.

@@ -71,15 +71,16 @@ async def test_a_machine_joins_and_a_second_time_changes_nothing(
             first, said[:] = list(said), []
             again = wish(cloud, machine, token="")
             await joining.join(again, machine, said.append, enroll=enroll_in_thread)
-    assert first[0].startswith("warning: token: does not say until when it is good")
-    assert first[1:] == [
+    assert any(line.startswith("warning: token: does not say until") for line in first)
+    assert [line for line in first if not line.startswith("warning:")] == [
         "enrolled: node n1",
         f"written: {CONFIG}",
         f"written: {UNIT_FILE}",
         "started: edgecore.service",
         f"connected: {HOST}",
     ]
-    assert [line.partition(":")[0] for line in said] == ["unchanged"] * 4 + ["connected"]
+    again_said = [line.partition(":")[0] for line in said if not line.startswith("warning:")]
+    assert again_said == ["unchanged"] * 4 + ["connected"]
     assert machine.told == [
         "daemon-reload",
         "enable --quiet edgecore.service",
@@ -127,7 +128,7 @@ async def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     said: list[str] = []
     async with cloud.listening(silent):
         await joining.plan(wish(cloud, machine), machine, said.append, enroll=enroll_in_thread)
-    assert said[1:] == [
+    assert [line for line in said if not line.startswith("warning:")] == [
         f"would enrol: node n1 at {HOST}",
         f"would be written: {CONFIG}",
         f"would be written: {UNIT_FILE}",
@@ -143,7 +144,7 @@ async def test_a_machine_that_is_not_ready_is_left_as_it_is(
     with socket.create_server((HOST, 0)) as closed:
         cloud.https_port = cloud.websocket_port = closed.getsockname()[1]
     machine = WithSystemd(tmp_path / "root")
-    with pytest.raises(ChecksFailedError, match="cannot be reached") as caught:
+    with pytest.raises(ChecksFailedError, match="no connection to") as caught:
         await joining.join(wish(cloud, machine), machine, print, enroll=enroll_in_thread)
     assert "nothing was changed" in str(caught.value)
     assert not machine.root.exists()
