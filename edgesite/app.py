@@ -13,19 +13,16 @@ from cloudcore.edgecontroller.context import ControllerContext
 from cloudcore.edgecontroller.controller import EdgeController
 from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.kube.client import KubeClient
-from cloudcore.kube.cluster import read_cluster_uid
 from cloudcore.kube.figures import RequestFigures
 from cloudcore.metrics import CloudMetrics
 from common.beehive.context import MessageContext
 from common.clock import Clock
-from common.errors import RemoteError
 from common.health import Health
 from common.metrics import Figures
 from common.monitor import monitor
 from common.names import ModuleName, NodeID
 from edgecore.app import Edge, Shown, World, node_modules, serve, store_of
 from edgecore.datadir import SOCKET
-from edgecore.edgehub.link import LinkLostError
 from edgecore.edgehub.pin import Membership
 from edgecore.edgestore.store import FILE_NAME
 from edgecore.figures import Facts
@@ -33,6 +30,7 @@ from edgecore.metrics import EdgeMetrics
 from edgesite.config import EdgeSiteSettings
 from edgesite.link import CAPABILITIES, Link, Surroundings
 from edgesite.modules import Downlink, Uplink
+from edgesite.server import ApiServer
 
 HUB_REPORT: Final = "edgehub"
 """Under which ``edgecore status`` looks for the link."""
@@ -80,24 +78,17 @@ def build_site(
     """
     world = world or World()
     clock = world.clock or Clock()
-    node = NodeID(settings.node_name)
     bus, locations = MessageContext(), LocationCache()
     cloud_metrics, edge_metrics = CloudMetrics(registry), EdgeMetrics(registry)
     store = world.store or store_of(settings)
-    edged, metamanager = node_modules(
-        settings, bus, store, edge_metrics, replace(world, clock=clock)
+    server = ApiServer(
+        client,
+        asked,
+        Membership(store, settings.accept_cluster),
+        lambda: controller.synced,
+        asyncio.get_running_loop().time,
     )
-    membership = Membership(store, settings.accept_cluster)
-
-    async def admit() -> None:
-        await controller.synced.wait()
-        try:
-            cluster = await read_cluster_uid(client)
-        except RemoteError as error:
-            raise LinkLostError("api_server", str(error)) from error
-        await membership.admit(cluster)
-
-    now = asyncio.get_running_loop().time
+    node = NodeID(settings.node_name)
     link = Link(
         Surroundings(
             bus,
@@ -105,33 +96,27 @@ def build_site(
             locations,
             cloud_metrics,
             edge_metrics,
-            admit,
+            server.admit,
             clock,
             client.server,
-            lambda: 0.0 if asked.answered_s is None else now() - asked.answered_s,
+            server.silence_s,
             settings.capabilities & CAPABILITIES,
         )
     )
-    beside = Health()
     controller = EdgeController(
         bus,
         client,
         locations,
         metrics=cloud_metrics,
-        health=beside,
-        context=ControllerContext(
-            send_module=ModuleName.CLOUD_HUB,
-            response_module=ModuleName.CLOUD_HUB,
-            edge_site=True,
-            site_node=node,
-            backlog=link.backlog,
-        ),
+        health=server.caches,
+        context=_context_of(node, link),
+    )
+    edged, metamanager = node_modules(
+        settings, bus, store, edge_metrics, replace(world, clock=clock)
     )
     cloud_metrics.mailboxes.read = bus.pending
     health.report(HUB_REPORT, link.tell)
-    health.remark("api-server", lambda: "; ".join(beside.problems()) or "in step")
-    # In the order in which they stop: what was accepted is still carried out.
-    uplink, downlink = Uplink(bus, link, edge_metrics), Downlink(bus, link)
+    health.remark("api-server", server.tell)
     facts = Facts(
         pods=edged.phases,
         offline_s=link.offline_s,
@@ -143,4 +128,16 @@ def build_site(
         store=settings.data_dir / FILE_NAME,
         certificate=settings.data_dir / "pki" / f"{node}.pem",  # of an edge that became a site
     )
+    # In the order in which they stop: what was accepted is still carried out.
+    uplink, downlink = Uplink(bus, link, edge_metrics), Downlink(bus, link)
     return Edge(settings, bus, store, (edged, metamanager, uplink, controller, downlink), facts)
+
+
+def _context_of(node: NodeID, link: Link) -> ControllerContext:
+    return ControllerContext(
+        send_module=ModuleName.CLOUD_HUB,
+        response_module=ModuleName.CLOUD_HUB,
+        edge_site=True,
+        site_node=node,
+        backlog=link.backlog,
+    )

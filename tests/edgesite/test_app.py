@@ -102,6 +102,17 @@ async def test_a_folder_belongs_to_one_site_at_a_time(away: Path, tmp_path: Path
         assert caught.group_contains(ConfigError)
 
 
+async def test_with_its_api_server_it_says_when_that_answered_last(
+    control_plane: ControlPlane, client: KubeClient, tmp_path: Path
+) -> None:
+    made = settings(control_plane.kubeconfig, tmp_path, unique("site"))
+    async with running(made):
+        await eventually(lambda: _is_there(client, kinds.NODES.path(name=made.node_name)))
+        assert "[ ] api-server: answered" in await asked(made, "/readyz?verbose")
+        assert json.loads(await asked(made, "/status"))["edgehub"]["connected"]
+    await client.delete(kinds.NODES.path(name=made.node_name))
+
+
 @asynccontextmanager
 async def site(made: EdgeSiteSettings) -> AsyncIterator[tuple[Edge, Figures]]:
     """Run the modules of a site while the context lasts."""
