@@ -8,6 +8,7 @@ token in it.
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -56,7 +57,8 @@ def take_over(model: type[SettingsT], descriptor: str) -> SettingsT:
 
 def be_called(name: str) -> None:
     """Have the lists of processes show this one as ``name``, and not as its interpreter."""
-    Path("/proc/self/comm").write_text(name, encoding="ascii")
+    with suppress(OSError):  # it is for people only
+        Path("/proc/self/comm").write_text(name, encoding="ascii")
 
 
 def encode(settings: Settings) -> bytes:
