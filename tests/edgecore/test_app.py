@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import http.client
+import json
+import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -252,6 +254,10 @@ async def test_the_daemon_is_ready_without_a_cloud_and_tells_systemd(
             assert await asyncio.to_thread(get, port, "/readyz") == 200
             assert await asyncio.to_thread(get, port, "/metrics") == 200
             assert await asyncio.to_thread(ask, tmp_path / "edge" / SOCKET, "/readyz")
+            told = json.loads(await asyncio.to_thread(ask, tmp_path / "edge" / SOCKET))
+            assert {"edgecore", "edgehub", "metamanager", "edged"} <= set(told)
+            assert told["edgecore"]["pid"] == os.getpid()
+            assert told["edgehub"]["cloud"] == f"{HOST}:{own.websocket_port}"
             stop.set()
         assert await loop.sock_recv(systemd, 99) == b"STOPPING=1"
 

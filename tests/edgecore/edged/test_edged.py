@@ -63,6 +63,7 @@ async def test_a_pod_runs_and_is_reported_with_one_patch(tmp_path: Path) -> None
         await world.until(lambda: running(world))
         status = world.status("web")
         assert (status["phase"], status["qosClass"]) == ("Running", "BestEffort")
+        assert world.edged.tell() == {"pods": {"Running": 1}}
         assert {c["type"]: c["status"] for c in status["conditions"]}["Ready"] == "True"
         assert len(world.asked("patch", "default/podpatch/web")) == 1
 

@@ -41,6 +41,7 @@ class Edge:
     context: MessageContext
     registry: CollectorRegistry
     clock: Clock
+    hub: EdgeHub
 
     def total(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(name, labels) or 0.0
@@ -114,7 +115,7 @@ async def edge(
     hub = EdgeHub(context, config, identity, clock, EdgeMetrics(registry))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(hub.run())
-        yield Edge(context, registry, clock)
+        yield Edge(context, registry, clock, hub)
         context.close(HUB)
         await running
 
@@ -138,7 +139,20 @@ async def test_it_enrols_connects_as_kubeedge_does_and_says_so(
         assert request.headers["node_id"] == "n1"
         assert request.headers["ConnectionUse"] == "msg"
         assert one.total("edgecore_connected") == 1
+        told = one.hub.tell()
+        assert (told["connected"], told["failure"], told["waiting"]) == (True, None, 0)
+        assert told["cloud"] == f"{HOST}:{cloud.websocket_port}"
     assert one.total("edgecore_connected") == 0
+
+
+async def test_a_hub_without_a_link_tells_since_when_and_why(
+    cloud: TestCloud, tmp_path: Path
+) -> None:
+    async with edge(cloud, tmp_path) as one:  # nobody listens there
+        await until(lambda: one.hub.tell()["failure"] is not None)
+        told = one.hub.tell()
+        assert told["connected"] is False
+        assert told["since"] is not None
 
 
 async def test_what_was_agreed_on_is_told_to_metamanager(cloud: TestCloud, tmp_path: Path) -> None:

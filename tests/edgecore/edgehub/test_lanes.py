@@ -93,3 +93,17 @@ def test_requests_that_nobody_answers_are_bounded_and_forgotten() -> None:
         lanes.take(0.0)
     assert not lanes.offer(asked(), 1.0)
     assert lanes.offer(asked(), FORGOTTEN_AFTER_S)
+
+
+def test_what_waits_for_the_cloud_is_what_is_written_or_answered_later() -> None:
+    lanes = Lanes()
+    assert lanes.waiting == 0
+    request, event = asked(), new("edged", "meta", Operation.INSERT, "default/event/x")
+    for message in (request, event, ack()):
+        lanes.offer(message, 0.0)
+    assert lanes.waiting == 2, "acknowledgements are nobody's news"
+    while lanes.take(0.0) is not None:
+        pass
+    assert lanes.waiting == 1
+    lanes.answered(request.msg_id)
+    assert lanes.waiting == 0

@@ -257,6 +257,20 @@ async def test_our_cloud_is_told_what_is_here(context: MessageContext, store: Ed
     assert context.pending()[HUB] == 0
 
 
+async def test_it_tells_what_is_held_and_since_when_that_is_in_step(
+    context: MessageContext, store: EdgeStore, running: MetaManager
+) -> None:
+    await store.apply([Put(stored(POD, version=3))])
+    assert running.tell() == {"objects": 1, "complete": False, "inStepSince": None}
+    await link(context, LinkState.CONNECTED, PeerProtocol.CLOUDEDGE_V1)
+    asked = await context.receive(HUB)
+    context.send_resp(reply(asked, raw({"updated": 0, "deleted": 0}), source="edgecontroller"))
+    await until(lambda: running.tell()["inStepSince"] is not None)
+    assert running.tell()["complete"] is True
+    await link(context, LinkState.DISCONNECTED)
+    await until(lambda: running.tell()["inStepSince"] is None)
+
+
 async def test_one_message_acknowledges_all_of_a_commit(
     context: MessageContext, store: EdgeStore, registry: CollectorRegistry
 ) -> None:

@@ -84,11 +84,15 @@ async def cloud(store: EdgeStore) -> AsyncIterator[Cloud]:
 
 
 async def test_an_edge_that_is_in_step_says_one_digest(cloud: Cloud, store: EdgeStore) -> None:
+    told: list[bool] = []
+    cloud.resync.told = lambda: told.append(store.is_complete)
     cloud.connect(DIGEST)
     assert await cloud.hears() == inventory.brief(store.index)
+    assert not told
     cloud.says(NOTHING)
     assert await cloud.is_quiet()
     assert store.is_complete
+    assert told == [True]
     assert cloud.acknowledged == 1  # whether that goes out is for others to say
 
 
