@@ -28,7 +28,13 @@ MANIFEST = "bundle.json"
 SUMS = "SHA256SUMS"
 REQUIREMENTS = "requirements.txt"
 WHEELS = "wheels"
-LAUNCHER_MODULES = ("__init__.py", "install/__init__.py", "install/launcher.py", "install/slots.py")
+LAUNCHER_MODULES = (
+    "__init__.py",
+    "install/__init__.py",
+    "install/launcher.py",
+    "install/slots.py",
+    "install/storecopy.py",
+)
 
 MAX_BYTES = 512 * 1024 * 1024
 """A bundle that unpacks to more is none."""

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edgecore.install import slots
+from edgecore.install import slots, storecopy
 from edgecore.install.slots import SlotError, State
 
 POLL_S = 1.0
@@ -54,13 +54,25 @@ def prepare(home: Path, state: State) -> State:
     chosen = slots.choose(state)
     if chosen.on_trial and not slots.program_of(home, chosen.current).exists():
         chosen = slots.give_up(chosen, "it is not installed")
+    if chosen.on_trial and chosen.attempts == 1:
+        chosen = _with_store_kept(chosen)
     if chosen != state:
         slots.write_state(home, chosen)
         if not chosen.on_trial:
-            words = f"edgecore: version {chosen.failed} is left: {chosen.why}"
-            _say(words)
+            _say(f"edgecore: version {chosen.failed} is left: {chosen.why}")
     if chosen.on_trial:
         _leave_watcher(home, os.getpid())
+    elif chosen.data_dir and storecopy.put_back(Path(chosen.data_dir), chosen.current):
+        _say(f"edgecore: version {chosen.current} has its edge-store from before the upgrade again")
+    return chosen
+
+
+def _with_store_kept(chosen: State) -> State:
+    """Keep the edge-store for the version before; without that, there is no trial."""
+    try:
+        storecopy.save(Path(chosen.data_dir), chosen.previous)
+    except OSError as error:
+        return slots.give_up(chosen, f"the edge-store could not be kept: {error}")
     return chosen
 
 

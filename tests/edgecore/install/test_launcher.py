@@ -10,6 +10,7 @@ import pytest
 from edgecore.install import launcher, slots
 from edgecore.install.slots import MAX_ATTEMPTS, State
 from tests.edgecore.install.daemons import Versions
+from tests.edgecore.install.test_storecopy import content, write
 
 
 @pytest.fixture
@@ -91,6 +92,31 @@ def test_a_version_that_is_not_there_is_left_at_once(
     chosen = launcher.prepare(versions.home, slots.read_state(versions.home))
     assert (chosen.current, chosen.why) == ("1.0", "it is not installed")
     assert "version 2.0 is left" in capsys.readouterr().err
+
+
+def test_a_version_gets_back_an_edge_store_that_the_next_one_has_changed(
+    versions: Versions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    versions.add("2.0", crashes=True)
+    write(versions.data_dir, 3, "old")
+    begin(versions, wants_link=False)
+    for _ in range(MAX_ATTEMPTS):
+        versions.start().wait()
+    write(versions.data_dir, 4, "new")
+    chosen = launcher.prepare(versions.home, slots.read_state(versions.home))
+    assert chosen.current == "1.0"
+    assert content(versions.data_dir / "edge-store.db") == "old"
+    assert "has its edge-store from before the upgrade again" in capsys.readouterr().err
+
+
+def test_without_room_for_the_edge_store_there_is_no_trial(versions: Versions) -> None:
+    versions.add("2.0")
+    write(versions.data_dir, 3, "old")
+    (versions.data_dir / ".before-upgrade").write_text("in the way")
+    begin(versions, wants_link=False)
+    chosen = launcher.prepare(versions.home, slots.read_state(versions.home))
+    assert chosen.current == "1.0"
+    assert "could not be kept" in chosen.why
 
 
 def test_what_cannot_be_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
