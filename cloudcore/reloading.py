@@ -10,12 +10,13 @@ from typing import Final
 from cloudcore.config import CloudCoreSettings
 from common import pki
 from common.errors import CertificateError, ConfigError
+from common.logs import set_level
 from common.settings import flag_name
 
 logger = logging.getLogger(__name__)
 
 HOSTS: Final = "advertise_address"
-"""What can change while cloudcore runs."""
+"""What can change while cloudcore runs, besides ``log_level``."""
 
 
 class Reloading:
@@ -54,7 +55,9 @@ class Reloading:
         hosts = settings.advertise_address
         pki.canonical_hosts(hosts)
         is_renamed = hosts != self._settings.advertise_address
-        self._settings = replace(self._settings, advertise_address=hosts)
+        level = settings.log_level
+        self._settings = replace(self._settings, advertise_address=hosts, log_level=level)
+        set_level(level)
         if is_renamed:
             rename(hosts)
         others = changed(self._settings, settings)

@@ -7,11 +7,19 @@ keys are never logged; what comes from outside is cut by whoever logs it.
 import json
 import logging
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, TextIO
+
+from common.logfolding import Folding
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+_VARYING: Final = frozenset({"connection", "msg_id", "retry_in_s"})
+"""Fields that differ each time something is said again."""
 
 
 class LogFormat(StrEnum):
@@ -23,12 +31,58 @@ class LogFormat(StrEnum):
 
 def set_up(level: str, log_format: LogFormat) -> None:
     """Send the log of this process to stderr. Called once, by ``cli.py``."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = FoldingHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if log_format is LogFormat.JSON else _TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # These say at INFO what our own life-cycle lines say already, once per connection.
     for chatty in ("websockets", "aiohttp.access", "asyncio", "kubernetes"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def set_level(level: str) -> None:
+    """Log what is at least so important from now on."""
+    logging.getLogger().setLevel(level.upper())
+
+
+class FoldingHandler(logging.StreamHandler[TextIO]):
+    """Writes a warning that is said again and again once, and how often it was said each minute.
+
+    What is said at INFO is folded beyond a thousand lines a minute of one text, and what is said at
+    DEBUG never: whoever asks for that wants to see each.
+    """
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        """Write to ``stream``."""
+        super().__init__(stream)
+        self._clock = clock
+        self._folding: Folding[logging.LogRecord] = Folding()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write ``record``, or count it; called with the handler's lock."""
+        now_s = self._clock()
+        self._tell(self._folding.over(now_s))
+        if record.levelno <= logging.DEBUG or self._is_new(record, now_s):
+            super().emit(record)
+
+    def close(self) -> None:
+        """Write what was counted and not told."""
+        with self.lock:  # type: ignore[union-attr] # a handler has one until it is closed
+            self._tell(self._folding.end())
+        super().close()
+
+    def _is_new(self, record: logging.LogRecord, now_s: float) -> bool:
+        text = (record.name, record.levelno, record.msg)
+        if record.levelno < logging.WARNING:  # a turn in a life, which may come twice in a minute
+            return self._folding.admit(text, None, record, now_s)
+        fields = {name: value for name, value in _fields(record).items() if name not in _VARYING}
+        about = (record.getMessage(), repr(fields), bool(record.exc_info))
+        return self._folding.admit(text, about, record, now_s)
+
+    def _tell(self, repeated: list[tuple[logging.LogRecord, int]]) -> None:
+        for record, times in repeated:
+            again = logging.makeLogRecord(vars(record) | {"created": time.time(), "exc_info": None})
+            again.repeated = times
+            super().emit(again)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

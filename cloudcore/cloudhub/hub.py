@@ -343,6 +343,7 @@ class CloudHub:
                 "connection": session.connection_id,
                 "replaced": not is_last,
                 "why": session.ended_by,
+                "connected_s": round(asyncio.get_running_loop().time() - session.since_s, 1),
             },
         )
 

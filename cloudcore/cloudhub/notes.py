@@ -1,6 +1,7 @@
 """What is counted and logged of a node's messages. No content is."""
 
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from cloudcore.cloudhub.closing import Close
@@ -44,9 +45,11 @@ def dropped(metrics: CloudMetrics, node: NodeID, reason: str, message: Message, 
 def trace(direction: str, node: NodeID, message: Message) -> None:
     """Log that a message came (``<``) or goes (``>``), where somebody wants to see each."""
     if logger.isEnabledFor(logging.DEBUG):
-        logger.debug(
-            "%s %s",
-            direction,
-            message.operation,
-            extra={"node": node, "key": message.resource, "msg_id": message.msg_id},
-        )
+        logger.debug("%s %s", direction, message.operation, extra=message.traced(node))
+
+
+def landed(node: NodeID, msg_ids: Sequence[str]) -> None:
+    """Log that the node has made messages durable, where somebody wants to see each."""
+    if logger.isEnabledFor(logging.DEBUG):
+        for msg_id in msg_ids:
+            logger.debug("acknowledged", extra={"node": node, "msg_id": msg_id[:64]})

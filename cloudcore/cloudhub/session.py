@@ -99,6 +99,7 @@ class Session:
         "ended_by",
         "node",
         "protocol",
+        "since_s",
     )
 
     def __init__(
@@ -121,6 +122,8 @@ class Session:
         self.ended_by = "lost"
         """Once it has ended: why, in a word."""
         self._close_deadline_s = 0.0
+        self.since_s = services.clock()
+        """When it began, by the services' clock."""
         self._telling = Telling(
             self.node,
             self._writer.beats,
@@ -340,6 +343,7 @@ class Session:
 
     def _acknowledge(self, message: Message) -> None:
         ids = intake.acknowledged(message, self._wire.capabilities)
+        notes.landed(self.node, ids)
         now_s = self._services.clock()
         landed = sum(self._outbox.acknowledge(msg_id, now_s) for msg_id in ids)
         if landed:

@@ -1,6 +1,7 @@
 """Requests to the API server: raw bodies in, raw bodies out, every failure a ``RemoteError``."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -19,6 +20,8 @@ from common.errors import RemoteError
 from common.metrics import Figures
 from common.names import NODES_GROUP, NodeID, node_user
 from common.status import MAX_MESSAGE_CHARS, Status, failure
+
+logger = logging.getLogger(__name__)
 
 JSON: Final = "application/json"
 STRATEGIC_MERGE_PATCH: Final = "application/strategic-merge-patch+json"
@@ -69,6 +72,7 @@ class KubeClient:
         """
         self._figures = figures or RequestFigures(Figures())
         self._is_constrained = is_constrained
+        self._lost_s: float | None = None  # since when it has not been reached
         self._transport = Transport(kubeconfig)
         self._request_timeout_s = request_timeout_s
         # The API server counts these two apart (--max-requests-inflight and its like).
@@ -286,10 +290,20 @@ class KubeClient:
         try:
             answer = await self._made(request)
         except RemoteError as error:
-            self._figures.made(request.method, error.status.code, began_s, clock())
+            self._note(request.method, error.status.code, began_s, clock())
             raise
-        self._figures.made(request.method, HTTPStatus.OK, began_s, clock())
+        self._note(request.method, HTTPStatus.OK, began_s, clock())
         return answer
+
+    def _note(self, method: str, code: int, began_s: float, now_s: float) -> None:
+        """Count what came of a request, and say once that the API server is away, or is back."""
+        self._figures.made(method, code, began_s, now_s)
+        if code != HTTPStatus.SERVICE_UNAVAILABLE and self._lost_s is not None:
+            logger.info("the API server is back", extra={"away_s": round(now_s - self._lost_s, 1)})
+            self._lost_s = None
+        elif code == HTTPStatus.SERVICE_UNAVAILABLE and self._lost_s is None:
+            logger.warning("the API server cannot be reached", extra={"server": self.server})
+            self._lost_s = began_s
 
     async def _made(self, request: Request) -> bytes:
         throttle = self._reads if request.method == "GET" else self._writes

@@ -77,6 +77,10 @@ class Message(msgspec.Struct, frozen=True):
         """The address: see ``common.resource``."""
         return self.route.resource
 
+    def traced(self, node: str) -> dict[str, str]:
+        """Return the fields of a log line by which the message can be followed through daemons."""
+        return {"node": node, "key": self.resource[:256], "msg_id": self.msg_id[:64]}
+
     def about(self, resource: str) -> "Message":
         """Return this message with another resource: hubs add and remove the node's prefix."""
         return msgspec.structs.replace(

@@ -20,10 +20,10 @@ REFERENCE: Final = Path(__file__).parents[2] / "docs" / "reference" / "metrics.m
 _HEAD: Final = """\
 # Metrics
 
-Written by `make metrics`; do not edit. Both daemons serve them at `/metrics` of `--monitor-address`,
-and so does the socket `edgecore.sock` in the data folder of an edge. Of a counter, `…_total` is what
-Prometheus calls it; of a histogram there are `…_bucket`, `…_sum` and `…_count`. How to use them is in
-[how-to/monitor.md](../how-to/monitor.md).
+Written by `make metrics`; do not edit. Both daemons serve them at `/metrics` of
+`--monitor-address`, and so does the socket `edgecore.sock` in the data folder of an edge. Of a
+counter, `…_total` is what Prometheus calls it; of a histogram there are `…_bucket`, `…_sum` and
+`…_count`. How to use them is in [how-to/monitor.md](../how-to/monitor.md).
 """
 
 _SUFFIXES: Final = {

@@ -386,7 +386,10 @@ class PodWorker:
         )
         if not self._has_run and self.status().get("phase") == "Running":
             self._has_run = True
-            self._services.note_start(self._planned_at_s - self._seen_at_s)
+            after_s = self._planned_at_s - self._seen_at_s
+            self._services.note_start(after_s)
+            extra = {"pod": self.key, "uid": self.uid, "after_s": round(after_s, 1)}
+            logger.info("pod runs", extra=extra)
 
     def _report_creating(self) -> None:
         """Say that the pod was seen, while its first containers take their time."""

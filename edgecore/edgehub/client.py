@@ -200,7 +200,7 @@ class EdgeHub:
             "capabilities": render(link.capabilities),
         }
         logger.info("connected to the cloud", extra=fields)
-        lost = LinkError("the link ended")
+        lost, began_s = LinkError("the link ended"), self._clock.monotonic()
         try:
             await self._tell_link(LinkState.CONNECTED, link)
             await session.run()
@@ -209,6 +209,8 @@ class EdgeHub:
         finally:
             self._metrics.connected.dec()
             self._end(session)
+        lived_s = round(self._clock.monotonic() - began_s, 1)
+        logger.info("disconnected from the cloud", extra={"connected_s": lived_s})
         await self._tell_link(LinkState.DISCONNECTED, link)
         return lost
 

@@ -170,6 +170,9 @@ class Session:
 
     async def _accept(self, message: Message) -> None:
         self._metrics.received.inc(message.operation.value)
+        if logger.isEnabledFor(logging.DEBUG):
+            node = self._config.node_name
+            logger.debug("< %s", message.operation, extra=message.traced(node))
         if message.parent_id:
             self._give_back(message)
         elif message.route.group == GroupName.RESOURCE:

@@ -96,6 +96,8 @@ class EdgeStore:
         except BaseException:
             self._close()
             raise
+        fields = {"objects": len(self.index.entries), "complete": self.is_complete}
+        logger.info("edge-store is open", extra=fields)
         return self
 
     async def __aexit__(

@@ -106,6 +106,7 @@ class MetaManager:
         self._context, self._store = context, store
         self._metrics = metrics
         self._keeper = Keeper(store)
+        self._node = node_name
         self._queries = Queries(store, self._keeper, self._ask_cloud, self._acknowledge, clock)
         self._queries.count = metrics.queries.inc
         self._resync = Resync(store, node_name, self._ask_cloud, self._acknowledge, random_unit)
@@ -192,6 +193,9 @@ class MetaManager:
             return error
         self._metrics.store_seconds.observe(self._clock.monotonic() - began_s)
         self._count(messages, plan.outcomes)
+        if logger.isEnabledFor(logging.DEBUG):
+            for message, outcome in zip(messages, plan.outcomes, strict=True):
+                logger.debug("durable: %s", outcome.value, extra=message.traced(self._node))
         self._metrics.acknowledged.inc(len(messages))
         for ack in acknowledgements(messages, self._capabilities):
             await self._send(ModuleName.EDGE_HUB, ack)

@@ -115,9 +115,9 @@ async def test_while_the_api_server_is_away_it_says_so_and_can_be_stopped(
     async def tells() -> bool:
         try:
             code, text = await ask(made, "/readyz")
-            return code == 503 and "api-server: has not answered yet\n" in text
         except OSError:
             return False
+        return code == 503 and "api-server: has not answered yet\n" in text
 
     async with running(made):
         await eventually(tells)

@@ -84,6 +84,14 @@ async def test_other_hosts_are_taken_over_once(world: World) -> None:
     assert "restart" not in world.caplog.text
 
 
+async def test_another_level_of_the_log_holds_at_once(world: World) -> None:
+    world.file = settings("a", log_level="debug")
+    async with reloading(world, settings("a")):
+        await world.hang_up()
+        assert logging.getLogger().level == logging.DEBUG
+    assert "restart" not in world.caplog.text
+
+
 async def test_what_needs_a_restart_is_named(world: World) -> None:
     world.file = settings("a", https_port=1234, node_limit=7)
     async with reloading(world, settings("a")):

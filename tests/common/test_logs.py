@@ -1,12 +1,13 @@
 """Log lines have fields, and text from outside stays on its line. Real logging to stderr."""
 
+import io
 import json
 import logging
 from collections.abc import Iterator
 
 import pytest
 
-from common.logs import LogFormat, set_up
+from common.logs import FoldingHandler, LogFormat, set_level, set_up
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +48,42 @@ def test_below_the_level_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> 
     set_up("warning", LogFormat.TEXT)
     logging.getLogger("x").info("quiet")
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_said_again_and_again_is_written_once_and_then_counted() -> None:
+    now_s, stream = 0.0, io.StringIO()
+    handler = FoldingHandler(stream, lambda: now_s)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s %(node)s %(repeated)s"))
+
+    def say(level: int, text: str, node: str, msg_id: str) -> None:
+        fields = {"node": node, "msg_id": msg_id, "repeated": 0, "msg": text, "levelno": level}
+        fields["levelname"] = logging.getLevelName(level)
+        handler.handle(logging.makeLogRecord(fields))
+
+    for number in range(313):
+        say(logging.WARNING, "refused", "n1", f"m{number}")
+    say(logging.WARNING, "refused", "n2", "")
+    assert stream.getvalue() == "WARNING refused n1 0\nWARNING refused n2 0\n"
+    now_s = 61.0
+    say(logging.INFO, "another", "n1", "")
+    assert stream.getvalue().splitlines()[2:] == ["WARNING refused n1 312", "INFO another n1 0"]
+    for _ in range(2):
+        say(logging.DEBUG, "detail", "n1", "")
+    assert stream.getvalue().splitlines()[4:] == ["DEBUG detail n1 0"] * 2
+    for _ in range(2):
+        say(logging.INFO, "node connected", "n1", "")
+    assert stream.getvalue().splitlines()[6:] == ["INFO node connected n1 0"] * 2
+    for _ in range(2):
+        say(logging.ERROR, "failed", "n1", "")
+    handler.close()
+    assert stream.getvalue().splitlines()[8:] == ["ERROR failed n1 0", "ERROR failed n1 1"]
+
+
+def test_the_level_can_be_another_while_the_daemon_runs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    set_up("info", LogFormat.TEXT)
+    logging.getLogger("x").debug("hidden")
+    set_level("debug")
+    logging.getLogger("x").debug("shown")
+    assert "shown" in capsys.readouterr().err
