@@ -14,10 +14,10 @@ from common.errors import ConfigError, RuntimeServiceError
 from edgecore.commands.place import CONFIG_FILE, DATA_DIR
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, RuntimeName
 from edgecore.install import joining, resetting
-from edgecore.install.installer import install
+from edgecore.install.installer import install, version_of
 from edgecore.install.machine import Machine
 from edgecore.install.slotcommands import as_edge_errors
-from edgecore.install.slots import HOME, is_in_slot, launcher_of
+from edgecore.install.slots import HOME, is_in_slot, launcher_of, read_state
 from edgecore.tokensource import take_token
 
 EXIT_REFUSED: Final = 4
@@ -100,9 +100,17 @@ def join(  # noqa: PLR0913 - the options of the command
         with as_edge_errors():
             for line in install(bundle, home):
                 typer.echo(line)
+            _tell_of_another(version_of(bundle), read_state(home).current)
     wish = joining.Wish(told, options, config_dir / _CONFIG_NAME, command_of(bundle is not None))
     act = joining.plan if dry_run else joining.join
     asyncio.run(act(wish, machine, typer.echo))
+
+
+def _tell_of_another(installed: str, current: str) -> None:
+    if installed != current:
+        typer.echo(
+            f"not chosen: version {current} runs; `edgecore upgrade --to {installed}` tries it"
+        )
 
 
 def options_of(

@@ -33,6 +33,11 @@ def upgrade(
         raise ConfigError(["give --bundle or --to"])
     data_dir = find_place(config, None).data_dir
     with as_edge_errors():
+        if not slots.read_state(home).current:
+            raise EdgeError(
+                f"no version runs from {home}: this edge was installed in another way. `edgecore"
+                " join HOST --bundle FILE` changes over, and pods run on"
+            )
         wanted = version or _installed(bundle, home)
         if not slots.program_of(home, wanted).exists():
             raise ConfigError([f"--to {wanted}: not installed below {home}; give --bundle"])

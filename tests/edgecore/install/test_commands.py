@@ -111,6 +111,8 @@ def test_a_bundle_is_installed_first_but_not_in_a_dry_run(tmp_path: Path) -> Non
     assert code == 1  # there is no token
     assert "installed: version 1.0" in output
     assert slots.read_state(home).current == "1.0"
+    newer = [*arguments[:2], f"--bundle={make_bundle(tmp_path, '2.0')}", arguments[3]]
+    assert "`edgecore upgrade --to 2.0` tries it" in call([*newer, "--node-name=n1"])[1]
 
 
 def test_only_root_takes_edgecore_away(monkeypatch: pytest.MonkeyPatch) -> None:

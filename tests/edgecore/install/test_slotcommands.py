@@ -44,12 +44,16 @@ def test_a_bundle_is_installed_and_put_on_trial_and_left_again(tmp_path: Path) -
 def test_what_cannot_be_upgraded_to_is_a_fault_of_usage(
     tmp_path: Path, arguments: Sequence[str]
 ) -> None:
+    slots.write_state(tmp_path, slots.State("1.0"))
     with pytest.raises(ConfigError):
         call("upgrade", *arguments, f"--home={tmp_path}")
 
 
 def test_a_fault_of_the_bundle_is_one_of_the_program(tmp_path: Path) -> None:
-    with pytest.raises(EdgeError, match="cannot be unpacked"):
-        call("upgrade", f"--bundle={tmp_path}/none.tar", f"--home={tmp_path}")
+    with pytest.raises(EdgeError, match="was installed in another way"):
+        call("upgrade", "--to=1.0", f"--home={tmp_path}")
     with pytest.raises(EdgeError, match="no version to go back to"):
         call("rollback", f"--home={tmp_path}")
+    slots.write_state(tmp_path, slots.State("1.0"))
+    with pytest.raises(EdgeError, match="cannot be unpacked"):
+        call("upgrade", f"--bundle={tmp_path}/none.tar", f"--home={tmp_path}")
