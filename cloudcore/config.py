@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from common import wire
-from common.kubeedgeconfig import Translated, translate
 from common.settings import (
     AddressOrNone,
     Between,
@@ -15,6 +14,9 @@ from common.settings import (
     configuration,
     option,
 )
+
+if TYPE_CHECKING:
+    from common.kubeedgeconfig import Translated
 
 ENV_PREFIX: Final = "CLOUDCORE_"
 
@@ -103,9 +105,10 @@ class CloudCoreSettings(DaemonSettings):
     )
 
     @classmethod
-    def translate(cls, document: Mapping[str, object]) -> Translated:
+    def translate(cls, document: Mapping[str, object]) -> "Translated":
         """Return what KubeEdge's cloudcore.yaml says."""
         # Not at the top: few have such a file.
         from cloudcore.kubeedgeconfig import TABLE  # noqa: PLC0415
+        from common.kubeedgeconfig import translate  # noqa: PLC0415
 
         return translate(document, TABLE)

@@ -7,12 +7,14 @@ What there is to tell stands in ``common.settings`` and the classes made of it. 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from common.errors import ConfigError
 from common.judging import judge
-from common.kubeedgeconfig import Translated
 from common.settings import Option, Settings, flag_name
+
+if TYPE_CHECKING:
+    from common.kubeedgeconfig import Translated
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 """A configuration file larger than this is not one."""
@@ -117,7 +119,7 @@ def _judged(options: Mapping[str, Option], reading: _Reading) -> dict[str, Any]:
     return judged
 
 
-def _unused(file: Path | None, translated: Translated) -> list[str]:
+def _unused(file: Path | None, translated: "Translated") -> list[str]:
     if not translated.unused:
         return []
     return [f"{file}: these settings of KubeEdge have no effect: {', '.join(translated.unused)}"]

@@ -10,6 +10,7 @@ Pure.
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     Final,
@@ -20,8 +21,10 @@ from typing import (
 )
 
 from common.capabilities import ALL, Capability, choose
-from common.kubeedgeconfig import Translated
 from common.logs import LogFormat
+
+if TYPE_CHECKING:
+    from common.kubeedgeconfig import Translated
 
 MAX_PORT: Final = 65535
 
@@ -124,8 +127,11 @@ class Settings:
         }
 
     @classmethod
-    def translate(cls, document: Mapping[str, object]) -> Translated:
+    def translate(cls, document: Mapping[str, object]) -> "Translated":
         """Return what a file of KubeEdge says, as options of this configuration."""
+        # Not at the top: few have such a file.
+        from common.kubeedgeconfig import Translated  # noqa: PLC0415
+
         fault = f"apiVersion: this command reads no file of {document['apiVersion']}"
         return Translated({}, {}, (), (fault,))
 

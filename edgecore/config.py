@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 from common.errors import ConfigError
-from common.kubeedgeconfig import Translated
 from common.settings import (
     AddressOrNone,
     Between,
@@ -29,6 +28,7 @@ from edgecore.edged.node.pressure import DEFAULT_HARD, Threshold, parse_threshol
 from edgecore.edged.spec.cgroupdriver import CgroupDriver
 
 if TYPE_CHECKING:
+    from common.kubeedgeconfig import Translated
     from edgecore.kubeedge.adopting import Adoption
 
 ENV_PREFIX: Final = "EDGECORE_"
@@ -335,7 +335,7 @@ class EdgeCoreSettings(NodeSettings, EdgeSettings):
     )
 
     @classmethod
-    def translate(cls, document: Mapping[str, object]) -> Translated:
+    def translate(cls, document: Mapping[str, object]) -> "Translated":
         """Return what KubeEdge's edgecore.yaml says."""
         # Not at the top: few have such a file.
         from edgecore.kubeedgeconfig import translate  # noqa: PLC0415
