@@ -184,6 +184,7 @@ async def test_the_doctor_finds_nothing_wrong_with_an_edge_in_order(join: Join) 
         "authority of the cloud",
         "dates of the cloud's certificate",
         "large packets",
+        "versions",
         "clock",
         f"port {edge.websocket.port}",
         f"port {edge.https.port}",
