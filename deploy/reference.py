@@ -14,6 +14,8 @@ from common.judging import expected
 from common.settings import Option, Settings, flag_name
 from edgecore.config import ENV_PREFIX as EDGE_PREFIX
 from edgecore.config import EdgeCoreSettings, HollowSettings
+from edgesite.config import ENV_PREFIX as SITE_PREFIX
+from edgesite.config import EdgeSiteSettings
 
 FILE: Final = Path(__file__).parents[1] / "docs" / "reference" / "configuration.md"
 
@@ -45,6 +47,7 @@ def document() -> str:
     """Return the whole reference, in Markdown."""
     edge, hollow = EdgeCoreSettings.options(), HollowSettings.options()
     only_hollow = {name: one for name, one in hollow.items() if name not in edge}
+    own = [one for name, one in EdgeSiteSettings.options().items() if edge.get(name) != one]
     return "\n".join(
         [
             _HEAD,
@@ -55,6 +58,12 @@ def document() -> str:
             "For tests of the cloud's scale. What `edgecore run` is told of the cloud, and:",
             "",
             *_table(only_hollow.values()),
+            "",
+            "## cloudcore edgesite",
+            "",
+            f"Variables begin with `{SITE_PREFIX}`. What `edgecore run` is told of its node, and:",
+            "",
+            *_table(own),
             "",
         ]
     )
