@@ -5,6 +5,7 @@ to do (to be silent, to hurry us off) is done by a small HTTP server on loopback
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
@@ -307,3 +308,25 @@ async def test_a_redirect_is_no_answer(tmp_path: Path) -> None:
 
     async with served_by(redirect, tmp_path) as client:
         assert await code_of(client.get("/x")) == 301
+
+
+async def test_that_the_api_server_is_away_and_back_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    answers = iter(
+        [*[http("503 Service Unavailable", b"")] * 2, http("200 OK", b"{}"), http("200 OK", b"{}")]
+    )
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(next(answers))
+        await writer.drain()
+
+    async with served_by(serve, tmp_path) as client:
+        for _ in range(2):
+            assert await code_of(client.get("/x")) == 503
+        for _ in range(2):
+            assert await client.get("/x") == b"{}"
+    said = [record.message for record in caplog.records if record.name == client_module.__name__]
+    assert said == ["the API server cannot be reached", "the API server is back"]

@@ -108,6 +108,7 @@ async def test_what_becomes_another_nodes_while_it_waits_is_not_sent(scene: Scen
     async with asyncio.timeout(PATIENCE_S):
         await sending
     assert await scene.stage.sent() == []
+    assert scene.stage.metrics.resyncs.value_of("everything") == 1
 
 
 async def test_what_cannot_be_read_is_counted_and_left_to_the_edge_to_ask_for(

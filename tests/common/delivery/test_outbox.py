@@ -216,8 +216,9 @@ def test_a_message_without_acknowledgement_is_sent_again(bench: Bench) -> None:
     bench.take()
     assert bench.outbox.deadline_s() == pytest.approx(RESEND_S, abs=0.1)
     assert bench.take(RESEND_S - 1) is None
+    assert bench.resent == 0
     assert bench.take(RESEND_S + 1) is parcel
-    assert bench.superseded == 0
+    assert (bench.superseded, bench.resent) == (0, 1)
 
 
 def test_each_resend_waits_longer_up_to_a_bound(bench: Bench) -> None:
@@ -270,6 +271,14 @@ def test_an_acknowledgement_of_something_else_changes_nothing(bench: Bench) -> N
     bench.take()
     assert not bench.outbox.acknowledge("another", 0)
     assert (len(bench.outbox), bench.outbox.objects) == (1, 1)
+
+
+def test_how_long_an_acknowledgement_took_is_told(bench: Bench) -> None:
+    parcel = bench.offer(A, Parcel(1))
+    bench.take(1.0)
+    bench.outbox.acknowledge(parcel.msg_id, 1.5)
+    bench.outbox.acknowledge(parcel.msg_id, 2.5)
+    assert bench.landed_after_s == [0.5]
 
 
 # --- replies --------------------------------------------------------------------------------------

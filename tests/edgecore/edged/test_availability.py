@@ -31,9 +31,12 @@ async def test_everybody_is_told_once_when_the_runtime_answers_again() -> None:
     runtime, back = Away(2), asyncio.Queue[str]()
     async with asyncio.TaskGroup() as tasks:
         availability = Availability(tasks, runtime, lambda: back.put_nowait("back"))
+        assert availability.fault == ""
         for _ in range(5):
             availability.lost(GONE)
+        assert "connection refused" in availability.fault
         assert await back.get() == "back"
+        assert availability.fault == ""
         assert runtime.looks == 3
         assert back.empty()
         availability.lost(GONE)

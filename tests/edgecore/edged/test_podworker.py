@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import errno
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -266,6 +267,27 @@ def worker_of(world: World, name: str = "web") -> PodWorker:
     return world.edged._pods.workers[UID(f"uid-{name}")]
 
 
+async def test_a_start_is_timed_once_and_not_of_a_pod_that_ran_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    runtime = HollowRuntime()
+    async with edge(tmp_path, runtime) as world:
+        await world.put(pod_object("web"))
+        await world.until(lambda: world.edged.phases() == {"Running": 1})
+        metrics = world.edged._metrics
+        assert metrics.pod_start_seconds.count == 1
+        assert metrics.events.value_of("Started") == 1
+        await world.put(pod_object("web"))
+        await world.put(pod_object("other"))
+        await world.until(lambda: world.edged.phases() == {"Running": 2})
+        assert metrics.pod_start_seconds.count == 2
+    assert caplog.text.count("pod runs") == 2
+    async with edge(tmp_path, runtime, stored=[pod_object("web")]) as world:
+        await world.until(lambda: world.edged.phases() == {"Running": 1})
+        assert world.edged._metrics.pod_start_seconds.count == 0
+
+
 async def test_while_the_runtime_is_away_nothing_is_said_and_then_all_is_made_up_for(
     tmp_path: Path,
 ) -> None:
@@ -281,6 +303,7 @@ async def test_while_the_runtime_is_away_nothing_is_said_and_then_all_is_made_up
         await world.until(lambda: "runtime is down" in str(world.objects["null/node/n1"]))
         assert len(world.asked("patch", "default/podpatch/web")) == reports
         assert world.asked("patch", "default/podpatch/new") == []
+        assert world.edged.runtime_fault() != ""
         runtime.fault = None
         await world.until(lambda: world.container("new")["state"].get("running"))
         await world.until(lambda: world.asked("delete", "default/pod/web"))

@@ -51,6 +51,10 @@ async def test_a_failed_write_is_not_indexed(tmp_path: Path) -> None:
         with pytest.raises(StoreError):
             await store.apply([Put(stored(KEY))])
         assert store.index.entry(KEY) is None
+        assert "readonly" in store.fault
+        store._database._connection.execute("PRAGMA query_only = OFF")  # type: ignore[union-attr]
+        await store.apply([Put(stored(KEY))])
+        assert store.fault == ""
 
 
 async def test_a_damaged_file_is_replaced_and_the_loss_is_told(tmp_path: Path) -> None:

@@ -119,8 +119,11 @@ async def test_a_404_is_passed_on_acknowledged_and_never_stored(
 
 
 async def test_without_a_link_the_answer_is_503_and_nobody_is_thanked_for_it(cloud: Cloud) -> None:
+    codes: list[str] = []
+    cloud.queries.count = codes.append
     assert code(await cloud.get(CONFIGMAP)) == 503
     assert cloud.acknowledged == []
+    assert codes == ["503"]
 
 
 async def test_all_who_ask_at_once_share_one_question(cloud: Cloud) -> None:
