@@ -20,6 +20,7 @@ import yaml
 
 from cloudcore.trust.tokens import new_token
 from deploy.devcluster.api import Api
+from deploy.devcluster.containerd import ContainerEngine
 from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.daemons import CloudCore
 from deploy.devcluster.netns import CLOUD_ADDRESS, Namespace
@@ -233,6 +234,19 @@ async def test_the_doctor_sees_an_expired_token_before_it_is_used(
     assert "has expired" in found["token"]["found"]
     assert "cloudcore token create" in found["token"]["fix"]
     assert token not in json.dumps(found)
+
+
+async def test_the_doctor_asks_a_real_engine_who_it_is(
+    container_engine: ContainerEngine, tmp_path: Path
+) -> None:
+    options = ("--cloud=127.0.0.1", f"--data-dir={tmp_path / 'edge'}")
+    _, found = await doctor(*options, f"--runtime-endpoint={container_engine.endpoint}")
+    assert found["container engine"]["verdict"] == "OK", found["container engine"]
+    assert "containerd" in found["container engine"]["found"]
+    assert found["cgroups"]["verdict"] == "OK"
+    _, found = await doctor(*options, f"--runtime-endpoint=unix://{tmp_path}/none.sock")
+    assert found["container engine"]["verdict"] == "FAIL"
+    assert "systemctl start" in found["container engine"]["fix"]
 
 
 @pytest.mark.usefixtures("wires_run")
