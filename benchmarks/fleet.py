@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 import picows
 
 from benchmarks.peers import Listeners, Peer
-from common import capabilities, pki, tls
+from common import capabilities, issuing, pki, subjects, tls
 from common.clock import rfc3339
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.names import EDGE_NODE_LABEL, NodeID, Operation, PeerProtocol
@@ -239,7 +239,7 @@ async def registered(api: Api, cloud: CloudCore, count: int, *, prefix: str = "b
     """Return a fleet whose Nodes and certificates are made here, without cloudcore."""
     secret = await api.get("/api/v1/namespaces/kubeedge/secrets/casecret")
     assert secret is not None
-    authority = pki.load_authority(
+    authority = issuing.load_authority(
         *(base64.b64decode(secret["data"][key]) for key in ("cadata", "cakeydata"))
     )
 
@@ -256,9 +256,9 @@ def say_status(peer: Peer) -> None:
     peer.ask(Operation.PATCH, f"null/nodepatch/{peer.node}", "{}")
 
 
-def _client_context(authority: pki.Authority, node: NodeID) -> ssl.SSLContext:
+def _client_context(authority: issuing.Authority, node: NodeID) -> ssl.SSLContext:
     key = pki.new_key()
-    issued = pki.issue_node(authority, pki.new_csr(key, node), node, datetime.now(UTC))
+    issued = issuing.issue_node(authority, subjects.new_csr(key, node), node, datetime.now(UTC))
     with tempfile.NamedTemporaryFile(prefix="cloudedge-bench-") as file:
         file.write(pki.cert_to_pem(issued.der).encode() + b"\n" + pki.key_to_pem(key))
         file.flush()

@@ -25,7 +25,7 @@ from cloudcore.cloudhub.places import origin_of
 from common import wire
 from common.metrics import MessageMetrics
 from common.names import AUTHORITY_HEADER, REFUSAL_HEADER, NodeID, PeerProtocol
-from common.pki import node_of_certificate
+from common.subjects import node_of_certificate
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
-from common import pki
+from common import issuing, pki
 from common.errors import CertificateError
 
 
@@ -17,17 +17,17 @@ from common.errors import CertificateError
 class Authorities:
     """What the hub believes, and by what it is believed."""
 
-    current: pki.Authority
+    current: issuing.Authority
     """Signs certificates and tokens."""
 
-    previous: pki.Authority | None = None
+    previous: issuing.Authority | None = None
     """While it is replaced: the one before. What it has signed is good."""
 
     cross: bytes = b""
     """While it is replaced: name and key of ``current``, signed by ``previous``; DER."""
 
     @property
-    def trusted(self) -> tuple[pki.Authority, ...]:
+    def trusted(self) -> tuple[issuing.Authority, ...]:
         """All, the newest first."""
         return (self.current,) if self.previous is None else (self.current, self.previous)
 
@@ -46,12 +46,12 @@ class Authorities:
         """What a server shows behind its own certificate; empty where there is no need."""
         return pki.cert_to_pem(self.cross) if self.cross else ""
 
-    def find(self, fingerprint: str) -> pki.Authority | None:
+    def find(self, fingerprint: str) -> issuing.Authority | None:
         """Return the one whose certificate has this SHA-256 (hex, in small or large letters)."""
         wanted = fingerprint.lower()
         return next((a for a in self.trusted if pki.fingerprint(a.der) == wanted), None)
 
-    def signer_of(self, certificate: x509.Certificate) -> pki.Authority | None:
+    def signer_of(self, certificate: x509.Certificate) -> issuing.Authority | None:
         """Return the one that has signed ``certificate``, whose dates are not looked at."""
         return next((a for a in self.trusted if pki.has_signed(a.certificate, certificate)), None)
 

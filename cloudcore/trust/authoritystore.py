@@ -25,7 +25,7 @@ from cloudcore.kube.client import KubeClient
 from cloudcore.trust import keptsecrets
 from cloudcore.trust.authorities import Authorities
 from cloudcore.trust.keptsecrets import NAMESPACE
-from common import pki
+from common import issuing, pki
 from common.errors import CertificateError, EdgeError
 
 CA_SECRET: Final = "casecret"  # noqa: S105 - the name of a Secret
@@ -53,7 +53,7 @@ async def load_authorities(client: KubeClient, now: datetime) -> Authorities:
     """
     kept = await keptsecrets.read(client, CA_SECRET)
     if kept is None:
-        made = pki.new_authority(now)
+        made = issuing.new_authority(now)
         data = {"cadata": made.der, "cakeydata": pki.key_to_der(made.key)}
         await keptsecrets.write(client, CA_SECRET, data, None)
         kept = await keptsecrets.read(client, CA_SECRET)  # whoever has made it
@@ -89,8 +89,8 @@ async def rotate(client: KubeClient, now: datetime) -> Authorities:
             "an authority is being replaced already: see `cloudcore ca status`, and end that with"
             " `cloudcore ca finish` first"
         )
-    old, new = found.current, pki.next_authority(now)
-    cross = pki.cross_sign(old, new, now).public_bytes(Encoding.DER)
+    old, new = found.current, issuing.next_authority(now)
+    cross = issuing.cross_sign(old, new, now).public_bytes(Encoding.DER)
     data = {
         **kept.data,
         "cadata": new.der,
@@ -140,11 +140,13 @@ def _authorities(data: Mapping[str, bytes]) -> Authorities:
         ) from error
 
 
-def _authority(data: Mapping[str, bytes], certificate: str, key: str) -> pki.Authority:
-    return pki.load_authority(data.get(certificate, b""), data.get(key, b""))
+def _authority(data: Mapping[str, bytes], certificate: str, key: str) -> issuing.Authority:
+    return issuing.load_authority(data.get(certificate, b""), data.get(key, b""))
 
 
-def _cross(data: Mapping[str, bytes], current: pki.Authority, previous: pki.Authority) -> bytes:
+def _cross(
+    data: Mapping[str, bytes], current: issuing.Authority, previous: issuing.Authority
+) -> bytes:
     der = data.get("crossdata", b"")
     cross = pki.load_certificate(der)
     is_by_previous = pki.has_signed(previous.certificate, cross)

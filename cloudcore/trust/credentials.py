@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cloudcore.kube.client import KubeClient
 from cloudcore.trust import keptsecrets, tokens
 from cloudcore.trust.authorities import Authorities
-from common import pki
+from common import issuing, pki
 from common.files import write_private
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ async def load_server(
             if is_lasting and is_newest and known >= wanted and not known & unwanted:
                 return server
         key, named = pki.new_key(), sorted((wanted | known) - unwanted - {""})
-        certificate = pki.issue_server(authorities.current, key, named, now)
+        certificate = issuing.issue_server(authorities.current, key, named, now)
         data = {
             "cloudcoredata": certificate.public_bytes(Encoding.DER),
             "cloudcorekeydata": pki.key_to_der(key),
@@ -83,7 +83,7 @@ async def load_server(
     raise keptsecrets.contended(SERVER_SECRET)
 
 
-async def publish_token(client: KubeClient, authority: pki.Authority, now: datetime) -> str:
+async def publish_token(client: KubeClient, authority: issuing.Authority, now: datetime) -> str:
     """Return the plain token that is kept where KubeEdge's tools look for it.
 
     A new one is made where there is none that is good for ``TOKEN_LASTS`` more. Tokens made before
@@ -139,7 +139,7 @@ def _server_of(
     return certificate, key
 
 
-def _is_lasting(token: str, authority: pki.Authority, now: datetime) -> bool:
+def _is_lasting(token: str, authority: issuing.Authority, now: datetime) -> bool:
     """Whether ``token`` is a plain one of ``authority`` and good for some time."""
     fingerprint, _, presented = token.partition(".")
     try:

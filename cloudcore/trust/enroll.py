@@ -48,7 +48,7 @@ from cloudcore.trust.tokendoor import Shown, Ticket, TokenDoor
 from cloudcore.trust.tokenrecord import Asker
 from cloudcore.trust.tokenrecords import TokenRecords
 from cloudcore.trust.tokens import TokenError
-from common import pki, proof
+from common import issuing, proof
 from common.errors import CertificateError, RemoteError
 from common.names import REFUSAL_HEADER, REVOKED, NodeID
 
@@ -76,7 +76,7 @@ class EnrollTerms:
     renewal_grace: timedelta = RENEWAL_GRACE
     """For how long a certificate that has expired can still be renewed."""
 
-    lifetime: timedelta = pki.NODE_LIFETIME
+    lifetime: timedelta = issuing.NODE_LIFETIME
     """For how long a certificate is good."""
 
     nameless: Nameless | None = None
@@ -254,9 +254,9 @@ class Enrollment:
             await self._require_free_name(asker, seen)
         await self._tokens.use(ticket)
 
-    def _sign(self, authority: pki.Authority, csr: bytes, node: NodeID) -> pki.Issued:
+    def _sign(self, authority: issuing.Authority, csr: bytes, node: NodeID) -> issuing.Issued:
         try:
-            return pki.issue_node(authority, csr, node, self._now(), self._terms.lifetime)
+            return issuing.issue_node(authority, csr, node, self._now(), self._terms.lifetime)
         except CertificateError as error:
             raise Refused(HTTPStatus.BAD_REQUEST, "csr", str(error)) from error
 
@@ -304,7 +304,9 @@ class Enrollment:
             text = f"the API server says: {error.status.message}"
             return self._refuse(request, Refused(code, "api_server", text))
 
-    def _note_issued(self, node: NodeID, issued: pki.Issued, shown: OldCertificate | Shown) -> None:
+    def _note_issued(
+        self, node: NodeID, issued: issuing.Issued, shown: OldCertificate | Shown
+    ) -> None:
         token = ""
         if isinstance(shown, OldCertificate):
             by = "proof" if shown.is_proof else "certificate"

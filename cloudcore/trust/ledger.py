@@ -19,8 +19,8 @@ from cloudcore.trust import earlierledger, keptsecrets, ledgerentry
 from cloudcore.trust.keptsecrets import NAMESPACE
 from cloudcore.trust.ledgerentry import DamagedRecord, Entry
 from common.errors import RemoteError
+from common.issuing import Issued
 from common.names import NodeID
-from common.pki import Issued
 from common.status import failure
 
 Change = Callable[[Entry | None], Entry | None]

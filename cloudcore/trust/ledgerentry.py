@@ -31,8 +31,8 @@ import msgspec
 from cloudcore.kube import kinds
 from cloudcore.trust.keptsecrets import NAMESPACE
 from common.clock import parse_rfc3339, rfc3339
+from common.issuing import Issued
 from common.names import NodeID
-from common.pki import Issued
 
 REVOKED_LABEL: Final = "cloudedge.io/revoked"
 

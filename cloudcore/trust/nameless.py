@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cloudcore.trust.ledger import Ledger
-from common import pki
+from common import subjects
 from common.errors import RemoteError
 from common.names import NodeID
 
@@ -62,12 +62,12 @@ class Nameless:
             certificate: as ``ssl.SSLSocket.getpeercert`` returns it.
             said: the names that the client gives itself.
         """
-        node = pki.node_of_certificate(certificate)
+        node = subjects.node_of_certificate(certificate)
         if node is not None:
             self._own.add(node)
             return node
         names = set(said)
-        if not pki.is_nameless(certificate) or len(names) != 1:
+        if not subjects.is_nameless(certificate) or len(names) != 1:
             return None
         (name,) = names
         if _NODE_NAME.fullmatch(name) is None or NodeID(name) in self._own:

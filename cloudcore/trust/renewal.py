@@ -34,7 +34,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from cloudcore.cloudhub.handshake import Refusal, revoked_text
 from cloudcore.trust.authorities import Authorities
-from common import pki, proof
+from common import proof, subjects
 from common.names import REVOKED, NodeID
 
 _NOTHING: Final = timedelta(0)
@@ -80,7 +80,7 @@ def shown_in_tls(peercert: Mapping[str, Any], *, is_ours: bool) -> OldCertificat
         is_ours: an authority that is trusted now has signed it; TLS knows what was trusted when the
             connection began, and accepts what somebody in between has signed.
     """
-    node = pki.node_of_certificate(peercert)
+    node = subjects.node_of_certificate(peercert)
     serial = int(str(peercert.get("serialNumber", "0")), 16)
     return OldCertificate(node, serial, is_ours=is_ours, expired_for=_NOTHING, is_proof=False)
 
@@ -96,7 +96,7 @@ def shown_by_proof(
     certificate = presented.certificate
     proof.check_renewal(certificate, csr, presented.proof)
     return OldCertificate(
-        pki.node_of_certificate(certificate.public_bytes(Encoding.DER)),
+        subjects.node_of_certificate(certificate.public_bytes(Encoding.DER)),
         certificate.serial_number,
         is_ours=authorities.signer_of(certificate) is not None,
         expired_for=now - certificate.not_valid_after_utc,

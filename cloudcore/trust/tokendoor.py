@@ -16,7 +16,7 @@ from cloudcore.trust import keptsecrets, tokenrecord
 from cloudcore.trust.tokenrecord import Asker, Kept, Use
 from cloudcore.trust.tokenrecords import TokenRecords
 from cloudcore.trust.tokens import REMEDY, Grant, TokenError, check_token_of_any
-from common import pki
+from common import issuing
 from common.names import NodeID
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class TokenDoor:
     def __init__(
         self,
         records: TokenRecords,
-        authorities: Callable[[], Sequence[pki.Authority]],
+        authorities: Callable[[], Sequence[issuing.Authority]],
         metrics: CloudMetrics,
         now: Callable[[], datetime],
         *,

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import jwt
 
-from common import pki
+from common import issuing, pki
 from common.errors import EdgeError
 from common.names import NodeID
 
@@ -50,7 +50,7 @@ class Grant:
 
 
 def new_token(
-    authority: pki.Authority, now: datetime, lifetime: timedelta = LIFETIME, node: str = ""
+    authority: issuing.Authority, now: datetime, lifetime: timedelta = LIFETIME, node: str = ""
 ) -> str:
     """Return a plain token that is good for ``lifetime``, bound to ``node`` if one is given."""
     claims: dict[str, object] = {"exp": now + lifetime}
@@ -60,7 +60,7 @@ def new_token(
 
 
 def new_named_token(
-    authority: pki.Authority, expires: datetime, name: str, token_id: str, node: str = ""
+    authority: issuing.Authority, expires: datetime, name: str, token_id: str, node: str = ""
 ) -> str:
     """Return the token of the record ``name``.
 
@@ -77,7 +77,7 @@ def new_named_token(
     return _signed(authority, claims)
 
 
-def check_token(authority: pki.Authority, presented: str, now: datetime) -> Grant:
+def check_token(authority: issuing.Authority, presented: str, now: datetime) -> Grant:
     """Return what the JWT of a token, ``presented`` without the hash, says.
 
     Raises:
@@ -87,7 +87,7 @@ def check_token(authority: pki.Authority, presented: str, now: datetime) -> Gran
 
 
 def check_token_of_any(
-    authorities: Iterable[pki.Authority], presented: str, now: datetime
+    authorities: Iterable[issuing.Authority], presented: str, now: datetime
 ) -> Grant:
     """Return what ``presented`` says, whichever of ``authorities`` has signed it.
 
@@ -107,12 +107,12 @@ def check_token_of_any(
     return grant
 
 
-def _signed(authority: pki.Authority, claims: dict[str, object]) -> str:
+def _signed(authority: issuing.Authority, claims: dict[str, object]) -> str:
     encoded = jwt.encode(claims, pki.key_to_der(authority.key), algorithm=_ALGORITHM)
     return f"{pki.fingerprint(authority.der)}.{encoded}"
 
 
-def _claims(authority: pki.Authority, presented: str) -> dict[str, Any] | None:
+def _claims(authority: issuing.Authority, presented: str) -> dict[str, Any] | None:
     """Return the claims of a token of ``authority``; None where it is none.
 
     The library compares signatures in constant time.

@@ -9,7 +9,7 @@ from typing import Final
 import yaml
 from cryptography.hazmat.primitives import serialization
 
-from common import pki
+from common import issuing, pki
 from common.files import write_private
 from deploy.devcluster.ports import LOOPBACK
 
@@ -97,9 +97,9 @@ def write_kubeconfig(path: Path, *, server: str, ca_file: Path, user: str, token
 
 def _write_certificates(where: Credentials) -> None:
     now = datetime.now(UTC)
-    authority = pki.new_authority(now)
+    authority = issuing.new_authority(now)
     server_key = pki.new_key()
-    server = pki.issue_server(authority, server_key, _SERVER_HOSTS, now)
+    server = issuing.issue_server(authority, server_key, _SERVER_HOSTS, now)
     where.ca_cert.write_text(authority.pem)
     where.server_cert.write_bytes(server.public_bytes(serialization.Encoding.PEM))
     write_private(where.ca_key, pki.key_to_pem(authority.key))

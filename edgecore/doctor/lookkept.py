@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from common import pki
+from common import pki, subjects
 from common.clock import parse_rfc3339
 from common.errors import CertificateError, ConfigError, StoreError
 from edgecore.commands.place import key_of
@@ -109,7 +109,7 @@ def _certificate(file: Path, authorities: list[bytes]) -> Certificate:
         return Certificate(
             str(file),
             is_there=True,
-            node=pki.node_of_certificate(der),
+            node=subjects.node_of_certificate(der),
             until=validity(der).not_after,
             is_of_authority=is_of_authority,
         )

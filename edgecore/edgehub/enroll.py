@@ -23,7 +23,7 @@ from typing import Final
 import msgspec
 from cryptography import x509
 
-from common import pki
+from common import pki, subjects
 from common.errors import CertificateError, EdgeError, LinkError
 from common.files import write_private
 from common.names import AUTHORITY_HEADER, NodeID
@@ -83,7 +83,7 @@ def enroll(task: Task) -> None:
     wanted = Get(
         "/edge.crt",
         {"Authorization": f"Bearer {jwt}", "NodeName": config.node_name},
-        pki.new_csr(key, NodeID(config.node_name)),
+        subjects.new_csr(key, NodeID(config.node_name)),
     )
     certificate = fetch(config, client_context(authority_pem), wanted, task.known)
     _require_ours(config, certificate, key)
@@ -132,7 +132,7 @@ def _renew(task: Task, trusted: str) -> None:
     config = task.config
     old, old_key = _kept(config)
     key = pki.new_key()
-    csr = pki.new_csr(key, NodeID(config.node_name))
+    csr = subjects.new_csr(key, NodeID(config.node_name))
     headers = {
         "NodeName": config.node_name,
         AUTHORITY_HEADER: pki.fingerprint(ders_of(trusted)[0]),
@@ -233,7 +233,7 @@ def _joining_key(config: EnrollConfig) -> pki.Key:
 
 
 def _require_ours(config: EnrollConfig, certificate: bytes, key: pki.Key) -> None:
-    if pki.node_of_certificate(certificate) != config.node_name:
+    if subjects.node_of_certificate(certificate) != config.node_name:
         raise CertificateError("the cloud has signed the certificate of another node")
     if pki.load_certificate(certificate).public_key() != key.public_key():
         raise CertificateError("the cloud has signed another key")

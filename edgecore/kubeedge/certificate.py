@@ -8,7 +8,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from common import pki
+from common import pki, subjects
 from common.errors import CertificateError
 from common.files import write_private
 from edgecore.edgehub.enrollconfig import EnrollConfig
@@ -70,7 +70,7 @@ def read_certificate(files: Files) -> NodeCertificate | None:
         key = pki.key_from_pem(_read(files.key))
     except CertificateError as error:
         raise CertificateError(f"{files.key}: {error}") from error
-    node = pki.node_of_certificate(certificate.public_bytes(Encoding.DER))
+    node = subjects.node_of_certificate(certificate.public_bytes(Encoding.DER))
     if node is None:
         raise CertificateError(f"{files.certificate}: is not the certificate of a node")
     if certificate.public_key() != key.public_key():

@@ -12,17 +12,17 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import pki, proof
+from common import issuing, pki, proof, subjects
 from common.errors import CertificateError
 from common.names import NodeID
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 NODE = NodeID("edge-1")
 KEY, OTHER = pki.new_key(), pki.new_key()
-AUTHORITY = pki.new_authority(NOW)
-CSR = pki.new_csr(OTHER, NODE)
+AUTHORITY = issuing.new_authority(NOW)
+CSR = subjects.new_csr(OTHER, NODE)
 OLD = pki.load_certificate(
-    pki.issue_node(AUTHORITY, pki.new_csr(KEY, NODE), NODE, NOW, timedelta(days=1)).der
+    issuing.issue_node(AUTHORITY, subjects.new_csr(KEY, NODE), NODE, NOW, timedelta(days=1)).der
 )
 
 
@@ -38,11 +38,11 @@ def test_another_key_proves_nothing() -> None:
 def test_a_proof_for_one_request_is_none_for_another() -> None:
     signed = proof.sign_renewal(KEY, CSR)
     with pytest.raises(CertificateError):
-        proof.check_renewal(OLD, pki.new_csr(KEY, NODE), signed)
+        proof.check_renewal(OLD, subjects.new_csr(KEY, NODE), signed)
 
 
 def test_what_the_key_signs_for_other_ends_is_no_proof() -> None:
-    request = x509.load_der_x509_csr(pki.new_csr(KEY, NODE))
+    request = x509.load_der_x509_csr(subjects.new_csr(KEY, NODE))
     with pytest.raises(CertificateError):
         proof.check_renewal(OLD, request.tbs_certrequest_bytes, request.signature)
 

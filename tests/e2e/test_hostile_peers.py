@@ -17,7 +17,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from common import pki, tls
+from common import pki, subjects, tls
 from common.files import write_private
 from common.names import NodeID
 from deploy.devcluster.controlplane import ControlPlane
@@ -157,7 +157,7 @@ async def _enrolled(attacked: Attacked, node: str, folder: Path) -> ssl.SSLConte
     cloud = attacked.cloud
     token = await cloud.token(node)
     key = pki.new_key()
-    csr = pki.new_csr(key, NodeID(node))
+    csr = subjects.new_csr(key, NodeID(node))
     head = (
         f"GET /edge.crt HTTP/1.1\r\nHost: x\r\nNodeName: {node}\r\n"
         f"Authorization: Bearer {token.partition('.')[2]}\r\nConnection: close\r\n"

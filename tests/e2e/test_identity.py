@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from common import pki
+from common import issuing, pki, subjects
 from common.clock import parse_rfc3339, rfc3339
 from common.files import write_private
 from common.names import NodeID
@@ -33,11 +33,11 @@ FOREVER = "while true; do sleep 0.1; done"
 YEAR = timedelta(days=365)
 
 
-async def authority_of(api: Api) -> pki.Authority:
+async def authority_of(api: Api) -> issuing.Authority:
     secret = await api.get("/api/v1/namespaces/kubeedge/secrets/casecret")
     assert secret is not None
     data = {key: base64.b64decode(value) for key, value in secret["data"].items()}
-    return pki.load_authority(data["cadata"], data["cakeydata"])
+    return issuing.load_authority(data["cadata"], data["cakeydata"])
 
 
 def certificate_of(edge: Edge) -> x509.Certificate:
@@ -51,7 +51,7 @@ def _folder(edge: Edge) -> Path:
 async def give_certificate(api: Api, edge: Edge, made: datetime) -> int:
     """Put a certificate that was made then in place of the edge's; return its serial number."""
     key, node = pki.new_key(), NodeID(edge.daemon.node)
-    issued = pki.issue_node(await authority_of(api), pki.new_csr(key, node), node, made)
+    issued = issuing.issue_node(await authority_of(api), subjects.new_csr(key, node), node, made)
     pem = pki.cert_to_pem(issued.der).encode() + pki.key_to_pem(key)
     write_private(_folder(edge) / f"{node}.pem", pem)
     return issued.serial
@@ -145,7 +145,7 @@ async def test_a_machine_whose_clock_is_two_years_behind_connects_to_its_cloud(
     hosts = pki.server_hosts(
         pki.load_certificate(base64.b64decode(secret["data"]["cloudcoredata"]))
     )
-    certificate = pki.issue_server(await authority_of(api), key, hosts, made)
+    certificate = issuing.issue_server(await authority_of(api), key, hosts, made)
     shown = {
         "cloudcoredata": certificate.public_bytes(Encoding.DER),
         "cloudcorekeydata": pki.key_to_der(key),
@@ -219,7 +219,7 @@ def _trusted(edge: Edge) -> list[bytes]:
     return ders_of((_folder(edge) / "ca.crt").read_text())
 
 
-def _is_signed_by(edge: Edge, authority: pki.Authority) -> bool:
+def _is_signed_by(edge: Edge, authority: issuing.Authority) -> bool:
     try:
         certificate_of(edge).verify_directly_issued_by(authority.certificate)
     except (ValueError, InvalidSignature):

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from common import pki, tls
+from common import pki, subjects, tls
 from deploy.devcluster.api import Api, Object
 from deploy.devcluster.commands import NodeMonitor
 from deploy.devcluster.controlplane import ControlPlane
@@ -330,7 +330,7 @@ async def test_edges_of_kubeedge_before_1_16_get_in_where_that_is_allowed_until_
         async with kubeedge_edge(place, node, shared) as edge:
             await edge.see({("update", f"null/node/{node}")})
         own = await signed(place, "", {"NodeName": node}, shared)
-        assert pki.node_of_certificate(own.der) == node
+        assert subjects.node_of_certificate(own.der) == node
         async with kubeedge_edge(place, node, own):
             pass
         # From now on whoever has another edge's certificate is this node no more.
@@ -354,7 +354,7 @@ async def test_edges_of_kubeedge_before_1_16_are_refused_otherwise_and_enrol_by_
         assert refused.value.response.status_code == HTTPStatus.FORBIDDEN
         headers = {"Authorization": f"Bearer {before.token.split('.', 1)[1]}", "NodeName": node}
         own = await signed(place, "", headers)
-        assert pki.node_of_certificate(own.der) == node
+        assert subjects.node_of_certificate(own.der) == node
 
 
 def request_of(node: str) -> tuple[ec.EllipticCurvePrivateKey, bytes]:

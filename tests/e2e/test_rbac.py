@@ -28,7 +28,7 @@ from cloudcore.install.manifests import read_manifests
 from cloudcore.kube.client import KubeClient
 from cloudcore.trust import tokenrecord
 from cloudcore.trust.tokenrecord import TokenRecord
-from common import pki
+from common import pki, subjects
 from common.names import NodeID
 from deploy.devcluster import credentials
 from deploy.devcluster.api import MERGE_PATCH, Api, Object, WaitError
@@ -289,7 +289,7 @@ async def enrol_by_a_plain_token(cluster: Cluster, cloud: CloudCore) -> None:
     token = base64.b64decode(secret["data"]["tokendata"]).decode().partition(".")[2]
     url = f"https://{LOOPBACK}:{cloud.https_port}/edge.crt"
     headers = {"NodeName": "plain", "Authorization": f"Bearer {token}"}
-    csr = pki.new_csr(pki.new_key(), NodeID("plain"))
+    csr = subjects.new_csr(pki.new_key(), NodeID("plain"))
     async with (
         aiohttp.ClientSession() as session,
         session.get(url, ssl=False, headers=headers, data=csr) as response,

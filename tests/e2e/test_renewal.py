@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from common import pki, proof
+from common import issuing, pki, proof, subjects
 from common.names import NodeID
 from common.tls import client_context
 from deploy.devcluster.api import Api
@@ -23,21 +23,21 @@ ISSUED = "cloudcore_certificates_issued_total"
 DAY = timedelta(days=1)
 
 
-async def authority_of(api: Api) -> pki.Authority:
+async def authority_of(api: Api) -> issuing.Authority:
     secret = await api.get("/api/v1/namespaces/kubeedge/secrets/casecret")
     assert secret is not None
     data = {key: base64.b64decode(value) for key, value in secret["data"].items()}
-    return pki.load_authority(data["cadata"], data["cakeydata"])
+    return issuing.load_authority(data["cadata"], data["cakeydata"])
 
 
 async def renew(
-    cloud: CloudCore, authority: pki.Authority, node: str, expired_for: timedelta
+    cloud: CloudCore, authority: issuing.Authority, node: str, expired_for: timedelta
 ) -> tuple[int, bytes]:
     """Ask for a new certificate with one that has expired."""
     name, old, new = NodeID(node), pki.new_key(), pki.new_key()
     then = datetime.now(UTC) - expired_for - DAY
-    issued = pki.issue_node(authority, pki.new_csr(old, name), name, then, DAY)
-    csr = pki.new_csr(new, name)
+    issued = issuing.issue_node(authority, subjects.new_csr(old, name), name, then, DAY)
+    csr = subjects.new_csr(new, name)
     headers = proof.renewal_headers(old, pki.load_certificate(issued.der), csr)
     async with (
         aiohttp.ClientSession(
@@ -66,7 +66,7 @@ async def test_an_expired_certificate_is_renewed_for_as_many_days_as_cloudcore_i
         assert (status, b"--renewal-grace-days" in text) == (403, True)
         if grace_days:
             status, der = await renew(cloud, authority, node, grace - timedelta(minutes=5))
-            assert (status, pki.node_of_certificate(der)) == (200, node)
+            assert (status, subjects.node_of_certificate(der)) == (200, node)
         assert await cloud.metric(ISSUED, by="proof") == min(grace_days, 1)
     finally:
         await api.delete(f"/api/v1/nodes/{node}")

@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from common import pki
+from common import pki, subjects
 from common.names import NodeID
 from deploy.devcluster.api import Api
 from deploy.devcluster.controlplane import ControlPlane
@@ -53,7 +53,7 @@ class Machine:
 
 
 def machine(node: str) -> Machine:
-    return Machine(node, pki.new_csr(pki.new_key(), NodeID(node)))
+    return Machine(node, subjects.new_csr(pki.new_key(), NodeID(node)))
 
 
 @pytest.fixture

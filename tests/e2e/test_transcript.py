@@ -18,7 +18,7 @@ from typing import Any, Final
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from common import pki, tls
+from common import issuing, pki, subjects, tls
 from common.names import NodeID
 from deploy.devcluster.api import Api
 from deploy.devcluster.controlplane import API_ONLY, ControlPlane
@@ -114,12 +114,12 @@ async def recorded_edge(api: Api, cloud: CloudCore, folder: Path) -> AsyncIterat
 
 
 def _client_context(data: dict[str, str], folder: Path) -> ssl.SSLContext:
-    authority = pki.load_authority(
+    authority = issuing.load_authority(
         base64.b64decode(data["cadata"]), base64.b64decode(data["cakeydata"])
     )
     key = pki.new_key()
-    issued = pki.issue_node(
-        authority, pki.new_csr(key, NodeID(NODE)), NodeID(NODE), datetime.now(UTC)
+    issued = issuing.issue_node(
+        authority, subjects.new_csr(key, NodeID(NODE)), NodeID(NODE), datetime.now(UTC)
     )
     (folder / "edge.crt").write_text(pki.cert_to_pem(issued.der))
     (folder / "edge.key").write_bytes(pki.key_to_pem(key))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from common import pki
+from common import issuing
 from edgecore.figures import Facts
 
 
@@ -65,7 +65,7 @@ def test_the_end_of_the_certificate_is_shown_where_there_is_one(edge: Edge) -> N
     edge.certificate.write_text("not a certificate")
     assert edge.number("certificate_expiry_timestamp_seconds") is None
     now = datetime.now(UTC).replace(microsecond=0)
-    authority = pki.new_authority(now)
+    authority = issuing.new_authority(now)
     edge.certificate.write_text(authority.pem)
     until = edge.number("certificate_expiry_timestamp_seconds")
     assert until is not None

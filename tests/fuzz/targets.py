@@ -28,7 +28,7 @@ from cloudcore.trust import renewal, tokens
 from cloudcore.trust.authorities import Authorities
 from cloudcore.trust.enroll import Enrollment
 from cloudcore.trust.httpserver import Handler
-from common import config, frames, pki, proof, wire
+from common import config, frames, issuing, pki, proof, subjects, wire
 from common.errors import CertificateError, ConfigError, RemoteError, ResourceError, WireError
 from common.names import NodeID
 from common.resource import build_resource, parse_resource
@@ -45,7 +45,7 @@ Target = Callable[[bytes], None]
 @cache
 def authorities() -> Authorities:
     """Return what a cloudcore believes: one authority, the same for all targets of this process."""
-    return Authorities(pki.new_authority(NOW))
+    return Authorities(issuing.new_authority(NOW))
 
 
 def wire_codec(data: bytes) -> None:
@@ -117,8 +117,8 @@ def renewal_proof(data: bytes) -> None:
 def certificate_request(data: bytes) -> None:
     """Sign what is asked for, if it is for the node."""
     with suppress(CertificateError):
-        issued = pki.issue_node(authorities().current, data, NODE, NOW)
-        assert pki.node_of_certificate(issued.der) == NODE
+        issued = issuing.issue_node(authorities().current, data, NODE, NOW)
+        assert subjects.node_of_certificate(issued.der) == NODE
 
 
 def configuration(data: bytes) -> None:

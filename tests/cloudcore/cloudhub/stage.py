@@ -26,7 +26,7 @@ from cloudcore.cloudhub.session import Session
 from cloudcore.edgecontroller.location import LocationCache, NodeLocation, PodLocation
 from cloudcore.kube.views import ObjectKey
 from cloudcore.metrics import CloudMetrics
-from common import frames, pki, tls, wire
+from common import frames, issuing, pki, subjects, tls, wire
 from common.beehive.context import MessageContext
 from common.beehive.message import NULL, Message, new, raw, reply
 from common.capabilities import HEADER, NONE, Capabilities, render
@@ -52,20 +52,22 @@ class Certificates:
     """An authority, and the files of those it knows."""
 
     folder: Path
-    authority: pki.Authority = field(default_factory=lambda: pki.new_authority(datetime.now(UTC)))
+    authority: issuing.Authority = field(
+        default_factory=lambda: issuing.new_authority(datetime.now(UTC))
+    )
 
     def server(self, verify: ssl.VerifyMode = ssl.CERT_REQUIRED) -> ssl.SSLContext:
         key = pki.new_key()
-        made = pki.issue_server(self.authority, key, [HOST], datetime.now(UTC))
+        made = issuing.issue_server(self.authority, key, [HOST], datetime.now(UTC))
         files = self._write("server", made.public_bytes(Encoding.DER), key)
         context = tls.server_context(*files, client_ca_pem=self.authority.pem)
         context.verify_mode = verify
         return context
 
-    def client(self, node: str, signer: pki.Authority | None = None) -> ssl.SSLContext:
+    def client(self, node: str, signer: issuing.Authority | None = None) -> ssl.SSLContext:
         key, name = pki.new_key(), NodeID(node)
-        issued = pki.issue_node(
-            signer or self.authority, pki.new_csr(key, name), name, datetime.now(UTC)
+        issued = issuing.issue_node(
+            signer or self.authority, subjects.new_csr(key, name), name, datetime.now(UTC)
         )
         return tls.client_context(self.authority.pem, *self._write(node, issued.der, key))
 

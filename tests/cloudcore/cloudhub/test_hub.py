@@ -20,7 +20,7 @@ from cloudcore.cloudhub.hub import CloudHub, Gate
 from cloudcore.cloudhub.registry import SessionRegistry
 from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.metrics import CloudMetrics
-from common import frames, pki, wire
+from common import frames, issuing, pki, wire
 from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw
 from common.beehive.module import run_modules
@@ -106,7 +106,7 @@ async def test_who_has_a_certificate_by_an_authority_that_is_given_up_is_cut_off
     async with stage.edge("n1") as edge:
         stage.hub.end_untrusted(trusted)
         assert await edge.is_served()
-        stage.hub.end_untrusted([pki.fingerprint(pki.next_authority(datetime.now(UTC)).der)])
+        stage.hub.end_untrusted([pki.fingerprint(issuing.next_authority(datetime.now(UTC)).der)])
         assert await edge.closed() == (1006, "")
         await until(lambda: stage.registry.get(NodeID("n1")) is None)
 

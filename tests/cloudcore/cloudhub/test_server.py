@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 from cloudcore.cloudhub import server
 from cloudcore.cloudhub.connection import MAX_REQUEST_BYTES
 from cloudcore.cloudhub.handshake import Terms
-from common import pki, tls
+from common import issuing, pki, subjects, tls
 from common.capabilities import HEADER, NONE
 from common.names import (
     AUTHORITY_HEADER,
@@ -107,7 +107,7 @@ async def test_what_our_own_edges_trust_is_heard_and_they_are_told_who_signs(
             assert socket.response.headers[AUTHORITY_HEADER] == "bb"
         ((node, heard, der),) = stage.heard
         assert (node, heard) == ("n1", said)
-        assert pki.node_of_certificate(der) == "n1"
+        assert subjects.node_of_certificate(der) == "n1"
 
 
 async def test_an_edge_of_kubeedge_is_told_of_no_authority_and_not_listened_to(
@@ -208,7 +208,7 @@ async def test_a_certificate_that_is_no_nodes_is_refused(stage: Stage, tmp_path:
 
 
 async def test_a_certificate_of_another_authority_ends_the_tls_handshake(stage: Stage) -> None:
-    other = pki.new_authority(datetime.now(UTC))
+    other = issuing.new_authority(datetime.now(UTC))
     with pytest.raises((OSError, InvalidMessage)):
         await stage.connect("n1", context=stage.certificates.client("n1", other))
     await until(lambda: stage.refused("websocket_tls_handshake") == 1)

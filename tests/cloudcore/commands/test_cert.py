@@ -15,8 +15,8 @@ from cloudcore.trust.ledger import Ledger
 from cloudcore.trust.ledgerentry import record_path
 from cloudcore.trust.tokenrecord import TokenRecord
 from cloudcore.trust.tokenrecords import TokenRecords
+from common.issuing import Issued
 from common.names import NodeID
-from common.pki import Issued
 from deploy.devcluster.controlplane import ControlPlane
 from tests.cloudcore.cluster import body, make_node, pod_object, unique
 from tests.cloudcore.commands.running import Run, runner

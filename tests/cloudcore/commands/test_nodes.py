@@ -17,8 +17,8 @@ from cloudcore.trust import authoritystore
 from cloudcore.trust.ledger import Ledger
 from common.clock import rfc3339_micro
 from common.errors import RemoteError
+from common.issuing import Issued
 from common.names import NODE_LEASE_NAMESPACE, NodeID
-from common.pki import Issued
 from common.status import failure
 from deploy.devcluster.controlplane import ControlPlane
 from tests.cloudcore.cluster import body, make_node

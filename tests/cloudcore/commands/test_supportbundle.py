@@ -21,8 +21,8 @@ from cloudcore.kube.client import KubeClient
 from cloudcore.trust import authoritystore
 from cloudcore.trust.keptsecrets import NAMESPACE
 from cloudcore.trust.ledger import Ledger
+from common.issuing import Issued
 from common.names import NodeID
-from common.pki import Issued
 from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.ports import LOOPBACK, free_ports
 from tests.cloudcore.cluster import body, unique

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cloudcore.doctor.looking import Place, look
 from cloudcore.kube.client import KubeClient
 from cloudcore.trust import authoritystore
-from common import pki
+from common import issuing, pki
 from common.checks import Finding, Verdict
 from deploy.devcluster.ports import LOOPBACK, free_ports
 from tests.cloudcore.cluster import body
@@ -32,16 +32,16 @@ def by_name(findings: list[Finding]) -> dict[str, Finding]:
 
 
 @pytest.fixture
-async def authority(client: KubeClient) -> pki.Authority:
+async def authority(client: KubeClient) -> issuing.Authority:
     """As a cloudcore has made it that was started before."""
     return (await authoritystore.load_authorities(client, datetime.now(UTC))).current
 
 
 @asynccontextmanager
-async def server(authority: pki.Authority, host: str, folder: Path) -> AsyncIterator[int]:
+async def server(authority: issuing.Authority, host: str, folder: Path) -> AsyncIterator[int]:
     """Show a certificate for ``host``; yield the port."""
     key = pki.new_key()
-    certificate = pki.issue_server(authority, key, [host], datetime.now(UTC))
+    certificate = issuing.issue_server(authority, key, [host], datetime.now(UTC))
     cert_file, key_file = folder / "cert.pem", folder / "key.pem"
     cert_file.write_bytes(certificate.public_bytes(Encoding.PEM))
     key_file.write_bytes(pki.key_to_pem(key))
@@ -57,7 +57,7 @@ async def server(authority: pki.Authority, host: str, folder: Path) -> AsyncIter
 
 
 async def test_a_sound_cluster_has_nothing_that_fails(
-    client: KubeClient, authority: pki.Authority, tmp_path: Path
+    client: KubeClient, authority: issuing.Authority, tmp_path: Path
 ) -> None:
     async with server(authority, LOOPBACK, tmp_path) as port:
         findings = await look(client, Place((LOOPBACK,), port, port))
@@ -71,12 +71,12 @@ async def test_a_sound_cluster_has_nothing_that_fails(
 
 
 async def test_a_certificate_for_another_address_or_of_another_authority_fails(
-    client: KubeClient, authority: pki.Authority, tmp_path: Path
+    client: KubeClient, authority: issuing.Authority, tmp_path: Path
 ) -> None:
     async with server(authority, "192.0.2.1", tmp_path) as port:
         found = by_name(await look(client, Place((LOOPBACK,), port, port)))
     assert "but for 192.0.2.1" in found[f"certificate-of {LOOPBACK}"].found
-    stranger = pki.new_authority(datetime.now(UTC))
+    stranger = issuing.new_authority(datetime.now(UTC))
     async with server(stranger, LOOPBACK, tmp_path) as port:
         found = by_name(await look(client, Place((LOOPBACK,), port, port)))
     assert "none of this cluster's" in found[f"certificate-of {LOOPBACK}"].found

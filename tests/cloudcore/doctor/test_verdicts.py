@@ -9,7 +9,7 @@ import pytest
 from cloudcore.commands.nodestates import NodeState
 from cloudcore.doctor import verdicts
 from cloudcore.trust.authorities import Authorities
-from common import pki
+from common import issuing
 from common.checks import Verdict
 from common.names import NodeID
 
@@ -79,7 +79,7 @@ def test_kinds_of_kubeedge_are_noted_and_do_no_harm() -> None:
 
 
 def test_an_authority_must_be_there_and_last() -> None:
-    made = pki.new_authority(NOW)
+    made = issuing.new_authority(NOW)
     found = Authorities(made)
     until = made.certificate.not_valid_after_utc
     assert [one.verdict for one in verdicts.authority(None, NOW)] == [FAIL]
@@ -89,7 +89,7 @@ def test_an_authority_must_be_there_and_last() -> None:
 
 
 def test_a_replacement_that_was_not_ended_is_told() -> None:
-    both = Authorities(pki.next_authority(NOW), pki.new_authority(NOW), b"cross")
+    both = Authorities(issuing.next_authority(NOW), issuing.new_authority(NOW), b"cross")
     first, second = verdicts.authority(both, NOW)
     assert (first.verdict, second.verdict) == (OK, WARN)
     assert "cloudcore ca finish" in second.fix

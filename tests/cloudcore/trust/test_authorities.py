@@ -6,20 +6,20 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cloudcore.trust.authorities import Authorities
-from common import pki
+from common import issuing, pki, subjects
 from common.names import NodeID
 
 NOW = datetime(2026, 7, 4, tzinfo=UTC)
 NODE = NodeID("n1")
-OLD = pki.new_authority(NOW)
-NEW = pki.next_authority(NOW)
-CROSS = pki.cross_sign(OLD, NEW, NOW).public_bytes(Encoding.DER)
+OLD = issuing.new_authority(NOW)
+NEW = issuing.next_authority(NOW)
+CROSS = issuing.cross_sign(OLD, NEW, NOW).public_bytes(Encoding.DER)
 ALONE = Authorities(OLD)
 BOTH = Authorities(NEW, OLD, CROSS)
 
 
-def certificate_by(authority: pki.Authority) -> x509.Certificate:
-    issued = pki.issue_node(authority, pki.new_csr(pki.new_key(), NODE), NODE, NOW)
+def certificate_by(authority: issuing.Authority) -> x509.Certificate:
+    issued = issuing.issue_node(authority, subjects.new_csr(pki.new_key(), NODE), NODE, NOW)
     return pki.load_certificate(issued.der)
 
 
@@ -50,4 +50,4 @@ def test_it_is_known_who_has_signed_what() -> None:
     assert BOTH.signer_of(certificate_by(OLD)) is OLD
     assert BOTH.signer_of(certificate_by(NEW)) is NEW
     assert ALONE.signer_of(certificate_by(NEW)) is None
-    assert BOTH.signer_of(certificate_by(pki.new_authority(NOW))) is None, "of the same name"
+    assert BOTH.signer_of(certificate_by(issuing.new_authority(NOW))) is None, "of the same name"

@@ -16,21 +16,21 @@ from cloudcore.trust.authorities import Authorities
 from cloudcore.trust.authoritynotes import AuthorityNotes, Note
 from cloudcore.trust.ledger import Change, Ledger
 from cloudcore.trust.ledgerentry import Entry, serial_text
-from common import pki
+from common import issuing, pki, subjects
 from common.errors import RemoteError
 from common.names import NodeID
 from common.status import failure
 from tests.cloudcore.cluster import eventually, unique
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-OLD, NEW = pki.new_authority(NOW), pki.next_authority(NOW)
-BOTH = Authorities(NEW, OLD, pki.cross_sign(OLD, NEW, NOW).public_bytes(Encoding.DER))
+OLD, NEW = issuing.new_authority(NOW), issuing.next_authority(NOW)
+BOTH = Authorities(NEW, OLD, issuing.cross_sign(OLD, NEW, NOW).public_bytes(Encoding.DER))
 OLD_HASH, NEW_HASH = pki.fingerprint(OLD.der), pki.fingerprint(NEW.der)
 
 
-def issued(node: str, signer: pki.Authority) -> pki.Issued:
+def issued(node: str, signer: issuing.Authority) -> issuing.Issued:
     name = NodeID(node)
-    return pki.issue_node(signer, pki.new_csr(pki.new_key(), name), name, NOW)
+    return issuing.issue_node(signer, subjects.new_csr(pki.new_key(), name), name, NOW)
 
 
 CERTIFICATE = pki.load_certificate(issued("n1", NEW).der)

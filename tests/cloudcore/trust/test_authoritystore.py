@@ -14,7 +14,7 @@ from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
 from cloudcore.trust import authoritystore, keptsecrets
 from cloudcore.trust.authoritystore import CA_SECRET, RotationError
-from common import pki
+from common import issuing, pki
 from common.errors import CertificateError, RemoteError
 from common.names import NodeID
 from deploy.devcluster.controlplane import ControlPlane
@@ -159,7 +159,7 @@ async def test_a_damaged_part_is_reported_and_never_replaced(api: KubeClient, ke
 async def test_a_chain_that_would_convince_nobody_is_reported(api: KubeClient) -> None:
     await authoritystore.load_authorities(api, NOW)
     await authoritystore.rotate(api, NOW)
-    other = pki.next_authority(NOW)
+    other = issuing.next_authority(NOW)
     for useless in (b"", other.der):
         await spoil(api, "crossdata", useless)
         with pytest.raises(CertificateError, match="kubeedge/casecret"):

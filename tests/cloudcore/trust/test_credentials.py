@@ -18,7 +18,7 @@ from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
 from cloudcore.trust import authoritystore, credentials, keptsecrets, tokens
 from cloudcore.trust.authorities import Authorities
-from common import pki, tls
+from common import issuing, pki, tls
 from common.errors import RemoteError
 from common.names import NodeID
 from deploy.devcluster.controlplane import ControlPlane
@@ -47,7 +47,7 @@ async def data_of(api: KubeClient, name: str) -> dict[str, bytes]:
     return {key: base64.b64decode(value) for key, value in secret["data"].items()}
 
 
-async def authority_of(api: KubeClient) -> pki.Authority:
+async def authority_of(api: KubeClient) -> issuing.Authority:
     return (await authoritystore.load_authorities(api, NOW)).current
 
 
@@ -89,7 +89,7 @@ async def test_a_server_certificate_is_renewed_in_time(api: KubeClient) -> None:
 
 
 async def test_a_server_certificate_of_another_authority_is_replaced(api: KubeClient) -> None:
-    other = pki.new_authority(NOW)
+    other = issuing.new_authority(NOW)
     stale, _ = await credentials.load_server(api, Authorities(other), ["192.0.2.1"], NOW)
     authority = await authority_of(api)
     fresh, _ = await credentials.load_server(api, Authorities(authority), ["192.0.2.1"], NOW)
@@ -135,7 +135,7 @@ async def test_cloudcores_share_one_token_until_it_is_time_for_another(api: Kube
 async def test_a_token_that_does_not_serve_is_replaced(api: KubeClient) -> None:
     authority = await authority_of(api)
     path = kinds.SECRETS.path(keptsecrets.NAMESPACE, credentials.TOKEN_SECRET)
-    other = tokens.new_token(pki.new_authority(NOW), NOW)
+    other = tokens.new_token(issuing.new_authority(NOW), NOW)
     bound = tokens.new_token(authority, NOW, node="n1")
     named = tokens.new_named_token(authority, NOW + timedelta(days=9), "t", "id")
     for useless in ("", "damaged", other, bound, named):

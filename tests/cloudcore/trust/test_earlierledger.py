@@ -17,8 +17,8 @@ from cloudcore.trust import authoritystore, keptsecrets
 from cloudcore.trust.earlierledger import CONFIGMAP
 from cloudcore.trust.ledger import Ledger
 from common.errors import RemoteError
+from common.issuing import Issued
 from common.names import NodeID
-from common.pki import Issued
 from common.status import failure
 from deploy.devcluster.controlplane import API_ONLY, ControlPlane
 

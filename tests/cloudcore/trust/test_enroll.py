@@ -23,7 +23,7 @@ from cloudcore.trust.identity import load_identity
 from cloudcore.trust.ledger import Ledger
 from cloudcore.trust.tokenrecord import TokenRecord, Use, digest_of
 from cloudcore.trust.tokenrecords import TokenRecords
-from common import pki, proof, tls
+from common import issuing, pki, proof, subjects, tls
 from common.files import write_private
 from common.names import NodeID
 from tests.cloudcore.cloudhub.stage import HOST
@@ -39,7 +39,7 @@ class Joining:
     """A server, and what somebody has who wants to join."""
 
     url: str
-    authority: pki.Authority
+    authority: issuing.Authority
     registry: CollectorRegistry
     folder: Path
 
@@ -96,14 +96,14 @@ class Joining:
         if token:
             headers["Authorization"] = f"Bearer {token}"
         if csr is None:
-            csr = pki.new_csr(pki.new_key(), NodeID(node))
+            csr = subjects.new_csr(pki.new_key(), NodeID(node))
         return await self.get("/edge.crt", headers, csr, context)
 
-    def certificate(self, node: str, signer: pki.Authority) -> ssl.SSLContext:
+    def certificate(self, node: str, signer: issuing.Authority) -> ssl.SSLContext:
         """What a node that was enrolled before shows."""
         key = pki.new_key()
-        issued = pki.issue_node(
-            signer, pki.new_csr(key, NodeID(node)), NodeID(node), datetime.now(UTC)
+        issued = issuing.issue_node(
+            signer, subjects.new_csr(key, NodeID(node)), NodeID(node), datetime.now(UTC)
         )
         files = self.folder / f"{node}.crt", self.folder / f"{node}.key"
         write_private(files[0], pki.cert_to_pem(issued.der).encode())
@@ -128,7 +128,7 @@ async def joining(client: KubeClient, tmp_path: Path) -> AsyncIterator[Joining]:
 
 
 def node_in(der: bytes) -> str | None:
-    return pki.node_of_certificate(der)
+    return subjects.node_of_certificate(der)
 
 
 async def test_the_authority_is_given_to_anybody(joining: Joining) -> None:
@@ -215,7 +215,7 @@ async def test_a_machine_whose_answer_got_lost_asks_again_with_the_same_key(
 ) -> None:
     for token in (await joining.named_token(client, single_use=True), joining.token()):
         node = NodeID(unique("n"))
-        csr = pki.new_csr(pki.new_key(), node)
+        csr = subjects.new_csr(pki.new_key(), node)
         for _ in range(3):
             assert (await joining.enrol(node, token, csr=csr))[0] == 200
         assert (await joining.enrol(node, token))[0] in (401, 403), "not with another key"
@@ -234,7 +234,7 @@ async def test_a_machine_that_crashed_between_use_and_certificate_asks_again(
     assert kept is not None
     assert await records.note(kept, Use(node, now, pki.key_hash(key.public_key())))
     assert (await joining.enrol(node, token))[0] == 401
-    assert (await joining.enrol(node, token, csr=pki.new_csr(key, node)))[0] == 200
+    assert (await joining.enrol(node, token, csr=subjects.new_csr(key, node)))[0] == 200
 
 
 async def test_a_certificate_renews_itself_and_no_other(joining: Joining) -> None:
@@ -246,7 +246,7 @@ async def test_a_certificate_renews_itself_and_no_other(joining: Joining) -> Non
     assert status == 401
     # Not even with a token: who shows a certificate is that node.
     assert (await joining.enrol(unique("n"), joining.token(), context=own))[0] == 401
-    stranger = joining.certificate(node, pki.new_authority(datetime.now(UTC)))
+    stranger = joining.certificate(node, issuing.new_authority(datetime.now(UTC)))
     with pytest.raises(aiohttp.ClientError):
         await joining.enrol(node, context=stranger)
 
@@ -270,7 +270,7 @@ async def test_an_expired_token_says_so(joining: Joining) -> None:
 
 async def test_a_request_for_another_subject_is_not_signed(joining: Joining) -> None:
     node = unique("n")
-    for csr in (pki.new_csr(pki.new_key(), NodeID("other")), b"", b"x" * MAX_CSR_BYTES):
+    for csr in (subjects.new_csr(pki.new_key(), NodeID("other")), b"", b"x" * MAX_CSR_BYTES):
         status, text = await joining.enrol(node, joining.token(node), csr=csr)
         assert status == 400
         assert text
@@ -287,7 +287,7 @@ async def test_a_request_has_a_size(joining: Joining) -> None:
 
 @pytest.mark.parametrize("name", ["", "Upper", "a/b", "-a", "a" * 254, "system:node:x"])
 async def test_a_name_that_no_node_can_have_is_refused(joining: Joining, name: str) -> None:
-    csr = pki.new_csr(pki.new_key(), NodeID("n"))
+    csr = subjects.new_csr(pki.new_key(), NodeID("n"))
     status, text = await joining.enrol(name, joining.token(), csr=csr)
     assert (status, b"NodeName" in text) == (400, True)
 
@@ -325,24 +325,24 @@ class Enrolled:
 
 
 def enrolled(
-    signer: pki.Authority, expired_for: timedelta, node: str = "", key: pki.Key | None = None
+    signer: issuing.Authority, expired_for: timedelta, node: str = "", key: pki.Key | None = None
 ) -> Enrolled:
     """Return a node whose certificate was good for a year, until ``expired_for`` ago."""
     name, key = NodeID(node or unique("n")), key or pki.new_key()
-    then = datetime.now(UTC) - expired_for - pki.NODE_LIFETIME
-    issued = pki.issue_node(signer, pki.new_csr(key, name), name, then)
+    then = datetime.now(UTC) - expired_for - issuing.NODE_LIFETIME
+    issued = issuing.issue_node(signer, subjects.new_csr(key, name), name, then)
     return Enrolled(name, key, pki.load_certificate(issued.der))
 
 
 async def renew(joining: Joining, edge: Enrolled) -> tuple[int, bytes]:
-    csr = pki.new_csr(pki.new_key(), NodeID(edge.node))
+    csr = subjects.new_csr(pki.new_key(), NodeID(edge.node))
     return await joining.get("/edge.crt", edge.headers(csr), csr)
 
 
 async def note(client: KubeClient, edge: Enrolled) -> Ledger:
     """Have the ledger know that the node was enrolled."""
     certificate, ledger = edge.certificate, Ledger(client)
-    issued = pki.Issued(b"", certificate.serial_number, certificate.not_valid_after_utc)
+    issued = issuing.Issued(b"", certificate.serial_number, certificate.not_valid_after_utc)
     await ledger.record(NodeID(edge.node), issued, None)
     return ledger
 
@@ -383,10 +383,10 @@ async def test_the_grace_ends(joining: Joining, client: KubeClient) -> None:
 
 async def test_a_proof_is_good_for_its_own_node_key_and_request(joining: Joining) -> None:
     edge = enrolled(joining.authority, timedelta(days=-1))
-    csr = pki.new_csr(pki.new_key(), NodeID(edge.node))
+    csr = subjects.new_csr(pki.new_key(), NodeID(edge.node))
     signed = edge.headers(csr)
     # Another request than the one that was signed.
-    other = pki.new_csr(pki.new_key(), NodeID(edge.node))
+    other = subjects.new_csr(pki.new_key(), NodeID(edge.node))
     assert (await joining.get("/edge.crt", signed, other))[0] == 401
     # Only one of the two headers.
     halved = {name: signed[name] for name in ("NodeName", proof.CERTIFICATE_HEADER)}
@@ -394,11 +394,11 @@ async def test_a_proof_is_good_for_its_own_node_key_and_request(joining: Joining
     assert joining.refused("proof") == 2
     # Another node's name, in the header and in the request.
     name = unique("n")
-    csr = pki.new_csr(pki.new_key(), NodeID(name))
+    csr = subjects.new_csr(pki.new_key(), NodeID(name))
     status, text = await joining.get("/edge.crt", {**edge.headers(csr), "NodeName": name}, csr)
     assert (status, f"not {name}'s" in text.decode()) == (401, True)
     # A certificate by somebody else.
-    stranger = enrolled(pki.new_authority(datetime.now(UTC)), timedelta(days=-1))
+    stranger = enrolled(issuing.new_authority(datetime.now(UTC)), timedelta(days=-1))
     status, text = await renew(joining, stranger)
     assert (status, b"not by an authority of this cluster" in text) == (401, True)
     assert joining.refused("wrong_certificate") == 2
@@ -431,7 +431,7 @@ async def test_a_new_token_makes_a_revoked_node_good_again_and_its_old_keys_not(
     ledger, node = await note(client, edge), NodeID(edge.node)
     await ledger.revoke(node, datetime.now(UTC))
     key, token = pki.new_key(), await joining.named_token(client, edge.node)
-    status, der = await joining.enrol(edge.node, token, csr=pki.new_csr(key, node))
+    status, der = await joining.enrol(edge.node, token, csr=subjects.new_csr(key, node))
     assert status == 200
     again = Enrolled(edge.node, key, pki.load_certificate(der))
     for _ in range(3):
@@ -469,10 +469,10 @@ async def test_while_an_authority_is_replaced_the_newer_one_signs_and_both_are_k
     client: KubeClient, joining: Joining
 ) -> None:
     old, now = joining.authority, datetime.now(UTC)
-    new = pki.next_authority(now)
-    both = Authorities(new, old, pki.cross_sign(old, new, now).public_bytes(Encoding.DER))
+    new = issuing.next_authority(now)
+    both = Authorities(new, old, issuing.cross_sign(old, new, now).public_bytes(Encoding.DER))
     key, folder = pki.new_key(), joining.folder / "during"
-    server = pki.issue_server(new, key, [HOST], now)
+    server = issuing.issue_server(new, key, [HOST], now)
     files = credentials.write_server_files(folder, server, key, both.chain_pem)
     context = tls.server_context(*files, client_ca_pem=both.pem)
     context.verify_mode = ssl.CERT_OPTIONAL
@@ -504,7 +504,7 @@ async def test_a_certificate_is_good_for_as_long_as_the_terms_say(
     client: KubeClient, joining: Joining
 ) -> None:
     now, key = datetime.now(UTC), pki.new_key()
-    server = pki.issue_server(joining.authority, key, [HOST], now)
+    server = issuing.issue_server(joining.authority, key, [HOST], now)
     files = credentials.write_server_files(joining.folder / "terms", server, key)
     context = tls.server_context(*files, client_ca_pem=joining.authority.pem)
     context.verify_mode = ssl.CERT_OPTIONAL

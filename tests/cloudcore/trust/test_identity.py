@@ -17,7 +17,7 @@ from cloudcore.kube.cluster import read_cluster_uid
 from cloudcore.trust import authoritystore, credentials, keptsecrets
 from cloudcore.trust.authorities import Authorities
 from cloudcore.trust.identity import ServerIdentity, load_identity
-from common import pki, tls
+from common import issuing, pki, subjects, tls
 from common.errors import ConfigError, RemoteError
 from common.files import write_private
 from common.names import NodeID
@@ -75,7 +75,7 @@ async def test_a_renewed_certificate_is_shown_to_whoever_connects_next(
     before = await shown(identity, context)
     assert (tmp_path / "server.key").stat().st_mode & 0o777 == 0o600
     # As if the certificate had come near its end.
-    monkeypatch.setattr(credentials, "RENEW_WITHIN", pki.SERVER_LIFETIME + timedelta(days=1))
+    monkeypatch.setattr(credentials, "RENEW_WITHIN", issuing.SERVER_LIFETIME + timedelta(days=1))
     await identity.load(client)
     after = await shown(identity, context)
     assert after != before
@@ -107,10 +107,10 @@ class Edges:
     folder: Path
     identity: ServerIdentity
 
-    async def is_served(self, signer: pki.Authority, *trusted: pki.Authority) -> bool:
+    async def is_served(self, signer: issuing.Authority, *trusted: issuing.Authority) -> bool:
         """Whether an edge and the server believe each other, as the server is now."""
         key, node = pki.new_key(), NodeID("n1")
-        issued = pki.issue_node(signer, pki.new_csr(key, node), node, datetime.now(UTC))
+        issued = issuing.issue_node(signer, subjects.new_csr(key, node), node, datetime.now(UTC))
         file = self.folder / "node.pem"
         write_private(file, pki.cert_to_pem(issued.der).encode() + pki.key_to_pem(key))
         client = tls.client_context("".join(authority.pem for authority in trusted), file)
@@ -159,8 +159,8 @@ async def test_a_rotation_is_taken_over_and_leaves_no_edge_behind(
             assert await edges.is_served(signer, old), "it has heard of nothing"
             assert await edges.is_served(signer, new)
             assert await edges.is_served(signer, new, old)
-        assert not await edges.is_served(pki.new_authority(datetime.now(UTC)), old)
-        assert not await edges.is_served(new, pki.new_authority(datetime.now(UTC)))
+        assert not await edges.is_served(issuing.new_authority(datetime.now(UTC)), old)
+        assert not await edges.is_served(new, issuing.new_authority(datetime.now(UTC)))
         assert left == [], "nothing is given up yet"
 
         await authoritystore.finish(api, wanted.fingerprint)

@@ -12,8 +12,8 @@ from cloudcore.trust import authoritystore
 from cloudcore.trust.ledger import Ledger
 from cloudcore.trust.ledgerentry import Entry, record_path
 from common.errors import RemoteError
+from common.issuing import Issued
 from common.names import NodeID
-from common.pki import Issued
 from common.status import failure
 from deploy.devcluster.controlplane import ControlPlane
 from tests.cloudcore.cluster import unique

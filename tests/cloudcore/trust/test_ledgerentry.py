@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cloudcore.trust import ledgerentry
 from cloudcore.trust.ledgerentry import MAX_SINCE, DamagedRecord, Entry
+from common.issuing import Issued
 from common.names import NodeID
-from common.pki import Issued
 
 NODE = NodeID("shop-17.example")
 NOW = datetime(2026, 11, 24, 9, 31, 4, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 from cloudcore.trust import renewal
 from cloudcore.trust.authorities import Authorities
 from cloudcore.trust.renewal import OldCertificate, Standing
-from common import pki, proof
+from common import issuing, pki, proof, subjects
 from common.errors import CertificateError
 from common.names import NodeID
 
@@ -108,17 +108,21 @@ def test_of_what_is_shown_in_tls_name_number_and_signer_are_judged() -> None:
         )
 
 
-def presented(signer: pki.Authority, until: datetime, csr: bytes) -> proof.Presented:
+def presented(signer: issuing.Authority, until: datetime, csr: bytes) -> proof.Presented:
     key = pki.new_key()
-    issued = pki.issue_node(signer, pki.new_csr(key, NODE), NODE, until - DAY, DAY)
+    issued = issuing.issue_node(signer, subjects.new_csr(key, NODE), NODE, until - DAY, DAY)
     certificate = pki.load_certificate(issued.der)
     return proof.Presented(certificate, proof.sign_renewal(key, csr))
 
 
 def test_a_proof_shows_a_certificate_whoever_of_the_trusted_has_signed_it() -> None:
-    old, new, stranger = pki.new_authority(NOW), pki.next_authority(NOW), pki.new_authority(NOW)
+    old, new, stranger = (
+        issuing.new_authority(NOW),
+        issuing.next_authority(NOW),
+        issuing.new_authority(NOW),
+    )
     authorities = Authorities(new, old)
-    csr = pki.new_csr(pki.new_key(), NODE)
+    csr = subjects.new_csr(pki.new_key(), NODE)
     for signer, is_ours in ((old, True), (new, True), (stranger, False)):
         for until in (NOW - 10 * DAY, NOW + DAY):
             one = presented(signer, until, csr)
@@ -132,7 +136,9 @@ def test_a_proof_shows_a_certificate_whoever_of_the_trusted_has_signed_it() -> N
 
 
 def test_a_proof_for_another_request_shows_nothing() -> None:
-    authority = pki.new_authority(NOW)
-    one = presented(authority, NOW, pki.new_csr(pki.new_key(), NODE))
+    authority = issuing.new_authority(NOW)
+    one = presented(authority, NOW, subjects.new_csr(pki.new_key(), NODE))
     with pytest.raises(CertificateError):
-        renewal.shown_by_proof(one, pki.new_csr(pki.new_key(), NODE), Authorities(authority), NOW)
+        renewal.shown_by_proof(
+            one, subjects.new_csr(pki.new_key(), NODE), Authorities(authority), NOW
+        )

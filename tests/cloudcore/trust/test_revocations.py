@@ -21,8 +21,8 @@ from cloudcore.trust.ledger import Ledger
 from cloudcore.trust.ledgerentry import Entry, record_path
 from cloudcore.trust.revocations import Revocations
 from common.errors import RemoteError
+from common.issuing import Issued
 from common.names import NodeID
-from common.pki import Issued
 from common.status import failure
 from tests.cloudcore.cluster import unique
 

@@ -17,7 +17,7 @@ from cloudcore.trust.tokendoor import Ticket, TokenDoor
 from cloudcore.trust.tokenrecord import Asker, Kept, TokenRecord, Use
 from cloudcore.trust.tokenrecords import TokenRecords
 from cloudcore.trust.tokens import TokenError
-from common import pki
+from common import issuing
 from common.errors import RemoteError
 from common.names import NodeID
 from deploy.devcluster.controlplane import ControlPlane
@@ -25,7 +25,7 @@ from tests.cloudcore.cluster import unique
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 LATER = NOW + timedelta(hours=1)
-AUTHORITY = pki.new_authority(NOW)
+AUTHORITY = issuing.new_authority(NOW)
 STORE = Asker(NodeID("store-1"), "its key")
 OTHER = Asker(NodeID("store-2"), "another key")
 PLAIN = "cloudcore_plain_token_enrolments_total"

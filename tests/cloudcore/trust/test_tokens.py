@@ -16,11 +16,11 @@ from cloudcore.trust.tokens import (
     new_named_token,
     new_token,
 )
-from common import pki
+from common import issuing, pki
 from common.names import NodeID
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-AUTHORITY = pki.new_authority(NOW)
+AUTHORITY = issuing.new_authority(NOW)
 
 
 def presented(token: str) -> str:
@@ -73,7 +73,7 @@ def test_two_tokens_of_one_name_are_not_the_same() -> None:
 
 
 def test_a_token_of_any_of_two_authorities_is_taken() -> None:
-    following = pki.new_authority(NOW)
+    following = issuing.new_authority(NOW)
     for signer in (AUTHORITY, following):
         token = presented(new_named_token(signer, NOW + timedelta(hours=1), "shops", "1"))
         assert check_token_of_any((following, AUTHORITY), token, NOW).name == "shops"
@@ -96,7 +96,7 @@ LATER = int((NOW + timedelta(hours=1)).timestamp())
         "x",
         "a.b.c",
         new_token(AUTHORITY, NOW),  # with the hash in front, which the edge takes off
-        presented(new_token(pki.new_authority(NOW), NOW)),
+        presented(new_token(issuing.new_authority(NOW), NOW)),
         signed({"exp": LATER}, KEY, "HS512"),
         signed({"exp": LATER}, b"0" * 64),
         jwt.encode({"exp": LATER}, "", algorithm="none"),

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from common import pki
+from common import issuing, pki, subjects
 from common.health import Health
 from common.metrics import Figures
 from common.monitor import monitor
@@ -84,8 +84,8 @@ def test_a_socket_of_a_killed_edge_is_nobody(tmp_path: Path) -> None:
 
 def test_the_end_of_the_certificate_is_read_from_its_file(tmp_path: Path) -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    key, authority = pki.new_key(), pki.new_authority(now)
-    issued = pki.issue_node(authority, pki.new_csr(key, NodeID(NODE)), NodeID(NODE), now)
+    key, authority = pki.new_key(), issuing.new_authority(now)
+    issued = issuing.issue_node(authority, subjects.new_csr(key, NodeID(NODE)), NodeID(NODE), now)
     file = tmp_path / "pki" / f"{NODE}.pem"
     file.parent.mkdir()
     file.write_text(pki.cert_to_pem(issued.der))

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from common import pki
+from common import issuing, pki
 from common.tls import server_context
 from edgecore.config import EdgeCoreSettings
 from edgecore.doctor import lookcloud
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-AUTHORITY = pki.new_authority(NOW)
+AUTHORITY = issuing.new_authority(NOW)
 HOST = "127.0.0.1"
 
 
@@ -62,7 +62,7 @@ class Tls(HTTPServer):
 @pytest.fixture
 def context(tmp_path: Path) -> ssl.SSLContext:
     key = pki.new_key()
-    issued = pki.issue_server(AUTHORITY, key, [HOST, "cloud.example"], NOW)
+    issued = issuing.issue_server(AUTHORITY, key, [HOST, "cloud.example"], NOW)
     (tmp_path / "s.crt").write_text(pki.cert_to_pem(issued.public_bytes(Encoding.DER)))
     (tmp_path / "s.key").write_bytes(pki.key_to_pem(key))
     made = server_context(tmp_path / "s.crt", tmp_path / "s.key", client_ca_pem=AUTHORITY.pem)
@@ -104,7 +104,7 @@ def test_a_cloud_in_order_is_seen_as_one(context: ssl.SSLContext) -> None:
 
 
 def test_another_address_and_another_authority_are_seen(context: ssl.SSLContext) -> None:
-    other = pki.new_authority(NOW).der
+    other = issuing.new_authority(NOW).der
     with serving(context) as port:
         reach = lookcloud.look(settings(port, "localhost"), [other], NOW)
         without = lookcloud.look(settings(port), [], NOW)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common import pki
+from common import issuing, pki, subjects
 from common.names import NodeID
 from edgecore.config import EdgeCoreSettings
 from edgecore.doctor.lookkept import authorities_of, look
@@ -18,7 +18,7 @@ from tests.edgecore.edgestore.objects import stored
 
 NODE = NodeID("edge-1")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-AUTHORITY = pki.new_authority(NOW)
+AUTHORITY = issuing.new_authority(NOW)
 
 
 def token(hashed: str, **claims: object) -> str:
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     database.commit(
         [Put(secret), SetState("complete", "yes"), SetState("time", "2090-01-01T00:00:00Z")]
     )
-    issued = pki.issue_node(AUTHORITY, pki.new_csr(pki.new_key(), NODE), NODE, NOW)
+    issued = issuing.issue_node(AUTHORITY, subjects.new_csr(pki.new_key(), NODE), NODE, NOW)
     (folder / "pki").mkdir()
     (folder / "pki" / f"{NODE}.pem").write_text(pki.cert_to_pem(issued.der))
     (folder / "pki" / "ca.crt").write_text(AUTHORITY.pem)
@@ -85,7 +85,7 @@ def test_a_store_that_cannot_be_read_is_told(folder: Path) -> None:
 
 
 def test_a_certificate_of_another_authority_is_seen(folder: Path) -> None:
-    (folder / "pki" / "ca.crt").write_text(pki.new_authority(NOW).pem)
+    (folder / "pki" / "ca.crt").write_text(issuing.new_authority(NOW).pem)
     assert not look(folder, NODE, None).certificate.is_of_authority
 
 

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from common import pki
+from common import issuing
 from common.checks import Finding, Verdict
 from edgecore.doctor.reach import Exchanges, Port, Reach, Shown, judge
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-DER = pki.new_authority(NOW).der
+DER = issuing.new_authority(NOW).der
 SHOWN = Shown(hosts=("cloud",), is_named=True, is_trusted=True, der=DER)
 REACH = Reach(
     "cloud",

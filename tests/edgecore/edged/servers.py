@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
-from common import pki
+from common import issuing, pki
 
 HOST = "127.0.0.1"
 
@@ -76,7 +76,7 @@ def self_made_tls(directory: Path) -> ssl.SSLContext:
     """Return what a server shows that nobody has a reason to trust."""
     now = datetime.now(UTC)
     key = pki.new_key()
-    certificate = pki.issue_server(pki.new_authority(now), key, ["elsewhere.example"], now)
+    certificate = issuing.issue_server(issuing.new_authority(now), key, ["elsewhere.example"], now)
     chain, private = directory / "cert.pem", directory / "key.pem"
     chain.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     private.write_bytes(pki.key_to_pem(key))

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import pki
+from common import issuing, pki, subjects
 from common.errors import CertificateError
 from common.names import NodeID
 from edgecore.edgehub.certificates import (
@@ -26,15 +26,15 @@ YEAR = timedelta(days=365)
 
 
 def server(made: datetime) -> bytes:
-    certificate = pki.issue_server(pki.new_authority(made), pki.new_key(), ["cloud"], made)
+    certificate = issuing.issue_server(issuing.new_authority(made), pki.new_key(), ["cloud"], made)
     return certificate.public_bytes(Encoding.DER)
 
 
 @pytest.mark.parametrize("made", [NOW, datetime(1971, 1, 1, tzinfo=UTC), NOW + 40 * YEAR])
 def test_dates_are_read_as_the_library_reads_them(made: datetime) -> None:
-    authority = pki.new_authority(made)
+    authority = issuing.new_authority(made)
     node = NodeID("n" * 250)
-    issued = pki.issue_node(authority, pki.new_csr(pki.new_key(), node), node, made)
+    issued = issuing.issue_node(authority, subjects.new_csr(pki.new_key(), node), node, made)
     for der in (authority.der, issued.der, server(made)):
         loaded = pki.load_certificate(der)
         assert validity(der) == Validity(loaded.not_valid_before_utc, loaded.not_valid_after_utc)
@@ -71,7 +71,7 @@ def test_a_certificate_without_a_version_is_one_of_the_first_version() -> None:
 
 
 def test_certificates_are_found_in_a_file_in_their_order() -> None:
-    first, second = pki.new_authority(NOW), pki.new_authority(NOW)
+    first, second = issuing.new_authority(NOW), issuing.new_authority(NOW)
     key = pki.key_to_pem(first.key).decode()
     assert ders_of(f"{first.pem}\n# a remark\n{key}{second.pem}") == [first.der, second.der]
     assert ders_of("nothing") == []

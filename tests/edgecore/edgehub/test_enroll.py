@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common import pki
+from common import issuing, pki
 from common.errors import CertificateError, LinkError
 from common.tls import client_context
 from edgecore.edgehub import enroll
@@ -43,7 +43,7 @@ async def test_a_token_gets_a_certificate_that_only_this_user_may_read(
 async def test_a_cloud_that_is_not_the_tokens_is_not_trusted(
     cloud: TestCloud, config: EnrollConfig
 ) -> None:
-    foreign = pki.new_authority(NOW)
+    foreign = issuing.new_authority(NOW)
     with pytest.raises(CertificateError, match="somebody in between"):
         enroll.enroll(Task(Job.ENROLL, config, f"{pki.fingerprint(foreign.der)}.{JWT}"))
     assert cloud.enrolments == []
@@ -213,7 +213,7 @@ async def test_an_authority_that_is_given_up_is_not_trusted_any_more(
 async def test_an_authority_that_is_named_and_not_told_is_not_followed(
     cloud: TestCloud, enrolled: EnrollConfig
 ) -> None:
-    for named in ("0" * 64, pki.fingerprint(pki.new_authority(NOW).der)):
+    for named in ("0" * 64, pki.fingerprint(issuing.new_authority(NOW).der)):
         with pytest.raises(CertificateError, match="not among those"):
             enroll.follow(Task(Job.FOLLOW, enrolled, authority=named))
     cloud.has_bundle = False
@@ -226,7 +226,7 @@ async def test_what_is_no_authority_is_not_trusted(
     cloud: TestCloud, enrolled: EnrollConfig
 ) -> None:
     node = pki.load_certificate(kept(enrolled))
-    impostor = pki.Authority(node, pki.new_key())
+    impostor = issuing.Authority(node, pki.new_key())
     cloud.earlier = impostor
     enroll.follow(Task(Job.FOLLOW, enrolled))
     assert trusted(enrolled) == [cloud.authority.der]

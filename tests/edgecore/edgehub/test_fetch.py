@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from common import pki
+from common import issuing
 from common.errors import LinkError
 from common.tls import client_context, unverified_context
 from edgecore.edgehub.enrollconfig import EnrollConfig, RefusedError
@@ -62,7 +62,7 @@ async def test_an_expired_cloud_gets_no_token_whoever_it_is(cloud: TestCloud) ->
 
 
 async def test_a_cloud_of_another_name_or_authority_is_not_trusted(cloud: TestCloud) -> None:
-    foreign = client_context(pki.new_authority(NOW).pem)
+    foreign = client_context(issuing.new_authority(NOW).pem)
     async with at(cloud) as config:
         with pytest.raises(LinkError, match="the cloud's certificate is not accepted"):
             fetch(config, foreign, Get("/ca.crt"), None)

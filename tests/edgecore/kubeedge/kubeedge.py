@@ -11,7 +11,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from common import pki
+from common import issuing, pki, subjects
 from common.names import NodeID
 from edgecore.kubeedge.certificate import Files
 
@@ -67,13 +67,15 @@ def make_certificate(
     folder: Path,
     now: datetime,
     *,
-    authority: pki.Authority | None = None,
-    lifetime: timedelta = pki.NODE_LIFETIME,
+    authority: issuing.Authority | None = None,
+    lifetime: timedelta = issuing.NODE_LIFETIME,
 ) -> Files:
     folder.mkdir(parents=True, exist_ok=True)
-    authority = authority or pki.new_authority(now)
+    authority = authority or issuing.new_authority(now)
     key = pki.new_key()
-    issued = pki.issue_node(authority, pki.new_csr(key, NodeID(NODE)), NodeID(NODE), now, lifetime)
+    issued = issuing.issue_node(
+        authority, subjects.new_csr(key, NodeID(NODE)), NodeID(NODE), now, lifetime
+    )
     files = Files(folder / "server.crt", folder / "server.key", folder / "rootCA.crt")
     files.certificate.write_text(pki.cert_to_pem(issued.der))
     files.key.write_bytes(pki.key_to_pem(key))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common import pki
+from common import issuing
 from edgecore.edgehub.enroll import examine
 from edgecore.edgehub.enrollconfig import EnrollConfig
 from edgecore.kubeedge.adopting import Adoption, adopt
@@ -69,7 +69,7 @@ async def test_what_is_of_no_use_is_said_and_not_taken(
         case "key is gone":
             adoption.key.unlink()
         case _:
-            adoption.authority.write_text(pki.new_authority(NOW).pem)
+            adoption.authority.write_text(issuing.new_authority(NOW).pem)
     await adopt(adoption)
     assert not kept(adoption).node_file.exists()
     (record,) = caplog.records

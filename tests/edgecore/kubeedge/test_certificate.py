@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from common import pki
+from common import issuing, pki
 from common.errors import CertificateError
 from common.tls import client_context
 from edgecore.kubeedge.certificate import Files, read_certificate
@@ -25,7 +25,7 @@ def files(tmp_path: Path) -> Files:
 def test_a_certificate_is_kept_where_and_as_an_edge_wants_it(files: Files, tmp_path: Path) -> None:
     found = read_certificate(files)
     assert found is not None
-    assert (found.node, found.not_after) == (NODE, NOW + pki.NODE_LIFETIME)
+    assert (found.node, found.not_after) == (NODE, NOW + issuing.NODE_LIFETIME)
     assert not found.differs_in(tmp_path)
     found.keep_in(tmp_path)
     assert not found.differs_in(tmp_path)
@@ -55,7 +55,7 @@ def test_a_key_in_another_form_is_taken(files: Files) -> None:
 
 def test_several_authorities_are_kept(files: Files) -> None:
     mine = files.authority.read_bytes()
-    files.authority.write_bytes(pki.new_authority(NOW).pem.encode() + b"\n" + mine)
+    files.authority.write_bytes(issuing.new_authority(NOW).pem.encode() + b"\n" + mine)
     found = read_certificate(files)
     assert found is not None
     assert found.authority_pem.count(b"BEGIN CERTIFICATE") == 2
