@@ -302,7 +302,8 @@ class KubeClient:
             logger.info("the API server is back", extra={"away_s": round(now_s - self._lost_s, 1)})
             self._lost_s = None
         elif code == HTTPStatus.SERVICE_UNAVAILABLE and self._lost_s is None:
-            logger.warning("the API server cannot be reached", extra={"server": self.server})
+            # Not louder: of a command, its one line about that is enough; a watch warns by itself.
+            logger.info("the API server cannot be reached", extra={"server": self.server})
             self._lost_s = began_s
 
     async def _made(self, request: Request) -> bytes:

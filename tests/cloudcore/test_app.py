@@ -99,7 +99,20 @@ async def test_it_is_ready_once_in_step_and_leaves_nothing_behind(
     async with running(made):
         await eventually(lambda: is_ready(made))
         assert (await ask(made, "/healthz"))[0] == 200
-        assert "cloudcore_connected_nodes 0.0" in (await ask(made, "/metrics"))[1]
+        conditions = (await ask(made, "/readyz?verbose"))[1].splitlines()
+        assert {"[+] authority", "[+] revocations", "[+] api-server", "ready"} <= set(conditions)
+        assert any(line.startswith("[ ] api-server: answered ") for line in conditions)
+        metrics = (await ask(made, "/metrics"))[1]
+        for sample in (
+            "cloudcore_connected_nodes 0.0",
+            "KubeEdge_CloudHub_connected_nodes 0.0",
+            'cloudcore_certificate_expiry_timestamp_seconds{certificate="server"}',
+            'cloudcore_apiserver_requests_total{code="200",verb="GET"}',
+            'cloudcore_mailbox_messages{module="cloudhub"}',
+            "process_resident_memory_bytes",
+            "cloudcore_build_info{version=",
+        ):
+            assert sample in metrics
     for port in (made.websocket_port, made.https_port):
         assert not accepts(port)
     assert asyncio.all_tasks() == others
