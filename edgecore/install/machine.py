@@ -45,6 +45,10 @@ class Machine:
         """Return where ``path`` of the machine is for us."""
         return self.root / path.absolute().relative_to("/")
 
+    def name_of(self, path: Path) -> Path:
+        """Return what ``path``, as it is for us, is called on the machine."""
+        return Path("/") / path.relative_to(self.root)
+
     def deed(self, path: Path, content: str) -> Deed:
         """Return what is to be done so that ``path`` has ``content``.
 

@@ -5,7 +5,7 @@ deletes it there. Each step is tried, whatever became of those before it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,23 @@ from edgecore.install.paperwork import UNIT
 
 STOP_GRACE_S: Final = 10.0
 """Seconds that a container has to end by itself."""
+
+OWN: Final = (
+    "edge-store.db*",
+    "edge-store.key*",
+    "pki",
+    "local-token",
+    "lock",
+    "edgecore.sock",
+    "process",
+    "logs",
+    "pods",
+    "before-upgrade",
+    ".before-upgrade",
+)
+"""What edgecore has in its data folder; whatever else is there is somebody else's."""
+
+_SHOWN: Final = 5
 
 Say = Callable[[str], None]
 
@@ -140,28 +157,39 @@ def _stop(machine: Machine, say: Say) -> None:
 
 
 def _clear(removal: Removal, machine: Machine, say: Say) -> None:
-    """Remove the data folder, once nothing of another file system is left in it."""
+    """Remove what edgecore has in its folders, once no other file system is mounted in there.
+
+    What others have put into the data folder stays, and so does the folder then.
+    """
     if removal.keeps_data:
         say(f"kept: {removal.data_dir}")
         return
-    folders = {removal.data_dir, removal.root_dir / "pods"}
-    for folder in _outermost(folders):
-        target = machine.path(folder)
-        try:
-            unmount_below(target)
-        except OSError as error:
-            raise EdgeError(f"{folder}: something is still mounted in it: {error}") from error
-        if mounted_below(target):
-            raise EdgeError(f"{folder}: something is still mounted in it")
-        line = machine.remove(folder)
-        if line:
-            say(line)
+    folder = machine.path(removal.data_dir)
+    own = {found for pattern in OWN for found in folder.glob(pattern)}
+    for target in sorted({*own, machine.path(removal.root_dir / "pods")}):
+        _unmount(target)
+        machine.remove(machine.name_of(target))
+    if not folder.is_dir():
+        return
+    left = sorted(path.name for path in folder.iterdir())
+    if left:
+        say(f"kept: {removal.data_dir}, where others have {', '.join(left[:_SHOWN])}")
+        return
+    try:
+        folder.rmdir()
+    except OSError:  # a disk of its own is mounted there, or the folder above is not to be written
+        say(f"emptied: {removal.data_dir}")
+    else:
+        say(f"removed: {removal.data_dir}")
 
 
-def _outermost(folders: set[Path]) -> Iterator[Path]:
-    for folder in sorted(folders):
-        if not any(folder != other and folder.is_relative_to(other) for other in folders):
-            yield folder
+def _unmount(folder: Path) -> None:
+    try:
+        unmount_below(folder)
+    except OSError as error:
+        raise EdgeError(f"{folder}: something is still mounted in it: {error}") from error
+    if mounted_below(folder):
+        raise EdgeError(f"{folder}: something is still mounted in it")
 
 
 def _remove(machine: Machine, path: Path, say: Say) -> None:

@@ -1,19 +1,23 @@
 """Taking edgecore away: files in a folder, and processes that are real; systemd is made up."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from common.errors import ConfigError, EdgeError, RuntimeServiceError
 from common.names import UID
-from edgecore.datadir import locked
+from edgecore.datadir import SOCKET, locked
+from edgecore.edged.local.localapi import TOKEN_FILE
 from edgecore.edged.runtime.base import ContainerState, PodObservation, Runtime
 from edgecore.edged.runtime.hollow import HollowRuntime
 from edgecore.edged.runtime.process import ProcessRuntime
 from edgecore.edged.runtime.spec import ContainerConfig, SandboxConfig
-from edgecore.install import resetting
+from edgecore.edgestore.keyfile import FILE_NAME as KEY
+from edgecore.edgestore.store import FILE_NAME as EDGE_STORE
+from edgecore.install import resetting, storecopy
 from edgecore.install.machine import RECORD, UNIT_FILE, Machine
-from edgecore.install.resetting import Removal, ResetFailedError
+from edgecore.install.resetting import OWN, Removal, ResetFailedError
 from tests.edgecore.install.machines import WithSystemd
 
 CONFIG = Path("/etc/cloudedge/edgecore.yaml")
@@ -128,6 +132,46 @@ async def test_processes_end_with_their_pods(tmp_path: Path) -> None:
     assert await resetting.pods_of(ProcessRuntime(tmp_path / "process")) == []
 
 
-def test_folders_inside_others_are_removed_with_them() -> None:
-    found = resetting._outermost({DATA_DIR, DATA_DIR / "pods", Path("/var/lib/kubelet/pods")})
-    assert set(found) == {DATA_DIR, Path("/var/lib/kubelet/pods")}
+async def test_what_others_have_in_the_data_folder_stays(tmp_path: Path) -> None:
+    machine = WithSystemd(tmp_path)
+    furnish(machine)
+    for name in ("edge-store.db-wal", "photos"):
+        (machine.path(DATA_DIR) / name).write_text("")
+    assert f"kept: {DATA_DIR}, where others have photos" in await reset(machine)
+    assert [path.name for path in machine.path(DATA_DIR).iterdir()] == ["photos"]
+
+
+async def test_a_data_folder_that_is_a_disk_of_its_own_is_emptied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(_: Path) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    machine = WithSystemd(tmp_path)
+    furnish(machine)
+    monkeypatch.setattr(Path, "rmdir", busy)
+    assert f"emptied: {DATA_DIR}" in await reset(machine)
+    assert list(machine.path(DATA_DIR).iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["refused", "still there"])
+async def test_nothing_is_removed_through_a_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def unmount(_: Path) -> None:
+        if how == "refused":
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+    machine = WithSystemd(tmp_path)
+    furnish(machine)
+    monkeypatch.setattr(resetting, "unmount_below", unmount)
+    monkeypatch.setattr(resetting, "mounted_below", lambda folder: [folder / "volume"])
+    with pytest.raises(ResetFailedError, match="something is still mounted"):
+        await reset(machine)
+    assert machine.path(DATA_DIR / "pki" / "n1.pem").exists()
+    assert not machine.path(CONFIG).exists()
+
+
+def test_what_is_its_own_is_what_the_others_write() -> None:
+    names = {EDGE_STORE, KEY, SOCKET, storecopy.FOLDER, TOKEN_FILE}
+    assert all(any(Path(name).match(pattern) for pattern in OWN) for name in names)
