@@ -32,6 +32,7 @@ def option(kind: Any, *, is_required: bool = False) -> Option:
 
 Texts = Annotated[tuple[str, ...], FromText(with_commas), Between(1)]
 Labels = dict[str, str]
+LABELS = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
 @pytest.mark.parametrize(
@@ -130,6 +131,9 @@ def test_the_schema_says_the_same_to_editors() -> None:
         (Annotated[str, Between(1)], {"type": "string", "minLength": 1}),
         (Annotated[tuple[str, ...], Between(1)], {"type": "array", "minItems": 1}),
         (Annotated[float, Between(1)], {"type": "number", "minimum": 1}),
+        (Path, {"type": "string"}),
+        (Annotated[Labels, FromText(str.split)], {"anyOf": [LABELS, {"type": "string"}]}),
+        (Annotated[int, Check(even)], {"type": "integer"}),
     ],
 )
 def test_each_kind_has_its_schema(kind: Any, wanted: dict[str, object]) -> None:
