@@ -253,7 +253,13 @@ async def test_the_daemon_is_ready_without_a_cloud_and_tells_systemd(
             assert await loop.sock_recv(systemd, 99) == b"READY=1"
             assert await asyncio.to_thread(get, port, "/readyz") == 200
             assert await asyncio.to_thread(get, port, "/metrics") == 200
-            assert await asyncio.to_thread(ask, tmp_path / "edge" / SOCKET, "/readyz")
+            asked = tmp_path / "edge" / SOCKET
+            lines = (await asyncio.to_thread(ask, asked, "/readyz?verbose")).decode().splitlines()
+            assert {"[+] edge-store", "[+] disk", "[+] container-engine", "ready"} <= set(lines)
+            assert any(line.startswith("[ ] cloud: ") for line in lines)
+            numbers = (await asyncio.to_thread(ask, asked, "/metrics")).decode()
+            assert "edgecore_runtime_up 1.0" in numbers
+            assert 'edgecore_mailbox_messages{module="edged"}' in numbers
             told = json.loads(await asyncio.to_thread(ask, tmp_path / "edge" / SOCKET))
             assert {"edgecore", "edgehub", "metamanager", "edged"} <= set(told)
             assert told["edgecore"]["pid"] == os.getpid()
