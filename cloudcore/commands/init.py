@@ -145,7 +145,7 @@ async def _get(client: KubeClient, path: str) -> dict[str, Any]:
 def _next_step(settings: InitSettings) -> str:
     host = settings.advertise_address[0]
     ports = (
-        " --websocket-port 30000 --https-port 30002"
+        " --set websocket_port=30000 --set https_port=30002"
         if settings.service_type is ServiceType.NODE_PORT
         else ""
     )

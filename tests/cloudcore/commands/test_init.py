@@ -105,7 +105,7 @@ async def test_a_second_run_changes_nothing_and_a_changed_option_what_it_is_abou
         "Deployment kubeedge/cloudcore changed",
         "Service kubeedge/cloudcore changed",
     ]
-    assert "--websocket-port 30000 --https-port 30002" in errors
+    assert "--set websocket_port=30000 --set https_port=30002" in errors
 
 
 async def test_what_an_administrator_has_changed_since_is_not_taken_back_unasked(
