@@ -120,7 +120,7 @@ def _time(machine: Machine) -> Finding:
                 "the kernel's clock is not synchronized",
                 "start one: timedatectl set-ntp true, or chrony",
             )
-        case None:
+        case _:
             return Finding(
                 "time service", Verdict.WARN, "the kernel does not say", "look at timedatectl"
             )

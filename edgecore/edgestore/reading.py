@@ -75,7 +75,7 @@ def read_store(path: Path, read: Callable[["StoreReader"], T]) -> T:
             try:
                 with _connected(path, is_at_rest=was_at_rest) as connection:
                     found = read(StoreReader(connection, path))
-            except SQLITE_ERRORS:
+            except (*SQLITE_ERRORS, StoreError):
                 # Half of it may be older than the other half, if somebody wrote to it meanwhile.
                 if was_at_rest and not _is_at_rest(path):
                     continue
@@ -87,7 +87,7 @@ def read_store(path: Path, read: Callable[["StoreReader"], T]) -> T:
         if is_damage(error):
             raise StoreError(
                 f"{path}: damaged: {error}: edgecore sets it aside when it starts"
-            ) from (error)
+            ) from error
         raise store_error(path, error) from error
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error

@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from common import issuing, pki, subjects
+from common.errors import ConfigError
 from common.health import Health
 from common.metrics import Figures
 from common.monitor import monitor
@@ -125,3 +126,37 @@ def test_the_version_that_is_to_run_is_read_from_the_slots(
     assert json.loads(run(tmp_path, "-o", "json").output)["slot"]["previous"] == "1.0"
     (tmp_path / "state.json").write_text("[")
     assert "cannot be read" in json.loads(run(tmp_path, "-o", "json").output)["slot"]["why"]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (TimeoutError(), "it does not answer"),
+        (OSError("odd"), "its answer cannot be used: odd"),
+    ],
+)
+def test_a_socket_that_gives_no_answer_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, words: str
+) -> None:
+    def fail(_: Path) -> bytes:
+        raise error
+
+    monkeypatch.setattr(status_module, "ask", fail)
+    result = run(tmp_path, "-o", "json")
+    assert result.exit_code == 3
+    assert words in json.loads(result.output)["edgecore"]["silence"]
+
+
+def test_another_user_is_told_whom_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(status_module, "ask", refuse)
+    result = run(tmp_path)
+    assert isinstance(result.exception, ConfigError)
+    assert "ask as the user of edgecore" in str(result.exception)
+
+
+def test_a_certificate_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "pki" / f"{NODE}.pem").mkdir(parents=True)
+    assert "directory" in certificate_of(tmp_path, NODE).error

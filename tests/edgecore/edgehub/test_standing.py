@@ -41,3 +41,13 @@ def test_an_edge_is_offline_since_its_first_failure_and_tells_the_last_reason() 
     told = standing.tell(0, None)
     assert told["connected"] is False
     assert (told["since"], told["failure"]) == ("2026-01-01T12:00:00Z", "refused")
+
+
+def test_how_long_an_edge_is_offline_is_never_negative_and_0_with_a_link() -> None:
+    standing = Standing("cloud:1")
+    assert standing.offline_s(NOON) == 0
+    standing.failed(NOON, "refused")
+    assert standing.offline_s(LATER) == 300
+    assert standing.offline_s(NOON - timedelta(days=1)) == 0
+    standing.connected(LATER)
+    assert standing.offline_s(LATER) == 0

@@ -103,6 +103,23 @@ def test_an_edge_that_starts_meanwhile_is_read_anew(database: Database, path: Pa
     assert len(reads) == 2
 
 
+def test_what_seems_damaged_while_an_edge_starts_is_read_anew(
+    database: Database, path: Path
+) -> None:
+    database.close()
+    reads = []
+
+    def read(reader: StoreReader) -> list[str]:
+        reads.append(names(reader))
+        if len(reads) == 1:
+            database.open()
+            raise StoreError("half of it is older")
+        return reads[-1]
+
+    assert read_store(path, read) == ["web", "disk", "tls"]
+    assert len(reads) == 2
+
+
 @pytest.mark.usefixtures("database")
 def test_a_value_is_returned_by_its_name(path: Path) -> None:
     keys = KeyFile(path.with_suffix(".key"))
