@@ -18,6 +18,9 @@ from common.logfolding import Folding
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
+_LEVELS: Final = ("debug", "info", "warning", "error")
+_OURS: Final = frozenset({"cloudcore", "common", "edgecore", "edgesite"})
+
 _VARYING: Final = frozenset({"connection", "msg_id", "retry_in_s"})
 """Fields that differ each time something is said again."""
 
@@ -33,15 +36,41 @@ def set_up(level: str, log_format: LogFormat) -> None:
     """Send the log of this process to stderr. Called once, by ``cli.py``."""
     handler = FoldingHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if log_format is LogFormat.JSON else _TextFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(handlers=[handler], force=True)
     # These say at INFO what our own life-cycle lines say already, once per connection.
     for chatty in ("websockets", "aiohttp.access", "asyncio", "kubernetes"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    set_level(level)
 
 
-def set_level(level: str) -> None:
-    """Log what is at least so important from now on."""
-    logging.getLogger().setLevel(level.upper())
+def levels_of(text: str) -> dict[str, str]:
+    """Return the level of each logger that ``text`` names; that of all others is under ``""``.
+
+    Args:
+        text: a level, ``LOGGER=LEVEL``, or several of these with commas between.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    found = {"": "info"}
+    for part in text.split(","):
+        name, _, level = part.strip().rpartition("=")
+        if level not in _LEVELS:
+            raise ValueError(
+                f"expected {', '.join(_LEVELS)}, or LOGGER=LEVEL, with commas between, not {part!r}"
+            )
+        found[name] = level
+    return found
+
+
+def set_level(text: str) -> None:
+    """Log what is at least so important from now on; ``text`` as in ``levels_of``."""
+    levels = levels_of(text)
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in _OURS:  # it may have been named before, and is not now
+            logging.getLogger(name).setLevel(logging.NOTSET)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level.upper())
 
 
 class FoldingHandler(logging.StreamHandler[TextIO]):

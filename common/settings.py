@@ -14,14 +14,13 @@ from typing import (
     Annotated,
     Any,
     Final,
-    Literal,
     TypeVar,
     dataclass_transform,
     get_type_hints,
 )
 
 from common.capabilities import ALL, Capability, choose
-from common.logs import LogFormat
+from common.logs import LogFormat, levels_of
 
 if TYPE_CHECKING:
     from common.kubeedgeconfig import Translated
@@ -182,9 +181,10 @@ AddressOrNone = Annotated[str, Check(lambda value: value and split_address(value
 class DaemonSettings(Settings):
     """What both daemons can be told."""
 
-    log_level: Literal["debug", "info", "warning", "error"] = option(
+    log_level: Annotated[str, Check(levels_of)] = option(
         default="info",
-        help="Log what is at least this important: debug, info, warning or error.",
+        help="Log what is at least this important: debug, info, warning or error; of one logger"
+        " another: info,cloudcore.cloudhub=debug.",
     )
     log_format: LogFormat = option(default=LogFormat.TEXT, help="How log lines look: text or json.")
     grace_s: Annotated[float, Between(0, 600)] = option(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from common.logs import FoldingHandler, LogFormat, set_level, set_up
+from common.logs import FoldingHandler, LogFormat, levels_of, set_level, set_up
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +77,32 @@ def test_what_is_said_again_and_again_is_written_once_and_then_counted() -> None
         say(logging.ERROR, "failed", "n1", "")
     handler.close()
     assert stream.getvalue().splitlines()[8:] == ["ERROR failed n1 0", "ERROR failed n1 1"]
+
+
+def test_one_logger_can_have_a_level_of_its_own_for_a_while(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    set_up("warning,edgecore.x=debug", LogFormat.TEXT)
+    for name in ("edgecore.x.y", "edgecore.z"):
+        logging.getLogger(name).debug("said by %s", name)
+    said = capsys.readouterr().err
+    assert "edgecore.x.y" in said
+    assert "edgecore.z" not in said
+    set_level("edgecore.z=error")
+    logging.getLogger("edgecore.x.y").debug("said again")
+    logging.getLogger("edgecore.x.y").info("the others are at info")
+    logging.getLogger("edgecore.z").warning("not said")
+    said = capsys.readouterr().err
+    assert "the others are at info" in said
+    assert "again" not in said
+    assert "not said" not in said
+    set_level("info")
+
+
+@pytest.mark.parametrize("text", ["loud", "", "info,", "x=loud", "INFO"])
+def test_what_is_no_level_is_a_fault(text: str) -> None:
+    with pytest.raises(ValueError, match="expected debug, info, warning, error, or LOGGER=LEVEL"):
+        levels_of(text)
 
 
 def test_the_level_can_be_another_while_the_daemon_runs(
