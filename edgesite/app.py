@@ -30,6 +30,7 @@ from edgecore.metrics import EdgeMetrics
 from edgesite.config import EdgeSiteSettings
 from edgesite.link import CAPABILITIES, Link, Surroundings
 from edgesite.modules import Downlink, Uplink
+from edgesite.presence import Presence
 from edgesite.server import ApiServer
 
 HUB_REPORT: Final = "edgehub"
@@ -89,20 +90,20 @@ def build_site(
         asyncio.get_running_loop().time,
     )
     node = NodeID(settings.node_name)
-    link = Link(
-        Surroundings(
-            bus,
-            node,
-            locations,
-            cloud_metrics,
-            edge_metrics,
-            server.admit,
-            clock,
-            client.server,
-            server.silence_s,
-            settings.capabilities & CAPABILITIES,
-        )
+    around = Surroundings(
+        bus,
+        node,
+        locations,
+        cloud_metrics,
+        edge_metrics,
+        server.admit,
+        clock,
+        client.server,
+        server.silence_s,
+        settings.capabilities & CAPABILITIES,
     )
+    link = Link(around)
+    presence = Presence(around, link)
     controller = EdgeController(
         bus,
         client,
@@ -115,11 +116,11 @@ def build_site(
         settings, bus, store, edge_metrics, replace(world, clock=clock)
     )
     cloud_metrics.mailboxes.read = bus.pending
-    health.report(HUB_REPORT, link.tell)
+    health.report(HUB_REPORT, presence.tell)
     health.remark("api-server", server.tell)
     facts = Facts(
         pods=edged.phases,
-        offline_s=link.offline_s,
+        offline_s=presence.offline_s,
         waiting=link.waiting,
         objects=lambda: len(store.index.entries),
         runtime_fault=edged.runtime_fault,
@@ -129,7 +130,7 @@ def build_site(
         certificate=settings.data_dir / "pki" / f"{node}.pem",  # of an edge that became a site
     )
     # In the order in which they stop: what was accepted is still carried out.
-    uplink, downlink = Uplink(bus, link, edge_metrics), Downlink(bus, link)
+    uplink, downlink = Uplink(bus, link, presence, edge_metrics), Downlink(bus, link)
     return Edge(settings, bus, store, (edged, metamanager, uplink, controller, downlink), facts)
 
 

@@ -10,9 +10,8 @@ server is another cluster's, it goes on alone with what it has stored.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -25,24 +24,18 @@ from common import wire
 from common.beehive.context import MessageContext
 from common.beehive.message import Message, new, raw, refusal
 from common.capabilities import Capabilities, Capability
-from common.clock import Clock, rfc3339
-from common.delivery.backoff import Backoff, BackoffPolicy
+from common.clock import Clock
 from common.errors import MailboxClosedError
 from common.names import (
     CLUSTER_SCOPE,
-    LINK_RESOURCE,
     GroupName,
-    LinkState,
     ModuleName,
     NodeID,
     Operation,
-    PeerProtocol,
     ResourceType,
 )
 from common.resource import build_resource
 from common.status import Status, failure
-from edgecore.edgehub.link import LinkLostError
-from edgecore.edgehub.standing import Standing
 from edgecore.metrics import EdgeMetrics
 from edgesite.underway import Underway
 
@@ -52,11 +45,6 @@ CAPABILITIES: Final[Capabilities] = frozenset(
     {Capability.ACKS, Capability.BEATS, Capability.DIGEST}
 )
 """All that makes sense without a wire."""
-
-SILENT_S: Final = 30.0
-"""Without an answer of the API server, though a lease is renewed every ten seconds: it is away."""
-
-_BACKOFF: Final = BackoffPolicy(first_s=0.5, cap_s=10.0, jitter=0.6)
 
 
 class _Connection(msgspec.Struct):
@@ -92,40 +80,29 @@ class Link:
     """The one connection of an EdgeSite, which both of its modules hand messages to."""
 
     def __init__(self, around: Surroundings) -> None:
-        """Be without a connection until ``stay_connected`` runs."""
+        """Be without a connection until ``open`` is called."""
         self._around, self._bus, self._node = around, around.bus, around.node
         self._underway = Underway()
         self.connected = asyncio.Event()
         """Set while there is a connection."""
-        self._ended = asyncio.Event()
-        self._backoff = Backoff(_BACKOFF)
-        self._last_failure = ""
-        self._standing = Standing(around.server)
+        self.ended = asyncio.Event()
+        """Set when the controller wants the connection to end."""
         self.connection = ""
         """The id of the connection; empty where there is none."""
         self.wants_digest = False
         """Whether the controller has asked for a digest of what the edge holds."""
 
-    def tell(self) -> Mapping[str, object]:
-        """Return how the link stands; may be called in any thread.
+    def open(self, connection: str) -> None:
+        """Begin a connection, of which ``connection`` is the id."""
+        self.connection, self._underway, self.wants_digest = connection, Underway(), False
+        self.ended.clear()
+        self.connected.set()
 
-        Controller and edge are connected while the API server is away, which is no use to those who
-        ask: to them the site is not connected then.
-        """
-        clock, silence_s = self._around.clock, self._around.silence_s()
-        told = self._standing.tell(self._underway.asked, clock.known())
-        if not told["connected"] or silence_s < SILENT_S:
-            return told
-        since = rfc3339(clock.now() - timedelta(seconds=silence_s))
-        failure = "the API server does not answer"
-        return told | {"connected": False, "since": since, "failure": failure}
-
-    def offline_s(self) -> float:
-        """Return for how long the API server is away; may be called in any thread."""
-        if not self.connection:
-            return self._standing.offline_s(self._around.clock.now())
-        silence_s = self._around.silence_s()
-        return silence_s if silence_s >= SILENT_S else 0.0
+    def close(self) -> None:
+        """Be without a connection; what is under way to the edge is found out by the next one."""
+        self.connection = ""
+        self.connected.clear()
+        self._around.cloud_metrics.dropped.inc("disconnected", self._underway.forget())
 
     def waiting(self) -> int:
         """Return how many messages wait for the controller; may be called in any thread."""
@@ -140,62 +117,6 @@ class Link:
     def is_quiet(self) -> bool:
         """Whether nothing is on its way to the edge."""
         return not self._underway.objects and not self._bus.pending()[ModuleName.CLOUD_HUB]
-
-    async def stay_connected(self) -> None:
-        """Be connected whenever that may be; until cancelled."""
-        while True:
-            try:
-                await self._around.admit()
-                await self._connect()
-                error = await self._until_ended()
-            except LinkLostError as failed:
-                error = failed
-            pause_s = self._backoff.next_s()
-            self._report(error, pause_s)
-            await asyncio.sleep(pause_s)
-
-    async def _connect(self) -> None:
-        hello = {
-            "protocol": PeerProtocol.CLOUDEDGE_V1.value,
-            "capabilities": sorted(self._around.capabilities),
-        }
-        connected = self._about_node(Operation.CONNECTED, hello)
-        self.connection, self._underway = connected.msg_id, Underway()
-        self.wants_digest, self._last_failure = False, ""
-        self._ended.clear()
-        self.connected.set()
-        self._standing.connected(self._around.clock.now())
-        self._around.edge_metrics.connections.inc()
-        self._around.edge_metrics.connected.inc()
-        logger.info("in touch with the API server", extra={"node": self._node})
-        await self._bus.send(ModuleName.EDGE_CONTROLLER, connected)
-        await self._tell_edge(LinkState.CONNECTED, hello)
-
-    async def _until_ended(self) -> LinkLostError:
-        await self._ended.wait()
-        self.connection = ""
-        self.connected.clear()
-        self._around.edge_metrics.connected.dec()
-        lost = self._underway.forget()
-        self._around.cloud_metrics.dropped.inc("disconnected", lost)
-        await self._tell_edge(LinkState.DISCONNECTED, {})
-        text = f"another cloudcore serves node {self._node}: give this site a name of its own"
-        return LinkLostError("replaced", text)
-
-    async def _tell_edge(self, state: LinkState, content: Mapping[str, object]) -> None:
-        source, said = ModuleName.EDGE_HUB, raw({"state": state.value, **content})
-        message = new(source, GroupName.META, Operation.CONNECT, LINK_RESOURCE, said)
-        await self._bus.send(ModuleName.META_MANAGER, message)
-
-    def _report(self, error: LinkLostError, pause_s: float) -> None:
-        """Say it once: an API server that is away for a week is no news every ten seconds."""
-        self._around.edge_metrics.connection_failures.inc(error.reason)
-        text = str(error)
-        self._standing.failed(self._around.clock.now(), text)
-        level = logging.DEBUG if text == self._last_failure else logging.WARNING
-        self._last_failure = text
-        fields = {"node": self._node, "error": text, "retry_in_s": round(pause_s, 1)}
-        logger.log(level, "not in touch with the API server", extra=fields)
 
     # --- from the edge ---------------------------------------------------------------------------
 
@@ -233,9 +154,8 @@ class Link:
             "is_quiet": self.is_quiet,
             "backlog": self._underway.objects,
         }
-        await self._bus.send(
-            ModuleName.EDGE_CONTROLLER, self._about_node(Operation.KEEPALIVE, said)
-        )
+        message = about_node(self._node, Operation.KEEPALIVE, said)
+        await self._bus.send(ModuleName.EDGE_CONTROLLER, message)
 
     async def remind(self) -> None:
         """Have the edge compared if it has not stored in time what it was sent.
@@ -287,7 +207,7 @@ class Link:
             case Operation.DISCONNECTED:
                 named = wire.loads_as(message.content, _Connection).connection
                 if named == self.connection:
-                    self._ended.set()
+                    self.ended.set()
             case Operation.QUERY:
                 await self._ask_inventory()
             case _:
@@ -319,6 +239,7 @@ class Link:
         source, group = ModuleName.EDGE_CONTROLLER, GroupName.RESOURCE
         await self._bus.send(ModuleName.META_MANAGER, new(source, group, Operation.QUERY, resource))
 
-    def _about_node(self, operation: Operation, said: object) -> Message:
-        source, group = ModuleName.CLOUD_HUB, GroupName.RESOURCE
-        return new(source, group, operation, f"node/{self._node}", raw(said))
+
+def about_node(node: NodeID, operation: Operation, said: object) -> Message:
+    """Return what the hub says to the controller of a node as such."""
+    return new(ModuleName.CLOUD_HUB, GroupName.RESOURCE, operation, f"node/{node}", raw(said))

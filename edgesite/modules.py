@@ -17,6 +17,7 @@ from common.names import PROGRESS_RESOURCE, GroupName, ModuleName, Operation
 from common.wire import loads_as
 from edgecore.metrics import EdgeMetrics
 from edgesite.link import Link
+from edgesite.presence import Presence
 
 logger = logging.getLogger(__name__)
 
@@ -62,10 +63,16 @@ class Uplink:
     name, group = ModuleName.EDGE_HUB, GroupName.HUB
 
     def __init__(
-        self, bus: MessageContext, link: Link, metrics: EdgeMetrics, beat_s: float = BEAT_S
+        self,
+        bus: MessageContext,
+        link: Link,
+        presence: Presence,
+        metrics: EdgeMetrics,
+        beat_s: float = BEAT_S,
     ) -> None:
         """Hand on by ``link`` what comes by ``bus``, and beat every ``beat_s`` seconds."""
-        self._bus, self._link, self._metrics, self._beat_s = bus, link, metrics, beat_s
+        self._bus, self._link, self._presence = bus, link, presence
+        self._metrics, self._beat_s = metrics, beat_s
         self._asked = ""  # msg_id of the question whose sign the present beat waits for
         self._signed = asyncio.Event()
 
@@ -73,7 +80,7 @@ class Uplink:
         """Serve until the mailbox is closed and empty."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._link.stay_connected(), name="link")
+                tasks.create_task(self._presence.run(), name="link")
                 tasks.create_task(self._beat(), name="link beat")
                 while True:
                     for message in await self._bus.receive_batch(self.name, limit=_BATCH):

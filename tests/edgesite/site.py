@@ -14,6 +14,7 @@ from common.names import UID, GroupName, ModuleName, NodeID, Operation
 from common.wire import loads
 from edgecore.metrics import EdgeMetrics
 from edgesite.link import Link, Surroundings
+from edgesite.presence import Presence
 
 NODE = NodeID("site-1")
 LIMIT_S = 20.0
@@ -49,19 +50,19 @@ class Bench:
             (ModuleName.EDGE_HUB, GroupName.HUB),
         ):
             self.bus.add_module(name, group, capacity=capacity)
-        self.link = Link(
-            Surroundings(
-                self.bus,
-                NODE,
-                Pods(),
-                self.cloud,
-                self.edge,
-                self._admit,
-                Clock(),
-                "https://api",
-                lambda: self.silence_s,
-            )
+        around = Surroundings(
+            self.bus,
+            NODE,
+            Pods(),
+            self.cloud,
+            self.edge,
+            self._admit,
+            Clock(),
+            "https://api",
+            lambda: self.silence_s,
         )
+        self.link = Link(around)
+        self.presence = Presence(around, self.link)
 
     async def _admit(self) -> None:
         await self.may_connect.wait()
@@ -81,7 +82,7 @@ class Bench:
         """Be connected; yield the id of the connection."""
         self.may_connect.set()
         async with asyncio.TaskGroup() as tasks:
-            staying = tasks.create_task(self.link.stay_connected())
+            staying = tasks.create_task(self.presence.run())
             hello = await self.at_controller()
             assert (await self.at_edge()).operation is Operation.CONNECT
             yield hello.msg_id

@@ -1,17 +1,13 @@
 """The link of an EdgeSite on a real bus; the controller and MetaManager are the test."""
 
 import asyncio
-import logging
 
 import pytest
 
 from common.beehive.message import Message, new, raw, reply
-from common.capabilities import Capability
-from common.names import LINK_RESOURCE, GroupName, ModuleName, Operation, PeerProtocol
+from common.names import GroupName, ModuleName, Operation
 from common.wire import status_of
-from edgecore.edgehub.link import LinkLostError
 from edgesite import underway
-from edgesite.link import SILENT_S
 from edgesite.underway import MAX_ASKED
 from tests.edgesite.site import NODE, Bench, content_of, request, told
 
@@ -30,21 +26,6 @@ async def asked(bench: Bench, message: Message, answer: Message | None = None) -
             assert (await bench.at_controller()).resource == message.resource
             await bench.link.down(answer)
     return asking.result()
-
-
-async def test_both_sides_hear_of_the_connection_in_the_words_of_the_hubs() -> None:
-    bench = Bench()
-    bench.may_connect.set()
-    async with asyncio.TaskGroup() as tasks:
-        staying = tasks.create_task(bench.link.stay_connected())
-        hello, state = await bench.at_controller(), await bench.at_edge()
-        staying.cancel()
-    capabilities = sorted({Capability.ACKS, Capability.BEATS, Capability.DIGEST})
-    said = {"protocol": PeerProtocol.CLOUDEDGE_V1, "capabilities": capabilities}
-    assert (hello.operation, hello.resource) == (Operation.CONNECTED, f"node/{NODE}")
-    assert content_of(hello) == said
-    assert (state.resource, state.route.group) == (LINK_RESOURCE, GroupName.META)
-    assert content_of(state) == {"state": "cloud_connected", **said}
 
 
 async def test_a_query_and_its_answer_pass_unchanged() -> None:
@@ -137,25 +118,6 @@ async def test_an_object_is_under_way_until_it_is_stored() -> None:
         assert bench.cloud.acknowledged.value == 1
 
 
-async def test_it_tells_how_it_stands_as_the_hub_of_an_edge_does() -> None:
-    bench = Bench()
-    assert bench.link.tell()["connected"] is False
-    async with bench.connected():
-        await bench.link.up(QUERY)
-        told = bench.link.tell()
-        assert (told["connected"], told["waiting"]) == (True, 1)
-        assert (bench.link.waiting(), bench.link.offline_s()) == (1, 0.0)
-
-
-async def test_to_those_who_ask_a_silent_api_server_is_away() -> None:
-    bench = Bench()
-    async with bench.connected():
-        bench.silence_s = SILENT_S
-        told = bench.link.tell()
-        assert (told["connected"], told["failure"]) == (False, "the API server does not answer")
-        assert bench.link.offline_s() == SILENT_S
-
-
 async def test_the_link_is_not_quiet_while_something_waits_to_go_down() -> None:
     bench = Bench()
     await bench.bus.send(ModuleName.CLOUD_HUB, told(Operation.INSERT, "default/pod/web", POD))
@@ -204,41 +166,6 @@ async def test_the_controller_gets_the_digest_or_the_inventory_that_it_asks_for(
         assert not bench.link.wants_digest
         await bench.link.down(told(Operation.QUERY, f"null/inventory/{NODE}"))
         assert (await bench.at_edge()).resource == f"null/inventory/{NODE}"
-
-
-async def test_a_node_that_another_cloudcore_serves_goes_on_alone_and_comes_back(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    bench = Bench()
-    async with bench.connected() as connection:
-        other = {"connection": "an older one"}
-        await bench.link.down(told(Operation.DISCONNECTED, f"node/{NODE}", other))
-        assert bench.link.connection == connection
-        await bench.link.down(told(Operation.INSERT, "default/pod/web", POD))
-        await bench.at_edge()
-        own = {"connection": connection}
-        await bench.link.down(told(Operation.DISCONNECTED, f"node/{NODE}", own))
-        assert content_of(await bench.at_edge()) == {"state": "cloud_disconnected"}
-        assert (await bench.at_controller()).msg_id not in ("", connection)
-        assert (await bench.at_edge()).operation is Operation.CONNECT
-        assert bench.link.backlog(NODE) == 0
-    assert "give this site a name of its own" in str([vars(one) for one in caplog.records])
-    assert bench.edge.connection_failures.value_of("replaced") == 1
-    assert bench.edge.connections.value == 2
-    assert bench.cloud.dropped.value_of("disconnected") == 1
-
-
-async def test_who_is_not_admitted_asks_again_and_says_why_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.WARNING)
-    bench = Bench()
-    bench.refusals = [LinkLostError("another_cluster", "not ours") for _ in range(2)]
-    async with bench.connected():
-        assert bench.link.connected.is_set()
-    assert bench.edge.connection_failures.value_of("another_cluster") == 2
-    assert len(caplog.records) == 1
-    assert vars(caplog.records[0])["error"] == "not ours"
 
 
 async def test_when_metamanager_has_stopped_what_comes_is_dropped() -> None:

@@ -18,7 +18,7 @@ QUICK_S = 0.01
 @asynccontextmanager
 async def running(bench: Bench, beat_s: float = QUICK_S) -> AsyncIterator[None]:
     bench.may_connect.set()
-    uplink = Uplink(bench.bus, bench.link, bench.edge, beat_s)
+    uplink = Uplink(bench.bus, bench.link, bench.presence, bench.edge, beat_s)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(uplink.run())
         tasks.create_task(Downlink(bench.bus, bench.link).run())
