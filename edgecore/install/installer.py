@@ -280,10 +280,15 @@ def _zipped(package: Path, names: Sequence[str], main: str, folder: Path) -> Pat
             os.utime(path, (315_532_800, 315_532_800))  # 1980, the first year that zip knows
         handle, made = tempfile.mkstemp(prefix=".edgecore.", dir=folder)
         os.close(handle)
-        zipapp.create_archive(source, made, interpreter="/usr/bin/env -S python3 -I")
+        zipapp.create_archive(source, made, interpreter=f"{_python()} -I")
     result = Path(made)
     result.chmod(_PROGRAM_MODE)
     return result
+
+
+def _python() -> Path:
+    """Return the Python that the slots stand on, whatever ``python3`` is for whoever calls."""
+    return Path(sys.base_prefix) / "bin" / "python3"
 
 
 def _module(package: Path, name: str) -> bytes:

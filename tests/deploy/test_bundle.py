@@ -14,6 +14,7 @@ import pytest
 
 from deploy import bundle
 from edgecore.install import installer
+from tests.e2e.servicemanager import Service
 
 _NO_NETWORK = ["unshare", "--net", "--map-root-user"]
 
@@ -61,6 +62,11 @@ def test_a_bundle_is_all_that_an_edge_needs(packed: Path, tmp_path: Path) -> Non
     assert (packages / "edgecore" / "install" / "edgecore.service").exists()
     assert (packages / "edgecore" / "edgestore" / "schema.sql").exists()
     assert not (packages / "kubernetes").exists()
+    told = ["--cloud=127.0.0.1", "--token=a.b.c.d", "--node-name=n1", "--monitor-address="]
+    own = ["--runtime=process", f"--data-dir={tmp_path / 'data'}"]
+    service = Service([program, "run", *told, *own], tmp_path)
+    service.start()  # which waits until it is ready
+    service.stop()
 
 
 @pytest.mark.timeout(600)
