@@ -3,6 +3,7 @@
 What it writes is decoded as an edge would do it; what it says to the controller is taken from it.
 """
 
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -22,6 +23,9 @@ from common.names import UID, NodeID, Operation, PeerProtocol
 
 NODE = NodeID("n1")
 OWN = f"kube-node-lease/lease/{NODE}"
+MIB = 1024 * 1024
+NOISE = random.Random(7).randbytes(32 * 1024).hex()
+"""Goes in chunks: hex digits are half as long when compressed."""
 
 
 class ManualFlusher(Flusher):
@@ -245,6 +249,11 @@ class Bare:
 def kubeedge() -> Bare:
     """The session of an edge of KubeEdge's."""
     return Bare(BareWire(NONE, PeerProtocol.KUBEEDGE))
+
+
+def said(message: Message) -> dict[str, object]:
+    """Return what the controller is told by it."""
+    return wire.loads_as(message.content, dict[str, object])
 
 
 def as_message(heard: Message | Frame) -> Message:

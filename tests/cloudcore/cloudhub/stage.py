@@ -36,6 +36,8 @@ from common.names import UID, GroupName, ModuleName, NodeID, Operation, PeerProt
 from common.podrefs import PodRefs
 
 PATIENCE_S = 20.0
+ENVELOPE = b'{"header":{"msg_id":"i"},"route":{"operation":"query","resource":"r"},"content":%s}'
+"""A request, around its content."""
 HOST = "127.0.0.1"
 NODE_LIMIT = 4
 

@@ -1,12 +1,15 @@
-"""What a connection remembers. Real TLS and WebSockets; edge and controller are doubles.
+"""What a connection takes in and remembers. Real TLS, WebSockets; edge, controller are doubles.
 
 Where a peer's every byte matters, the transport and the session are doubles too.
 """
 
 import asyncio
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
@@ -14,8 +17,11 @@ from websockets.typing import Subprotocol
 
 from cloudcore.cloudhub.closing import Close
 from cloudcore.cloudhub.connection import HubConnection
-from common.names import PeerProtocol
-from tests.cloudcore.cloudhub.stage import Stage
+from common import wire
+from common.beehive.message import new, raw
+from common.names import Operation, PeerProtocol
+from tests.cloudcore.cloudhub.bare import MIB, OWN
+from tests.cloudcore.cloudhub.stage import ENVELOPE, PATIENCE_S, Stage, staged, until
 
 pytestmark = pytest.mark.both_loops
 
@@ -207,3 +213,53 @@ async def test_it_serves_on_without_what_only_the_handshake_needed(stage: Stage)
         assert connection.node == "n1"
         assert connection.certificate == {}
         assert await edge.is_served()
+
+
+async def test_text_that_is_not_utf8_closes_the_connection(stage: Stage) -> None:
+    async with stage.edge("n2") as other, stage.edge("n1") as edge:
+        await edge.socket.send(b'{"\xff"}', text=True)
+        assert (await edge.closed())[0] == 1007
+        await until(lambda: stage.refused("malformed") == 1)
+        assert await other.is_served()
+
+
+async def test_a_message_has_a_largest_size_and_one_byte_more_closes_the_connection(
+    tmp_path: Path,
+) -> None:
+    limit = 256 * 1024
+    async with staged(tmp_path, max_message_bytes=limit) as stage, stage.edge("n2") as other:
+        async with stage.edge("n1") as edge:
+            filler = limit - len(ENVELOPE % b'""')
+            largest = ENVELOPE % (b'"' + b"x" * filler + b'"')
+            assert len(largest) == limit
+            await edge.socket.send(largest, text=True)
+            status = wire.status_of((await edge.receive()).content)
+            assert status is not None, "it was read, and refused for what it says"
+            await edge.socket.send(largest + b" ", text=True)
+            assert (await edge.closed())[0] == 1009
+        await until(lambda: stage.refused("too_large") == 1)
+        assert await other.is_served()
+
+
+async def test_a_message_of_33_mib_is_refused_before_it_is_read(stage: Stage) -> None:
+    async with stage.edge("n2") as other, stage.edge("n1") as edge:
+
+        async def send() -> None:
+            with suppress(ConnectionClosed):  # it is cut while it still sends
+                await edge.socket.send(b"x" * (33 * MIB), text=True)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(send())
+            assert (await edge.closed())[0] == 1009
+        await until(lambda: stage.refused("too_large") == 1)
+        assert stage.counted("received_bytes_total") < MIB
+        assert await other.is_served()
+
+
+async def test_fragments_as_go_sends_them_are_one_message(stage: Stage) -> None:
+    async with stage.edge("n1") as edge:
+        whole = wire.encode(new("edged", "meta", Operation.QUERY, OWN, raw("x" * 10_000))).decode()
+        await edge.socket.send([whole[i : i + 4096] for i in range(0, len(whole), 4096)])
+        async with asyncio.timeout(PATIENCE_S):
+            request = await stage.controller.next_of(Operation.QUERY)
+        assert len(bytes(request.content)) == 10_002

@@ -22,12 +22,12 @@ from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.metrics import CloudMetrics
 from common import frames, issuing, pki, wire
 from common.beehive.context import MessageContext
-from common.beehive.message import Message, new, raw
+from common.beehive.message import NULL, Message, new, raw
 from common.beehive.module import run_modules
 from common.capabilities import ALL
 from common.errors import MailboxClosedError
 from common.names import GroupName, ModuleName, NodeID, Operation, PeerProtocol
-from tests.cloudcore.cloudhub.bare import BareWire
+from tests.cloudcore.cloudhub.bare import OWN, BareWire
 from tests.cloudcore.cloudhub.stage import (
     HOST,
     PATIENCE_S,
@@ -414,3 +414,24 @@ def accounted_for(stage: Stage) -> float:
         + stage.counted("messages_superseded_total")
         + stage.dropped("disconnected")
     )
+
+
+async def test_a_newer_connection_of_a_node_takes_over(stage: Stage) -> None:
+    async with stage.edge("n1") as older, stage.edge("n1") as newer:
+        assert (await older.closed())[0] == 4409
+        assert await newer.is_served()
+        assert stage.refused("replaced") == 1
+        # The node never was away, and is not told to be.
+        assert [m for m in stage.controller.seen if m.operation is Operation.DISCONNECTED] == []
+        assert stage.counted("connected_nodes") == 1
+
+
+async def test_an_answer_to_an_older_connection_is_dropped(stage: Stage) -> None:
+    async with stage.edge("n1") as older:
+        await older.send(Operation.QUERY, OWN)
+        request = await stage.controller.next_of(Operation.QUERY)
+    await stage.controller.next_of(Operation.DISCONNECTED)
+    async with stage.edge("n1") as newer:
+        await stage.controller.answer(request, NULL)
+        await until(lambda: stage.dropped("late_reply") == 1)
+        assert await newer.is_served()

@@ -1,4 +1,4 @@
-"""What is written of a message. Pure; compressing is faked once, to lose."""
+"""What is written of a message. Pure; compressing is faked twice: to lose, and to be counted."""
 
 import random
 
@@ -13,7 +13,8 @@ from common.beehive.message import NULL, Message, new, raw
 from common.capabilities import ALL, NONE, Capabilities, Capability
 from common.delivery.outbox import LARGE
 from common.frames import CHUNK_BYTES, Deflated, Encoding, deflate
-from common.names import Operation
+from common.names import UID, Operation
+from tests.cloudcore.cloudhub.bare import Bare
 
 CHUNKS_ONLY = frozenset({Capability.CHUNKS})
 DEFLATE_ONLY = frozenset({Capability.DEFLATE})
@@ -205,3 +206,21 @@ def test_a_content_of_many_messages_is_compressed_and_kept_once(
     parcels.clear()
     del one
     assert len(bulks._made) == 0, "nobody has it any more"
+
+
+def test_what_is_written_for_many_is_compressed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compressed = []
+    really = frames.deflate
+
+    def deflate(data: bytes) -> bytes:
+        compressed.append(data)
+        return really(data)
+
+    monkeypatch.setattr(frames, "deflate", deflate)
+    content = raw({"data": "x" * 5000})
+    parcel = Parcel(new("edgecontroller", "resource", Operation.UPDATE, "a/b/c", content))
+    for _ in range(20):
+        bare = Bare()
+        bare.session.offer(UID("u1"), parcel)
+        assert [type(heard) for heard in bare.hear()] == [Deflated]
+    assert len(compressed) == 1

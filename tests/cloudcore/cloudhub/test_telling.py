@@ -1,4 +1,7 @@
-"""What the controller is told of a connection, and in which order. Nothing is faked."""
+"""What the controller is told of a connection, and in which order. Nothing is faked.
+
+Sessions are ``bare``: their connection and their clock are doubles.
+"""
 
 import msgspec
 
@@ -7,6 +10,7 @@ from cloudcore.cloudhub.telling import Telling
 from common.beehive.message import Message, new
 from common.frames import Beat
 from common.names import NodeID, Operation
+from tests.cloudcore.cloudhub.bare import Bare, said
 
 NODE = NodeID("n1")
 
@@ -51,3 +55,32 @@ def test_requests_keep_their_order_and_nothing_is_told_twice() -> None:
 
 def test_each_connection_has_a_name_of_its_own() -> None:
     assert Telling(NODE, Beats(), None).connection_id != Telling(NODE, Beats(), None).connection_id
+
+
+# --- in a session --------------------------------------------------------------------------------
+
+
+def test_the_controller_hears_of_the_connection_first_and_of_the_newest_beat_before_requests(
+    bare: Bare,
+) -> None:
+    request = bare.ask()
+    for number in range(5):
+        bare.say(Beat(number, progresses=number < 4))
+    told = bare.told()
+    operations = [Operation.CONNECTED, Operation.KEEPALIVE, Operation.QUERY]
+    assert [message.operation for message in told] == operations
+    assert said(told[1])["progresses"] is False
+    assert told[2].msg_id == request.msg_id
+
+
+def test_the_end_names_the_connection_and_comes_after_what_was_said_before(bare: Bare) -> None:
+    request = bare.ask()
+    bare.say(Beat(1, progresses=True))
+    bare.session.lost(None)
+    hello, beat, asked, end = bare.told()
+    assert (hello.operation, end.operation) == (Operation.CONNECTED, Operation.DISCONNECTED)
+    assert asked.msg_id == request.msg_id
+    assert said(end) == {"connection": hello.msg_id}
+    assert said(beat)["connection"] == hello.msg_id == bare.session.connection_id
+    assert Bare().session.connection_id != bare.session.connection_id
+    assert bare.ended == 1
