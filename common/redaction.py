@@ -13,7 +13,7 @@ REMOVED: Final = "(removed)"
 _PEM: Final = re.compile(
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
-_JWT: Final = re.compile(r"eyJ[\w-]{6,}\.[\w-]{2,}(?:\.[\w-]*)?")
+_JWT: Final = re.compile(r"(?<![\w-])eyJ[\w-]{6,}+\.[\w-]{2,}(?:\.[\w-]*)?")
 _BEARER: Final = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
 _USERINFO: Final = re.compile(r"(://)[^/\s:@]*:[^/\s@]*@")
 _WORDS: Final = (
@@ -21,7 +21,7 @@ _WORDS: Final = (
     r"|client-key-data)"
 )
 _NAMED: Final = re.compile(
-    rf"(?i)([\w.-]{{0,64}}{_WORDS.replace('-?', '[-_]?')}[\"']?\s*[=:]\s*)"
+    rf"(?i)({_WORDS.replace('-?', '[-_]?')}[\"']?[ \t]*[=:][ \t]*)"
     r"(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s,;}\]]+)"
 )
 _SENSITIVE: Final = re.compile(rf"(?i){_WORDS.replace('-?', '[-_]?')}$|^(?:data|stringdata)$")
