@@ -10,7 +10,7 @@ and the words.
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,11 +21,11 @@ from edgecore.edged.containerstatus import Waiting
 from edgecore.edged.dependencies import Dependencies
 from edgecore.edged.images.imagewants import Failed, Outcome, Present, Pulling
 from edgecore.edged.local.logfiles import starts_logged
-from edgecore.edged.objects import MissingError, Objects, Ref, UnavailableError
+from edgecore.edged.objects import MissingError, UnavailableError
+from edgecore.edged.patience import Patience
 from edgecore.edged.podservices import PodServices
 from edgecore.edged.podview import Object, uid_of
 from edgecore.edged.reconcile import StartContainer
-from edgecore.edged.requests import TIMEOUT_S
 from edgecore.edged.runtime.base import PodObservation
 from edgecore.edged.runtime.images import Image
 from edgecore.edged.spec.containerspec import Made, container_config, environment_of, sandbox_config
@@ -33,11 +33,10 @@ from edgecore.edged.spec.fields import FieldError
 from edgecore.edged.spec.hosts import hosts_file
 from edgecore.edged.spec.refusals import Notice, SpecError
 from edgecore.edged.spec.resources import pod_cgroup_limits
-from edgecore.edged.volumes import volumewriter
 from edgecore.edged.volumes.containermounts import Sources, container_mounts, write_etc_hosts
-from edgecore.edged.volumes.immutables import immutable_of, with_immutable
 from edgecore.edged.volumes.podfiles import PodFiles
-from edgecore.edged.volumes.volumes import VolumeError, volumes_of
+from edgecore.edged.volumes.podvolumes import PodVolumes
+from edgecore.edged.volumes.volumes import VolumeError
 
 if TYPE_CHECKING:
     from edgecore.edged.images.imagepuller import ImagePuller
@@ -72,6 +71,8 @@ class Starter:
         """
         self._services, self._files, self._event = services, files, event
         self._dependencies = Dependencies(services.requests, services.clock)
+        self._patience = Patience()
+        self._volumes = PodVolumes(services, files, self._dependencies, self._patience)
         self._images: PodImages | None = None
         if services.images is not None:
             self._images = _pod_images(services.images, self._dependencies, wake, event)
@@ -81,25 +82,20 @@ class Starter:
         """Why there is no sandbox, in the runtime's words."""
         self.started: set[str] = set()
         """Ids of containers that were started, for whoever runs their hooks."""
-        self._objects: Objects | None = None
-        self._immutable: dict[Ref, Object] = {}
-        self._paths: Mapping[str, Path] = {}
         self._hosts: tuple[str, ...] | None = None
-        self._refresh = True  # what stands in the volumes may be older than the edge-store
         self._retry = Backoff(_RETRY)
         # What failed, and when it may be tried again: containers by name, and the volumes.
         self._held: dict[str, float] = {}
-        self._patience: asyncio.Timeout | None = None
 
     # --- what happens around it ------------------------------------------------------------------
 
     def outdated(self) -> None:
         """Take note that what stands in the volumes may have changed."""
-        self._refresh = True
+        self._volumes.outdated()
 
     def changed(self) -> None:
         """Take note that something that the pod names has changed: what failed may work now."""
-        self._refresh = True
+        self._volumes.outdated()
         self.retry()
         self._retry.reset()
 
@@ -109,18 +105,15 @@ class Starter:
 
     def hurry(self) -> None:
         """Let go of a request that the work waits for: there is something more urgent."""
-        # One that is being let go already takes no other time.
-        if self._patience is not None and not self._patience.expired():
-            self._patience.reschedule(asyncio.get_running_loop().time())
+        self._patience.hurry()
 
     def rest(self) -> None:
         """Forget what was fetched: it holds Secrets, and will be out of date when it is needed."""
-        self._objects = None
+        self._volumes.rest()
 
     def leave(self) -> None:
         """Need nothing any more, and keep nothing of the Secrets that were needed."""
-        self.rest()
-        self._immutable.clear()
+        self._volumes.leave()
         if self._images is not None:
             self._images.leave()
 
@@ -197,12 +190,10 @@ class Starter:
         if self._images is None:
             return None
         try:
-            async with asyncio.timeout(None) as self._patience:
+            async with self._patience.lasting(None):
                 return await self._images.look(pod, container)
         except TimeoutError:  # of somebody in a hurry: no container is to be started any more
             return Pulling()
-        finally:
-            self._patience = None
 
     async def _create_and_start(
         self,
@@ -218,7 +209,7 @@ class Starter:
         try:
             container_id = await self._create(pod, observed, action, image)
         except (MissingError, UnavailableError, FieldError) as error:
-            self._objects = None
+            self._volumes.rest()
             self._failed(name, "CreateContainerConfigError", str(error))
             return False
         except OSError as error:
@@ -254,9 +245,9 @@ class Starter:
         image: Image | None,
     ) -> str:
         """Create the container and return its id; raises whatever keeps it from being made."""
-        assert self._objects is not None
+        assert self._volumes.objects is not None
         container, files = action.container, self._files
-        made = Made(self._objects, self._services.setup(), image=image, ips=observed.ips)
+        made = Made(self._volumes.objects, self._services.setup(), image=image, ips=observed.ips)
         if self._services.runtime.wants_files:
             await self._write_hosts(pod, observed)
             mounts = await asyncio.to_thread(
@@ -265,7 +256,7 @@ class Starter:
                 container,
                 action.attempt,
                 environment_of(pod, container, made).variables,
-                Sources(files, self._paths, self._services.mounter),
+                Sources(files, self._volumes.paths, self._services.mounter),
             )
             # The last one is the file for its last words.
             made = replace(made, mounts=mounts, termination_message=mounts[-1].host_path)
@@ -289,15 +280,14 @@ class Starter:
 
     async def keep_volumes(self, pod: Object) -> None:
         """Let running containers see what changed of the objects that their volumes show."""
-        due_s = self._dependencies.refresh_in_s()
-        if (not self._refresh and (due_s is None or due_s > 0)) or self._is_held(_VOLUMES):
+        if not self._volumes.are_due or self._is_held(_VOLUMES):
             return
         try:
-            await self._prepare(pod)
+            await self._volumes.prepare(pod)
         except (VolumeError, OSError) as error:
             # The containers keep what they have, and get the new when there is room for it.
             self._event("Warning", "FailedMount", str(error), "")
-            self._refresh = True
+            self._volumes.outdated()
             self._hold(_VOLUMES)
 
     async def tear_down(self) -> None:
@@ -306,43 +296,19 @@ class Starter:
         Raises:
             OSError: something is still in use; call again later.
         """
-        await asyncio.to_thread(volumewriter.tear_down, self._files.pod_dir)
+        await self._volumes.tear_down()
 
     async def _prepare_for(self, pod: Object, container: str) -> bool:
         """Have the volumes ready; return whether they are."""
-        if self._objects is not None and not self._refresh:
+        if self._volumes.are_ready:
             return True
         try:
-            await self._prepare(pod)
+            await self._volumes.prepare(pod)
         except (VolumeError, OSError) as error:
             self._failed(container, "ContainerCreating", str(error), event="FailedMount")
             self._held[_VOLUMES] = self._held[container]
             return False
         return True
-
-    async def _prepare(self, pod: Object) -> None:
-        """Fetch the objects that the pod names and let its volumes have them.
-
-        Raises:
-            VolumeError, OSError: a volume cannot be set up.
-        """
-        self._refresh = False
-        try:
-            async with asyncio.timeout(TIMEOUT_S) as self._patience:
-                objects = await self._dependencies.fetch(pod)
-        except TimeoutError:
-            objects = Objects(pod["metadata"]["namespace"])
-        finally:
-            self._patience = None
-        objects = with_immutable(objects, self._immutable)
-        volumes = volumes_of(pod, objects, self._services.setup().view)
-        if volumes and self._services.runtime.wants_files:
-            mounter = self._services.mounter
-            self._paths = await asyncio.to_thread(
-                volumewriter.set_up, self._files, volumes, mounter
-            )
-        self._immutable |= immutable_of(objects)
-        self._objects = objects
 
     # --- what fails ------------------------------------------------------------------------------
 

@@ -344,7 +344,7 @@ async def test_a_token_that_is_due_does_not_hurry_what_is_held(
         assert await s.start()
         s.clock.seconds += 3600
         assert 0.0 in s.starter.pauses_s(s.clock.monotonic())
-        monkeypatch.setattr("edgecore.edged.starter.TIMEOUT_S", 0.0)
+        monkeypatch.setattr("edgecore.edged.volumes.podvolumes.TIMEOUT_S", 0.0)
         s.world.hold = lambda _: True
         began_s = s.clock.monotonic()
         await s.starter.keep_volumes(s.pod)
