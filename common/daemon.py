@@ -45,6 +45,7 @@ def run_daemon(
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_OBJECTS)
+    gc.enable()
     faults: list[BaseException] = []
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
