@@ -321,7 +321,9 @@ def _broken(error: Exception) -> LinkLostError:
         text = f"TLS failed: {cause.reason or cause}"
         is_certificate = "CERTIFICATE" in str(cause.reason)
         return LinkLostError("tls", text[:_MAX_REASON_CHARS], is_certificate=is_certificate)
-    return LinkLostError("broken", str(cause or error)[:_MAX_REASON_CHARS] or "broken")
+    found = cause or error
+    text = (isinstance(found, OSError) and found.strerror) or str(found)
+    return LinkLostError("broken", text[:_MAX_REASON_CHARS] or "broken")
 
 
 def _is_too_big(error: Exception) -> bool:
