@@ -39,6 +39,9 @@ def test_ready_says_why_not_and_tells_all_to_who_wants_more() -> None:
             503,
             "[-] caches: pods are not listed yet\n[+] hub\n[ ] cloud: offline\nnot ready\n",
         )
+        assert get(port, "/readyz?exclude=hub&exclude=caches") == (200, "ok\n")
+        assert get(port, "/readyz?verbose&exclude=caches")[0] == 200
+        assert get(port, "/readyz?exclude=hub")[0] == 503
         health.set_condition("caches")
         assert get(port, "/readyz") == (200, "ok\n")
         assert get(port, "/readyz?verbose") == (
