@@ -17,12 +17,11 @@ from common.beehive.message import Message, new, reply
 from common.capabilities import Capability
 from common.clock import Clock
 from common.delivery.backoff import Backoff, BackoffPolicy
-from common.errors import EdgeError, MailboxClosedError, ReplyTimeoutError, WireError
+from common.errors import EdgeError, MailboxClosedError, ReplyTimeoutError
 from common.names import (
     CLUSTER_SCOPE,
     LINK_RESOURCE,
     PROGRESS_RESOURCE,
-    UID,
     GroupName,
     LinkState,
     ModuleName,
@@ -32,25 +31,17 @@ from common.names import (
 from common.resource import Resource, build_resource, parse_resource
 from common.wire import loads
 from edgecore.edged import orphans
-from edgecore.edged.containerstatus import Rejection
 from edgecore.edged.edgedconfig import EdgedConfig
 from edgecore.edged.housekeeping import Housekeeping, Job
-from edgecore.edged.node.eviction import REASON as EVICTED
-from edgecore.edged.node.eviction import refuse
 from edgecore.edged.node.nodeagent import Machine
 from edgecore.edged.nodeparts import NodeParts, Surroundings
 from edgecore.edged.objects import Ref
-from edgecore.edged.orphans import Orphans
+from edgecore.edged.podkeeping import PodKeeping
 from edgecore.edged.podtable import PodTable
-from edgecore.edged.podview import Object, is_deleting, is_over, key_of, spec_of, uid_of
-from edgecore.edged.podworker import PodWorker
+from edgecore.edged.podview import Object
 from edgecore.edged.requests import Answer, Link, Requests
-from edgecore.edged.runtime.base import PodObservation, Runtime
-from edgecore.edged.spec.admission import AdmittingNode, admit
-from edgecore.edged.spec.qos import is_static
-from edgecore.edged.static.manifests import StaticSet, from_api, is_static_uid
-from edgecore.edged.static.mirror import is_mirror
-from edgecore.edged.static.mirrorpods import MirrorPods
+from edgecore.edged.runtime.base import Runtime
+from edgecore.edged.static.manifests import StaticSet
 from edgecore.edged.static.staticpods import ManifestFolder, StaticPods
 from edgecore.metrics import EdgeMetrics
 
@@ -98,11 +89,7 @@ class Edged:
         self._machine = machine
         self._link = Link()
         self._pods = PodTable()
-        self._orphans = Orphans()
         self._runtime_fault: Callable[[], str] = str
-        self._deleted: set[UID] = set()  # while the list of stored pods has not come
-        self._static = StaticSet(complete=False)
-        self._static_seen = asyncio.Event()  # whether the manifests were looked at
 
     def tell(self) -> Mapping[str, object]:
         """Return how many pods there are, by phase; may be called in any thread."""
@@ -165,7 +152,7 @@ class Edged:
         finally:
             self._housekeeping.close()
             self._parts.close()
-            self._mirrors.close()
+            self._keeping.mirrors.close()
             if self._manifests is not None:
                 self._manifests.close()
             for worker in self._pods.workers.values():
@@ -180,18 +167,16 @@ class Edged:
         self._runtime_fault = self._parts.runtime_fault
         self._parts.lease.makes_progress = self._makes_progress
         self._parts.node.renamed = self._take_node_uid
-        self._mirrors = MirrorPods(
-            tasks, requests, self._link, self._clock, self._config.node_name, self._mirrored
-        )
+        self._keeping = PodKeeping(surroundings, self._config, self._pods, self._parts)
         self._manifests: StaticPods | None = None
         if self._config.static_pods_dir is not None:
             folder = ManifestFolder(
                 self._config.static_pods_dir, self._config.node_name, self._clock.now
             )
-            self._manifests = StaticPods(tasks, folder, self._metrics, self._take_static)
+            self._manifests = StaticPods(tasks, folder, self._metrics, self._keeping.take_static)
             self._manifests.wake()
         else:
-            self._take_static(StaticSet())  # mirrors of an earlier configuration go
+            self._keeping.take_static(StaticSet())  # mirrors of an earlier configuration go
         self._housekeeping = Housekeeping(tasks, [Job("end orphans", ORPHANS_S, self._end_orphans)])
         self._parts.begin()
 
@@ -223,30 +208,12 @@ class Edged:
             if self._take_stored(await self._requests.ask(Operation.QUERY, resource)):
                 break
             await asyncio.sleep(backoff.next_s())
-        await self._static_seen.wait()
-        self._pods.is_loaded = True
-        self._deleted.clear()
+        await self._keeping.static_seen.wait()
+        self._keeping.loaded()
         self._housekeeping.begin()
 
     async def _end_orphans(self) -> None:
-        """End what runs and is neither in the edge-store nor in a manifest, and stays so.
-
-        While a manifest cannot be understood, what may have come from it is left alone.
-
-        Raises:
-            RuntimeServiceError: the runtime is away.
-        """
-        seen = await self._runtime.list_pods()
-        workers, complete = self._pods.workers, self._static.complete
-        unknown = [
-            pod
-            for pod in seen
-            if pod.uid not in workers and (complete or not is_static_uid(pod.uid))
-        ]
-        names = {worker.key for worker in workers.values()}
-        for observed in self._orphans.due(unknown, names, self._clock.monotonic()):
-            self._end_orphan(observed)
-        if self._orphans.are_waited_for:
+        if await self._keeping.end_orphans():
             asyncio.get_running_loop().call_later(orphans.SURE_S, self._housekeeping.begin)
 
     def _take_stored(self, answer: Answer) -> bool:
@@ -257,17 +224,8 @@ class Edged:
             return False
         for pod in items:
             with self._one_at_a_time("null/pod"):
-                if uid_of(pod) not in self._pods.workers and uid_of(pod) not in self._deleted:
-                    self._take_pod(pod)
+                self._keeping.stored(pod)
         return answer.obj.get("complete") is True
-
-    def _end_orphan(self, observed: PodObservation) -> None:
-        extra = {"pod": f"{observed.namespace}/{observed.name}", "uid": observed.uid}
-        logger.warning("pod is not in the edge-store and is ended", extra=extra)
-        metadata = {"uid": observed.uid, "namespace": observed.namespace, "name": observed.name}
-        worker = PodWorker(self._parts.services, {"metadata": metadata}, self._gone, blocked=False)
-        self._add(worker)
-        worker.vanish()
 
     async def _follow_runtime(self) -> None:
         async for uid in self._runtime.events():
@@ -300,9 +258,10 @@ class Edged:
     def _dispatch(self, operation: Operation, resource: Resource, obj: Any) -> None:
         match resource.resource_type:
             case ResourceType.POD if operation is Operation.DELETE:
-                self._delete_pod(obj if isinstance(obj, dict) else {}, resource)
+                key = f"{resource.namespace}/{resource.name}"
+                self._keeping.delete(obj if isinstance(obj, dict) else {}, key)
             case ResourceType.POD:
-                self._take_pod(obj)
+                self._keeping.take(obj)
             case ResourceType.CONFIGMAP | ResourceType.SECRET:
                 ref = Ref(ResourceType(resource.resource_type), resource.name)
                 for worker in self._pods.workers.values():
@@ -325,109 +284,12 @@ class Edged:
         self._parts.node.restate()
         self._parts.lease.wake()
         self._parts.events.wake()
-        self._mirrors.wake()
+        self._keeping.mirrors.wake()
         if self._parts.services.images is not None:
             self._parts.services.images.reconnected()
         for worker in self._pods.workers.values():
             worker.relink()
 
-    def _take_pod(self, pod: Object) -> None:
-        uid = uid_of(pod)
-        if not uid or not pod["metadata"].get("name"):
-            raise WireError("a pod without a UID or a name")
-        if spec_of(pod).get("nodeName") != self._config.node_name:
-            self._metrics.refused.inc("other_node")
-            logger.warning("pod of another node is ignored", extra={"pod": key_of(pod)})
-            return
-        if is_mirror(pod):
-            self._mirrors.pushed(pod)
-        elif self._orphans.returned(pod):
-            logger.info("pod is known after all, and begins anew", extra={"pod": key_of(pod)})
-        elif worker := self._pods.workers.get(uid):
-            worker.pushed(from_api(pod))
-        else:
-            self._begin(from_api(pod))
-
-    def _begin(self, pod: Object) -> PodWorker:
-        """Take in a pod that was not here before."""
-        # A pod of the same name with another UID was deleted in the API server: it ends first.
-        key = key_of(pod)
-        before = self._pods.named(key)
-        for other in before:
-            other.vanish()
-        rejection = self._refusal(pod)
-        worker = PodWorker(self._parts.services, pod, self._gone, blocked=bool(before))
-        if rejection is not None:
-            worker.reject(rejection)
-        self._add(worker)
-        return worker
-
-    def _refusal(self, pod: Object) -> Rejection | None:
-        """Return why the node does not take a pod; one that was here before keeps its place."""
-        if is_deleting(pod) or is_over(pod) or (pod.get("status") or {}).get("startTime"):
-            return None
-        node = AdmittingNode(self._config.node_name, self._parts.node.view.allocatable)
-        rejection = admit(pod, self._pods.taken(), node)
-        if rejection is None and (why := refuse(pod, self._parts.watch.strain.pressures)):
-            rejection = Rejection(EVICTED, why)
-        if rejection is None:
-            return None
-        return rejection._replace(message=f"Pod was rejected: {rejection.message}")
-
-    # --- static pods -----------------------------------------------------------------------------
-
-    def _take_static(self, found: StaticSet) -> None:
-        """Take the pods of the manifests; one whose manifest is gone ends."""
-        self._static = found
-        wanted = {uid_of(pod): pod for pod in found.pods}
-        for uid, pod in wanted.items():
-            if worker := self._pods.workers.get(uid):
-                worker.pushed(pod)
-            else:
-                self._begin_static(pod)
-        for worker in self._pods.workers.values() if found.complete else ():
-            if is_static(worker.pod) and worker.uid not in wanted:
-                worker.vanish()
-        self._static_seen.set()
-        self._mirrors.static(found)
-
-    def _begin_static(self, pod: Object) -> None:
-        self._begin(pod).mirrored(self._mirrors.mirror_of(uid_of(pod)))
-
     def _take_node_uid(self, uid: str) -> None:
-        self._mirrors.node_uid = uid
-        self._mirrors.wake()
-
-    def _mirrored(self, uid: UID) -> None:
-        if worker := self._pods.workers.get(uid):
-            worker.mirrored(self._mirrors.mirror_of(uid))
-
-    def _delete_pod(self, pod: Object, resource: Resource) -> None:
-        """End a pod for good; where a skeleton has no UID, whatever has the name is meant."""
-        key, uid = f"{resource.namespace}/{resource.name}", uid_of(pod)
-        if uid and not self._pods.is_loaded:
-            self._deleted.add(uid)
-        self._mirrors.gone(key, uid)
-        self._orphans.deleted(uid)
-        for worker in list(self._pods.workers.values()):
-            if worker.uid == uid or (not uid and worker.key == key and not is_static(worker.pod)):
-                worker.vanish()
-
-    def _add(self, worker: PodWorker) -> None:
-        self._pods.workers[worker.uid] = worker
-        self._parts.share_cpu()
-        worker.wake()
-
-    def _gone(self, worker: PodWorker) -> None:
-        """Forget a pod, and let the one begin that has waited for its name."""
-        del self._pods.workers[worker.uid]
-        self._parts.share_cpu()
-        returned = self._orphans.gone(worker.uid)
-        # A manifest that was away for a moment stands for the same pod, by its UID too.
-        if pod := next((pod for pod in self._static.pods if uid_of(pod) == worker.uid), None):
-            self._begin_static(pod)
-        elif returned is not None:
-            self._begin(from_api(returned))
-        waiting = self._pods.named(worker.key)
-        if len(waiting) == 1:  # else others that had the name are still ending
-            waiting[0].release()
+        self._keeping.mirrors.node_uid = uid
+        self._keeping.mirrors.wake()

@@ -9,7 +9,7 @@ from edgecore.edged.podworker import PodWorker
 
 @dataclass(slots=True)
 class PodTable:
-    """The workers of all pods. ``Edged`` alone writes to it."""
+    """The workers of all pods. ``PodKeeping`` alone writes to it."""
 
     workers: dict[UID, PodWorker] = field(default_factory=dict)
     is_loaded: bool = False
