@@ -4,7 +4,7 @@ The event loop writes it, and the thread of ``common.monitor`` reads it.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 STUCK_AFTER_S: Final = 10.0
@@ -45,9 +45,10 @@ class Health:
         """Have ``tell`` say what stands below ``name`` in the status: what JSON can hold."""
         self._reports[name] = tell
 
-    def problems(self) -> list[str]:
-        """Return why the daemon is not ready; nothing when it is."""
-        return [f"{name}: {problem}" for name, problem in self._judged() if problem]
+    def problems(self, exclude: Collection[str] = ()) -> list[str]:
+        """Return why the daemon is not ready; nothing when it is, or for what is in ``exclude``."""
+        judged = ((name, problem) for name, problem in self._judged() if name not in exclude)
+        return [f"{name}: {problem}" for name, problem in judged if problem]
 
     def lines(self) -> list[str]:
         """Return a line for each condition, and for each remark."""

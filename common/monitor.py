@@ -59,7 +59,7 @@ class Monitor:
             case "/healthz" | "/livez":
                 return _verdict([] if self._health.is_alive() else ["the event loop is stuck"])
             case "/readyz":
-                return self._ready(is_verbose="verbose" in query)
+                return self._ready(query.split("&"))
             case "/metrics":
                 return _metrics(self._registry)
             case "/status" if is_private:
@@ -67,9 +67,11 @@ class Monitor:
                 return HTTPStatus.OK, f"{body}\n".encode(), _JSON
         return HTTPStatus.NOT_FOUND, _PATHS.encode(), _TEXT
 
-    def _ready(self, *, is_verbose: bool) -> Answer:
-        problems = self._health.problems()
-        if not is_verbose:
+    def _ready(self, parameters: list[str]) -> Answer:
+        # As the API server has it: verbose, and exclude=CONDITION, which may come again.
+        named = [one.partition("=") for one in parameters]
+        problems = self._health.problems({value for name, _, value in named if name == "exclude"})
+        if all(name != "verbose" for name, _, _ in named):
             return _verdict(problems)
         lines = [*self._health.lines(), "not ready" if problems else "ready"]
         code = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
