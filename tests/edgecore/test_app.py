@@ -198,10 +198,10 @@ async def test_stored_pods_start_without_a_cloud(cloud: TestCloud, tmp_path: Pat
     script = Recording(POD)
     async with cloud.listening(script), running(edge_of(cloud, tmp_path / "edge")) as edge:
         await until(lambda: "default/podpatch/web" in script.patches)
-    edge = edge_of(cloud, tmp_path / "edge")
-    runtime = app.runtime_of(edge.settings)
+    told = settings(cloud, tmp_path / "edge")
+    runtime = app.runtime_of(told)
     offline = build_edge(
-        edge.settings,
+        told,
         EdgeMetrics(CollectorRegistry()),
         world=World(runtime=runtime),
         enroll=enroll_in_thread,
