@@ -196,7 +196,7 @@ async def test_a_cloud_of_another_cluster_hears_nothing_and_takes_nothing_away(
 
 async def test_stored_pods_start_without_a_cloud(cloud: TestCloud, tmp_path: Path) -> None:
     script = Recording(POD)
-    async with cloud.listening(script), running(edge_of(cloud, tmp_path / "edge")) as edge:
+    async with cloud.listening(script), running(edge_of(cloud, tmp_path / "edge")):
         await until(lambda: "default/podpatch/web" in script.patches)
     told = settings(cloud, tmp_path / "edge")
     runtime = app.runtime_of(told)
