@@ -35,7 +35,7 @@ class InitSettings(Settings):
     )
     kubeconfig: Path | None = option(
         default=None,
-        help="The cluster, and who installs; inside a pod of the cluster not needed.",
+        help="The cluster, and who installs; as kubectl finds it where it is not given.",
     )
     image: str = option(
         default=f"cloudedge/cloudcore:{version('cloudedge')}",
