@@ -7,6 +7,7 @@ likes.
 """
 
 import json
+import logging
 import selectors
 import socket
 import threading
@@ -22,11 +23,13 @@ from common.errors import ConfigError
 from common.health import Health
 from common.metrics import Collector
 
+logger = logging.getLogger(__name__)
+
 REQUEST_TIMEOUT_S: Final = 5.0
 """Seconds that a request may take to arrive, and its answer to be taken."""
 
 MAX_CLIENTS: Final = 16
-"""Who comes when so many are being answered is sent away."""
+"""Who comes when there are so many takes the place of one that is waited for, or is sent away."""
 
 _MAX_REQUEST_BYTES: Final = 8192
 _PATHS: Final = "try /livez, /readyz, /readyz?verbose or /metrics\n"
@@ -43,6 +46,7 @@ class Monitor:
     def __init__(self, health: Health, registry: Collector) -> None:
         """Answer from ``health`` and ``registry``."""
         self._health, self._registry = health, registry
+        self._failed: set[str] = set()  # paths of ours whose failure was logged
 
     def answer(self, request: bytes, *, is_private: bool) -> Answer:
         """Return what to say to ``request``, which begins with the request line.
@@ -55,6 +59,16 @@ class Monitor:
         path, _, query = target.partition("?")
         if method != "GET":
             return HTTPStatus.METHOD_NOT_ALLOWED, b"only GET\n", _TEXT
+        try:
+            return self._answer(path, query, is_private=is_private)
+        except Exception as error:
+            # What is asked belongs to the event loop, which may be changing it just now.
+            if path not in self._failed:
+                self._failed.add(path)
+                logger.exception("%s could not be answered; said once", path)
+            return HTTPStatus.INTERNAL_SERVER_ERROR, f"{error!r}\n".encode(), _TEXT
+
+    def _answer(self, path: str, query: str, *, is_private: bool) -> Answer:
         match path:
             case "/healthz" | "/livez":
                 return _verdict([] if self._health.is_alive() else ["the event loop is stuck"])
@@ -143,16 +157,59 @@ def _served(listeners: dict[socket.socket, bool], answers: Monitor) -> Iterator[
             thread.join()
 
 
+class _Clients:
+    """Who is connected, each with a place of ``MAX_CLIENTS``. Used by all threads of a monitor.
+
+    Who has us wait keeps its place only while nobody else needs it: anybody can connect and then
+    say nothing, and a daemon whose probes find no place is killed.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waited_for: dict[socket.socket, None] = {}  # who waits longest comes first
+        self._being_answered: set[socket.socket] = set()
+
+    def enter(self, client: socket.socket) -> bool:
+        """Give ``client`` a place, cutting off who is waited for longest; False if all are busy."""
+        with self._lock:
+            if len(self._waited_for) + len(self._being_answered) >= MAX_CLIENTS:
+                oldest = next(iter(self._waited_for), None)
+                if oldest is None:
+                    return False
+                del self._waited_for[oldest]
+                with suppress(OSError):  # it has gone by itself
+                    oldest.shutdown(socket.SHUT_RDWR)
+            self._waited_for[client] = None
+            return True
+
+    @contextmanager
+    def being_answered(self, client: socket.socket) -> Iterator[None]:
+        """Let ``client`` keep its place in here; it is waited for again after that.
+
+        Raises:
+            ConnectionAbortedError: it has no place any more.
+        """
+        with self._lock:
+            if client not in self._waited_for:
+                raise ConnectionAbortedError
+            del self._waited_for[client]
+            self._being_answered.add(client)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._being_answered.discard(client)
+                self._waited_for[client] = None
+
+    def leave(self, client: socket.socket) -> None:
+        """Give back the place of ``client``; called before it is closed."""
+        with self._lock:
+            self._waited_for.pop(client, None)
+
+
 def _accept(listeners: dict[socket.socket, bool], end: socket.socket, answers: Monitor) -> None:
     """Answer who connects, each in a thread, until the other side of ``end`` is closed."""
-    room = threading.Semaphore(MAX_CLIENTS)
-
-    def serve(client: socket.socket, *, is_private: bool) -> None:
-        # What a client does to its own connection is no news.
-        with client, suppress(OSError):
-            _serve(client, answers, is_private=is_private)
-        room.release()
-
+    clients = _Clients()
     with selectors.DefaultSelector() as selector:
         for one in (*listeners, end):
             selector.register(one, selectors.EVENT_READ)
@@ -167,19 +224,31 @@ def _accept(listeners: dict[socket.socket, bool], end: socket.socket, answers: M
                 except OSError:  # it has gone again, or there are no descriptors left
                     time.sleep(0.05)
                     continue
-                if not room.acquire(blocking=False):
-                    client.close()
-                    continue
-                threading.Thread(
-                    target=serve,
-                    args=(client,),
-                    kwargs={"is_private": listeners[listener]},
-                    name="monitor client",
-                    daemon=True,
-                ).start()
+                _begin(client, clients, answers, is_private=listeners[listener])
 
 
-def _serve(client: socket.socket, answers: Monitor, *, is_private: bool) -> None:
+def _begin(client: socket.socket, clients: _Clients, answers: Monitor, *, is_private: bool) -> None:
+    """Have ``client`` answered by a thread, or close it."""
+    if not clients.enter(client):
+        client.close()
+        return
+
+    def serve() -> None:
+        # What a client does to its own connection is no news.
+        with client, suppress(OSError):
+            try:
+                _serve(client, clients, answers, is_private=is_private)
+            finally:
+                clients.leave(client)
+
+    try:
+        threading.Thread(target=serve, name="monitor client", daemon=True).start()
+    except RuntimeError:  # the machine has no thread left
+        clients.leave(client)
+        client.close()
+
+
+def _serve(client: socket.socket, clients: _Clients, answers: Monitor, *, is_private: bool) -> None:
     until_s = time.monotonic() + REQUEST_TIMEOUT_S
     request = b""
     while b"\r\n\r\n" not in request:
@@ -188,7 +257,8 @@ def _serve(client: socket.socket, answers: Monitor, *, is_private: bool) -> None
         request += part
         if not part or len(request) > _MAX_REQUEST_BYTES:
             return
-    code, body, content_type = answers.answer(request, is_private=is_private)
+    with clients.being_answered(client):
+        code, body, content_type = answers.answer(request, is_private=is_private)
     head = (
         f"HTTP/1.1 {code.value} {code.phrase}\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"

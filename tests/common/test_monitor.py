@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from common import monitor as module
+from common import unixsocket
 from common.errors import ConfigError
 from common.health import STUCK_AFTER_S, Health
 from common.monitor import MAX_CLIENTS, ask, monitor
@@ -123,19 +124,93 @@ def test_silent_clients_hold_up_nobody_and_are_cut_off(monkeypatch: pytest.Monke
 
 
 def test_more_clients_than_there_is_room_for_are_sent_away() -> None:
-    held = threading.Event()
+    held, asked = threading.Event(), threading.Semaphore(0)
     health = Health()
-    health.judge("slow", lambda: "" if held.wait(60) else "never")
+
+    def slow() -> str:
+        asked.release()
+        return "" if held.wait(60) else "never"
+
+    health.judge("slow", slow)
     with monitor(LOOPBACK, health, CollectorRegistry()) as port:
         clients = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(MAX_CLIENTS)]
         for client in clients:
             client.sendall(b"GET /readyz HTTP/1.1\r\n\r\n")
+        assert all(asked.acquire(timeout=30) for _ in clients)
         with socket.create_connection(("127.0.0.1", port), timeout=30) as other:
             assert other.recv(9) == b""
         held.set()
         for client in clients:
             with client:
                 assert client.recv(15) == b"HTTP/1.1 200 OK"
+
+
+def test_who_says_nothing_gives_way_to_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REQUEST_TIMEOUT_S", 50.0)
+    with (
+        monitor(LOOPBACK, Health(), CollectorRegistry()) as port,
+        contextlib.ExitStack() as closing,
+    ):
+        silent = [
+            closing.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+            for _ in range(MAX_CLIENTS)
+        ]
+        silent[1].sendall(b"GET ")
+        assert get(port, "/livez") == (200, "ok\n")
+        assert silent[0].recv(9) == b""
+        silent[1].sendall(b"/livez HTTP/1.1\r\n\r\n")
+        assert silent[1].recv(15) == b"HTTP/1.1 200 OK"
+
+
+def test_who_does_not_take_its_answer_gives_way_to_who_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REQUEST_TIMEOUT_S", 50.0)
+    health, path = Health(), tmp_path / "s"
+    health.remark("long", lambda: "x" * 2**20)
+    with (
+        monitor(None, health, CollectorRegistry(), path),
+        contextlib.ExitStack() as closing,
+    ):
+        for _ in range(MAX_CLIENTS):
+            client = closing.enter_context(unixsocket.connect(path, 30))
+            client.sendall(b"GET /readyz?verbose HTTP/1.1\r\n\r\n")
+            assert client.recv(1) == b"H"
+        assert ask(path, "/livez") == b"ok\n"
+
+
+def test_an_answer_that_fails_is_said_and_keeps_no_place(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    health = Health()
+
+    def fail() -> str:
+        raise RuntimeError("dictionary changed size during iteration")
+
+    health.judge("caches", fail)
+    with monitor(LOOPBACK, health, CollectorRegistry()) as port:
+        for _ in range(MAX_CLIENTS + 1):
+            status, text = get(port, "/readyz")
+            assert (status, "changed size" in text) == (500, True)
+        health.set_condition("caches")
+        assert get(port, "/readyz") == (200, "ok\n")
+    (record,) = caplog.records
+    assert record.getMessage() == "/readyz could not be answered; said once"
+
+
+def test_where_no_thread_is_left_a_client_is_closed_and_keeps_no_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monitor(LOOPBACK, Health(), CollectorRegistry()) as port:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            for _ in range(MAX_CLIENTS + 1):
+                with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+                    assert client.recv(9) == b""
+        assert get(port, "/livez") == (200, "ok\n")
 
 
 def test_an_address_that_is_taken_is_a_fault_that_names_the_option(tmp_path: Path) -> None:
