@@ -27,6 +27,7 @@ async def in_process_of_its_own(task: Task) -> str:
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",  # not from the current folder, which may be anybody's
         "-m",
         "edgecore.edgehub.enroll",
         stdin=asyncio.subprocess.PIPE,

@@ -213,7 +213,8 @@ def _make_slot(folder: Path, manifest: Manifest, home: Path, python: str) -> Ite
     pip = next(wheels.glob("pip-*.whl"), None)
     if pip is None:
         raise BundleError("the bundle has no pip")
-    _run([python, "-m", "venv", "--without-pip", str(slot)])
+    # Isolated: nothing is taken from the current folder, which may be anybody's.
+    _run([python, "-I", "-m", "venv", "--without-pip", str(slot)])
     inside = [str(slot / "bin" / "python"), str(pip / "pip"), "--quiet", "install", "--no-index"]
     common = ["--find-links", str(wheels), "--disable-pip-version-check"]
     _run([*inside, *common, "--require-hashes", "--requirement", str(folder / REQUIREMENTS)])

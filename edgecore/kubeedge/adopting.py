@@ -43,6 +43,7 @@ async def adopt(adoption: Adoption) -> None:
         return
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",  # not from the current folder, which may be anybody's
         "-m",
         "edgecore.kubeedge.adopting",
         adoption.node_name,

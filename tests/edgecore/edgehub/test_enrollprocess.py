@@ -40,6 +40,15 @@ async def test_what_comes_of_it_crosses_from_the_other_process(
         await in_process_of_its_own(Task(Job.ENROLL, away, cloud.token))
 
 
+async def test_nothing_is_run_from_the_current_folder(
+    config: EnrollConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "msgspec.py").write_text("import sys; sys.exit('of somebody else')")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CertificateError, match="not enrolled yet"):
+        await in_process_of_its_own(Task(Job.ENROLL, config))
+
+
 async def test_it_is_ended_when_it_takes_too_long(
     config: EnrollConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

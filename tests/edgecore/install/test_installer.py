@@ -57,6 +57,18 @@ def test_what_was_interrupted_is_made_anew(tmp_path: Path) -> None:
     assert slots.program_of(home, "1.0").exists()
 
 
+def test_nothing_is_run_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = make_bundle(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "venv.py").write_text("import sys; sys.exit('of somebody else')")
+    monkeypatch.chdir(elsewhere)
+    list(install(bundle, tmp_path / "home"))
+    assert slots.program_of(tmp_path / "home", "1.0").exists()
+
+
 def test_what_pip_cannot_install_is_told_and_nothing_is_chosen(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path)
     digest = "0" * 64

@@ -41,6 +41,15 @@ async def test_a_node_without_a_certificate_begins_with_that_of_kubeedge(
     assert "PRIVATE" not in caplog.text
 
 
+async def test_nothing_is_run_from_the_current_folder(
+    adoption: Adoption, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "asyncio.py").write_text("import sys; sys.exit('of somebody else')")
+    monkeypatch.chdir(tmp_path)
+    await adopt(adoption)
+    assert examine(kept(adoption), "", NOW) == ""
+
+
 async def test_a_certificate_that_is_there_stays(adoption: Adoption) -> None:
     await adopt(adoption)
     before = kept(adoption).node_file.read_bytes()
