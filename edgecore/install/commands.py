@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from common.config import Sources, load
+from common.config import Sources, load, read_document
 from common.errors import ConfigError, RuntimeServiceError
 from edgecore.commands.place import CONFIG_FILE, DATA_DIR
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, RuntimeName
@@ -50,7 +50,9 @@ def join(  # noqa: PLR0913 - the options of the command
     node_name: Annotated[
         str | None, typer.Option(help="Name of this edge's Node; the host's name unless given.")
     ] = None,
-    runtime: Annotated[RuntimeName, typer.Option(help="What runs the pods.")] = RuntimeName.CRI,
+    runtime: Annotated[
+        RuntimeName | None, typer.Option(help="What runs the pods; cri where nothing was said.")
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="KEY=VALUE: a label of the Node; may be repeated.")
     ] = None,
@@ -61,7 +63,10 @@ def join(  # noqa: PLR0913 - the options of the command
         ),
     ] = None,
     config_dir: ConfigDirOption = CONFIG_FILE.parent,
-    data_dir: Annotated[Path, typer.Option(help="Folder of what this edge keeps.")] = DATA_DIR,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help=f"Folder of what this edge keeps; {DATA_DIR} where nothing was said."),
+    ] = None,
     bundle: Annotated[
         Path | None,
         typer.Option(
@@ -75,25 +80,25 @@ def join(  # noqa: PLR0913 - the options of the command
 ) -> None:
     """Make this machine an edge of a cluster: look, enrol, configure, start, wait.
 
-    What is as it should be is left alone: it may be called again, also to change something.
+    What is as it should be is left alone: it may be called again, also to change something. What
+    the configuration says already holds unless it is said anew.
     """
-    machine = Machine(root)
-    options = options_of(
+    machine, config = Machine(root), config_dir / _CONFIG_NAME
+    present = _present(machine, config)
+    given = options_of(
         {
             "cloud": host,
             "node_name": node_name,
-            "runtime": runtime.value,
+            "runtime": runtime,
             "labels": ",".join(label or []) or None,
         },
         settings or [],
-        data_dir,
+        data_dir or Path(str(present.get("data_dir", DATA_DIR))),
     )
-    flags = {**options, "token_file": token_file, "data_dir": machine.path(data_dir)}
-    told = load(EdgeCoreSettings, Sources(ENV_PREFIX, None, {}, flags)).settings
-    told = take_token(told, sys.stdin.buffer)
-    told = replace(told, token=told.read_token(), token_file=None)
+    told = _judged(machine, config if present else None, given, token_file)
+    options = {**present, **given, "runtime": told.runtime.value}
     options["node_name"] = told.node_name  # the host may be renamed, and the node may not
-    if told.labels:
+    if "labels" in given:
         options["labels"] = told.labels
     home = machine.path(HOME)
     if bundle is not None and not dry_run:
@@ -101,9 +106,39 @@ def join(  # noqa: PLR0913 - the options of the command
             for line in install(bundle, home):
                 typer.echo(line)
             _tell_of_another(version_of(bundle), read_state(home).current)
-    wish = joining.Wish(told, options, config_dir / _CONFIG_NAME, command_of(bundle is not None))
+    wish = joining.Wish(told, options, config, command_of(bundle is not None), present)
     act = joining.plan if dry_run else joining.join
     asyncio.run(act(wish, machine, typer.echo))
+
+
+def _present(machine: Machine, config: Path) -> Mapping[str, object]:
+    """Return the options in the configuration; none where there is none, or it is KubeEdge's.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    file = machine.path(config)
+    if not machine.is_root() or not file.exists():
+        return {}
+    document = read_document(file)
+    return {} if "apiVersion" in document else document
+
+
+def _judged(
+    machine: Machine, config: Path | None, given: Mapping[str, object], token_file: Path | None
+) -> EdgeCoreSettings:
+    """Return what edgecore will be told: what is given lies over what the configuration says.
+
+    Raises:
+        ConfigError: it cannot be used; the text says where each fault stands.
+    """
+    flags = {**given, "data_dir": machine.path(Path(str(given["data_dir"])))}
+    if token_file is not None:
+        flags |= {"token": "", "token_file": token_file}
+    file = None if config is None else machine.path(config)
+    told = load(EdgeCoreSettings, Sources(ENV_PREFIX, file, {}, flags)).settings
+    told = take_token(told, sys.stdin.buffer)
+    return replace(told, token=told.read_token(), token_file=None)
 
 
 def _tell_of_another(installed: str, current: str) -> None:

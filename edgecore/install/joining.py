@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -23,7 +23,7 @@ from edgecore.edgehub.enrollconfig import EnrollConfig, Job, Task
 from edgecore.edgehub.enrollprocess import CarryOut, in_process_of_its_own
 from edgecore.install import joinchecks
 from edgecore.install.machine import UNIT_FILE, Machine
-from edgecore.install.paperwork import UNIT, Deed, configuration, unit
+from edgecore.install.paperwork import UNIT, Deed, changes, configuration, unit
 
 CONNECTED_WITHIN_S: Final = 120.0
 
@@ -44,6 +44,8 @@ class Wish:
     """Where that is."""
     command: tuple[str, ...]
     """What runs edgecore, without ``run`` and what follows."""
+    present: Mapping[str, object] = field(default_factory=dict)
+    """What stood in the configuration before."""
 
 
 class ChecksFailedError(EdgeError):
@@ -67,6 +69,8 @@ async def join(
     else:
         await enroll(_task(wish.settings, Job.ENROLL, wish.settings.read_token()))
         say(f"enrolled: node {wish.settings.node_name}")
+    for line in changes(wish.present, wish.options):
+        say(f"changed: {line}")
     changed = [path for path, content in papers(wish) if _put(machine, path, content, say)]
     if not machine.has_systemd:
         command = [*wish.command, "run", f"--config={wish.config}"]
@@ -89,6 +93,8 @@ async def plan(
     await asyncio.to_thread(check, wish, machine, say, is_enrolled=is_enrolled)
     if not is_enrolled:
         say(f"would enrol: node {wish.settings.node_name} at {wish.settings.cloud}")
+    for line in changes(wish.present, wish.options):
+        say(f"would be changed: {line}")
     for path, content in papers(wish):
         found = machine.deed(path, content)
         say(f"{found}: {path}" if found is Deed.UNCHANGED else f"would be {found}: {path}")

@@ -56,6 +56,16 @@ def configuration(options: Mapping[str, object]) -> str:
     return _HEAD + "".join(lines)
 
 
+def changes(present: Mapping[str, object], wanted: Mapping[str, object]) -> list[str]:
+    """Return a line for each option that is to be another one; none if there were no options."""
+    lines = []
+    for name, value in wanted.items():
+        if present and str(present.get(name)) != str(value):
+            before = f"was {present[name]}" if name in present else "was not said"
+            lines.append(f"{name}: {value} ({before})")
+    return lines
+
+
 def unit(template: str, command: Sequence[str], data_dir: Path) -> str:
     """Return the unit with ``command`` in it.
 

@@ -97,6 +97,59 @@ async def test_a_machine_joins_by_a_token_on_standard_input_and_is_taken_away_ag
     assert (code, "has not joined" in output) == (0, True)
 
 
+async def test_a_second_join_keeps_what_is_not_said_anew_and_names_what_changes(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "cloud").mkdir()
+    cloud = TestCloud(tmp_path / "cloud")
+    machine = Machine(tmp_path / "root")
+    call_of = ["join", HOST, f"--root={machine.root}"]
+    async with cloud.listening(silent):
+        first = [
+            "--token-file=-",
+            "--node-name=n1",
+            "--runtime=hollow",
+            "--label=a=b",
+            "--data-dir=/data/edge",
+            "--set=max_pods=5",
+            f"--set=websocket_port={cloud.websocket_port}",
+            f"--set=https_port={cloud.https_port}",
+        ]
+        code, output = await asyncio.to_thread(call, [*call_of, *first], cloud.token)
+        assert code == 0, output
+        assert "changed: " not in output
+        before = yaml.safe_load(machine.path(CONFIG).read_text())
+        code, output = await asyncio.to_thread(call, call_of)
+        assert (code, f"unchanged: {CONFIG}" in output) == (0, True), output
+        with machine.path(CONFIG).open("a") as file:
+            file.write("taints: [k=v:NoExecute]\n")
+        planned = await asyncio.to_thread(call, [*call_of, "--set=max_pods=7", "--dry-run"])
+        code, output = await asyncio.to_thread(call, [*call_of, "--set=max_pods=7"])
+    assert "would be changed: max_pods: 7 (was 5)" in planned[1]
+    assert code == 0, output
+    assert [line for line in output.splitlines() if line.startswith("changed:")] == [
+        "changed: max_pods: 7 (was 5)"
+    ]
+    after = yaml.safe_load(machine.path(CONFIG).read_text())
+    assert after == {**before, "max_pods": "7", "taints": ["k=v:NoExecute"]}
+
+
+def test_what_is_wrong_in_the_present_configuration_is_named_there(tmp_path: Path) -> None:
+    file = Machine(tmp_path).path(CONFIG)
+    file.parent.mkdir(parents=True)
+    file.write_text("max_pods: many\n")
+    with pytest.raises(ConfigError, match=r"edgecore\.yaml: max_pods: expected"):
+        call(["join", "c", f"--root={tmp_path}"])
+
+
+def test_a_configuration_of_kubeedges_is_not_begun_with(tmp_path: Path) -> None:
+    file = Machine(tmp_path).path(CONFIG)
+    file.parent.mkdir(parents=True)
+    file.write_text("apiVersion: edgecore.config.kubeedge.io/v1alpha2\nmodules: 7\n")
+    code, output = call(["join", "127.0.0.1", "--node-name=n1", f"--root={tmp_path}"])
+    assert (code, "changed:" in output) == (1, False)  # there is no token
+
+
 def test_a_bundle_is_installed_first_but_not_in_a_dry_run(tmp_path: Path) -> None:
     home = Machine(tmp_path / "root").path(slots.HOME)
     arguments = [

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from edgecore.install.paperwork import Deed, configuration, deed, digest, unit
+from edgecore.install.paperwork import Deed, changes, configuration, deed, digest, unit
 
 TEMPLATE = """\
 [Service]
@@ -31,6 +31,16 @@ def test_what_somebody_else_wrote_is_kept() -> None:
 def test_a_configuration_is_read_as_it_was_meant() -> None:
     options = {"cloud": "no", "labels": {"a": "yes", "b": "1: 2 # x"}, "node_name": "0x1", "n": 7}
     assert yaml.safe_load(configuration(options)) == options
+
+
+def test_what_becomes_another_option_is_named_with_what_it_was() -> None:
+    present = {"cloud": "c", "runtime": "process", "https_port": 7, "taints": ["a:NoExecute"]}
+    wanted = {**present, "runtime": "cri", "https_port": "7", "max_pods": "5"}
+    assert changes(present, wanted) == [
+        "runtime: cri (was process)",
+        "max_pods: 5 (was not said)",
+    ]
+    assert changes({}, wanted) == []
 
 
 def test_the_unit_gets_the_command_and_the_data_folder() -> None:
