@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -13,6 +13,8 @@ from common.config import Sources, load, read_document
 from common.errors import ConfigError, RuntimeServiceError
 from edgecore.commands.place import CONFIG_FILE, DATA_DIR
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, RuntimeName
+from edgecore.doctor.lookmachine import strangers
+from edgecore.edged.runtime.base import Runtime
 from edgecore.install import joining, resetting
 from edgecore.install.installer import install, version_of
 from edgecore.install.machine import Machine
@@ -24,6 +26,8 @@ EXIT_REFUSED: Final = 4
 """The user answered no."""
 
 _CONFIG_NAME: Final = CONFIG_FILE.name
+_KUBELET: Final = "kubelet"
+_PROC: Final = Path("/proc")
 _SHOWN_PODS: Final = 10
 
 RootOption = Annotated[
@@ -195,17 +199,15 @@ def reset(
     if told is None:
         typer.echo(f"unchanged: there is no {config}, so this machine has not joined")
         return
-    # Not at the top: it brings the whole daemon along.
-    from edgecore.app import runtime_of  # noqa: PLC0415
-
     here = replace(told, data_dir=machine.path(told.data_dir))
-    if not yes and not _is_agreed(here):
+    make = _runtime(machine, here)
+    if not yes and not _is_agreed(here.node_name, make):
         typer.echo("nothing was done", err=True)
         raise typer.Exit(EXIT_REFUSED)
     removal = resetting.Removal(
         config, told.data_dir, told.root_dir or told.data_dir, keeps_data=keep_data
     )
-    asyncio.run(resetting.reset(removal, machine, lambda: runtime_of(here), typer.echo))
+    asyncio.run(resetting.reset(removal, machine, make, typer.echo))
 
 
 def _told(machine: Machine, config: Path) -> EdgeCoreSettings | None:
@@ -215,11 +217,26 @@ def _told(machine: Machine, config: Path) -> EdgeCoreSettings | None:
     return load(EdgeCoreSettings, Sources(ENV_PREFIX, file, {}, {})).settings
 
 
-def _is_agreed(settings: EdgeCoreSettings) -> bool:
-    from edgecore.app import runtime_of  # noqa: PLC0415 - as in reset
+def _runtime(machine: Machine, settings: EdgeCoreSettings) -> Callable[[], Runtime] | None:
+    """Return what makes the runtime whose pods end; None where that is not ``machine``'s own.
 
+    Raises:
+        ConfigError: a kubelet runs, whose pods the engine would show as well.
+    """
+    if settings.runtime is RuntimeName.CRI:
+        if not machine.is_here:  # the engine is that of the machine this is typed on
+            return None
+        if _KUBELET in strangers(_PROC):
+            raise ConfigError(["kubelet runs here, and its pods would end as well: stop it first"])
+    # Not at the top: it brings the whole daemon along.
+    from edgecore.app import runtime_of  # noqa: PLC0415
+
+    return lambda: runtime_of(settings)
+
+
+def _is_agreed(node_name: str, make: Callable[[], Runtime] | None) -> bool:
     try:
-        pods = asyncio.run(resetting.pods_of(runtime_of(settings)))
+        pods = [] if make is None else asyncio.run(resetting.pods_of(make()))
     except RuntimeServiceError as error:
         typer.echo(f"which pods run here cannot be said: {error}", err=True)
         pods = []
@@ -227,7 +244,7 @@ def _is_agreed(settings: EdgeCoreSettings) -> bool:
     if names:
         more = f" and {len(names) - _SHOWN_PODS} more" if len(names) > _SHOWN_PODS else ""
         typer.echo(f"these pods end: {', '.join(names[:_SHOWN_PODS])}{more}", err=True)
-    question = f"Take edgecore of node {settings.node_name} from this machine?"
+    question = f"Take edgecore of node {node_name} from this machine?"
     try:
         return typer.confirm(question, err=True)
     except typer.Abort:  # nobody there to answer

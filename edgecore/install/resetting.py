@@ -69,13 +69,15 @@ async def pods_of(runtime: Runtime) -> list[PodObservation]:
         await runtime.close()
 
 
-async def reset(removal: Removal, machine: Machine, make: Callable[[], Runtime], say: Say) -> None:
+async def reset(
+    removal: Removal, machine: Machine, make: Callable[[], Runtime] | None, say: Say
+) -> None:
     """Stop edgecore, end its pods, and remove what ``join`` and it have written.
 
     Args:
         removal: what is to go.
         machine: where from.
-        make: makes what runs the pods.
+        make: makes what runs the pods; None where there is nothing on ``machine`` that could.
         say: is told each step.
 
     Raises:
@@ -89,7 +91,8 @@ async def reset(removal: Removal, machine: Machine, make: Callable[[], Runtime],
             "\n".join([*tried.faults, "edgecore may still run: nothing was done"])
         )
     with _alone(machine.path(removal.data_dir)):
-        await tried.attempt(lambda: end_pods(make(), say))
+        if make is not None:
+            await tried.attempt(partial(_end_pods_of, make, say))
         if not tried.faults:  # what runs must be found again, by what is in these folders
             await tried.attempt(lambda: asyncio.to_thread(_clear, removal, machine, say))
     for path in (removal.config, UNIT_FILE, RECORD):
@@ -116,6 +119,10 @@ class _Tried:
 def _alone(data_dir: Path) -> AbstractContextManager[None]:
     """Keep edgecore from starting meanwhile, and learn whether one runs without systemd."""
     return locked(data_dir) if data_dir.is_dir() else nullcontext()
+
+
+async def _end_pods_of(make: Callable[[], Runtime], say: Say) -> None:
+    await end_pods(make(), say)
 
 
 async def end_pods(runtime: Runtime, say: Say) -> None:

@@ -10,9 +10,12 @@ from typer.testing import CliRunner
 
 from common.errors import ConfigError
 from edgecore.commands.tree import commands
+from edgecore.edged.runtime.base import Runtime
+from edgecore.install import commands as commands_module
 from edgecore.install import slots
 from edgecore.install.commands import EXIT_REFUSED, command_of, options_of
 from edgecore.install.machine import Machine
+from edgecore.install.paperwork import configuration
 from tests.edgecore.cloud import HOST, TestCloud
 from tests.edgecore.install.bundles import make_bundle
 from tests.edgecore.install.test_joining import CONFIG, DATA_DIR, silent
@@ -172,3 +175,37 @@ def test_only_root_takes_edgecore_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Machine, "is_root", lambda _: False)
     with pytest.raises(ConfigError, match="sudo"):
         call(["reset"])
+
+
+def joined(root: Path, **options: str) -> Machine:
+    machine = Machine(root)
+    machine.write(CONFIG, configuration({"cloud": "c", "node_name": "n1", **options}))
+    return machine
+
+
+def an_engine_that_must_not_be_asked(_: object) -> Runtime:
+    raise AssertionError("the engine of this machine was asked")
+
+
+def test_an_image_is_taken_away_without_the_engine_of_the_machine_it_is_typed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = joined(tmp_path, runtime="cri")
+    monkeypatch.setattr("edgecore.app.runtime_of", an_engine_that_must_not_be_asked)
+    monkeypatch.setattr(commands_module, "strangers", lambda _: ("kubelet",))  # nor of concern
+    code, output = call(["reset", f"--root={tmp_path}"], "y\n")
+    assert code == 0, output
+    assert "these pods end" not in output
+    assert not machine.path(CONFIG).exists()
+
+
+def test_an_edge_is_not_taken_away_while_a_kubelet_has_pods_on_its_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = joined(tmp_path, runtime="cri", data_dir=str(tmp_path / "data")).path(CONFIG)
+    monkeypatch.setattr("edgecore.app.runtime_of", an_engine_that_must_not_be_asked)
+    monkeypatch.setattr(commands_module, "strangers", lambda _: ("kubelet",))
+    monkeypatch.setattr(Machine, "is_root", lambda _: True)
+    with pytest.raises(ConfigError, match="kubelet runs here, and its pods would end as well"):
+        call(["reset", "--yes", f"--config-dir={file.parent}"])
+    assert file.exists()
