@@ -82,7 +82,8 @@ async def reset(
 
     Raises:
         ConfigError: an edgecore runs that systemd does not know; nothing was done.
-        ResetFailedError: something failed; everything else was done. Call it again.
+        ResetFailedError: something failed; all else was done, but that the configuration stays, by
+            which what is left is found. Call it again.
     """
     tried = _Tried()
     await tried.attempt(lambda: asyncio.to_thread(_stop, machine, say))
@@ -95,10 +96,12 @@ async def reset(
             await tried.attempt(partial(_end_pods_of, make, say))
         if not tried.faults:  # what runs must be found again, by what is in these folders
             await tried.attempt(lambda: asyncio.to_thread(_clear, removal, machine, say))
-    for path in (removal.config, UNIT_FILE, RECORD):
+    for path in (UNIT_FILE, RECORD):
         await tried.attempt(partial(asyncio.to_thread, _remove, machine, path, say))
     if machine.has_systemd:
         await tried.attempt(lambda: asyncio.to_thread(machine.systemctl, "daemon-reload"))
+    if not tried.faults:  # the last thing to go: by it, what is left is found when called again
+        await tried.attempt(partial(asyncio.to_thread, _remove, machine, removal.config, say))
     if tried.faults:
         raise ResetFailedError("\n".join(tried.faults))
 

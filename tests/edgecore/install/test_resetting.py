@@ -89,14 +89,15 @@ class Away(HollowRuntime):
         raise RuntimeServiceError(RuntimeServiceError.UNAVAILABLE, "engine is away")
 
 
-async def test_an_engine_that_is_away_keeps_the_data_and_the_rest_goes(tmp_path: Path) -> None:
+async def test_what_an_engine_that_is_away_leaves_goes_when_called_again(tmp_path: Path) -> None:
     machine = WithSystemd(tmp_path)
     furnish(machine)
     with pytest.raises(ResetFailedError, match="engine is away"):
         await reset(machine, Away())
     assert machine.path(DATA_DIR / "pki" / "n1.pem").exists()
-    assert not machine.path(CONFIG).exists()
     assert not machine.path(UNIT_FILE).exists()
+    assert machine.path(CONFIG).exists()
+    assert await reset(machine) == [f"removed: {DATA_DIR}", f"removed: {CONFIG}"]
 
 
 class Stubborn(HollowRuntime):
@@ -169,7 +170,7 @@ async def test_nothing_is_removed_through_a_mount(
     with pytest.raises(ResetFailedError, match="something is still mounted"):
         await reset(machine)
     assert machine.path(DATA_DIR / "pki" / "n1.pem").exists()
-    assert not machine.path(CONFIG).exists()
+    assert machine.path(CONFIG).exists()
 
 
 def test_what_is_its_own_is_what_the_others_write() -> None:
