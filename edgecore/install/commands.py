@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -104,15 +105,12 @@ def join(  # noqa: PLR0913 - the options of the command
     options["node_name"] = told.node_name  # the host may be renamed, and the node may not
     if "labels" in given:
         options["labels"] = told.labels
-    home = machine.path(HOME)
-    if bundle is not None and not dry_run:
-        with as_edge_errors():
-            for line in install(bundle, home):
-                typer.echo(line)
-            _tell_of_another(version_of(bundle), read_state(home).current)
     wish = joining.Wish(told, options, config, command_of(bundle is not None), present)
-    act = joining.plan if dry_run else joining.join
-    asyncio.run(act(wish, machine, typer.echo))
+    if dry_run:
+        asyncio.run(joining.plan(wish, machine, typer.echo))
+        return
+    installing = None if bundle is None else partial(install_bundle, bundle, machine.path(HOME))
+    asyncio.run(joining.join(wish, machine, typer.echo, install=installing))
 
 
 def _present(machine: Machine, config: Path) -> Mapping[str, object]:
@@ -145,11 +143,18 @@ def _judged(
     return replace(told, token=told.read_token(), token_file=None)
 
 
-def _tell_of_another(installed: str, current: str) -> None:
+def install_bundle(bundle: Path, home: Path, say: Callable[[str], None]) -> None:
+    """Install the version in ``bundle``; say so, and whether it is another one that runs.
+
+    Raises:
+        EdgeError: it cannot be installed.
+    """
+    with as_edge_errors():
+        for line in install(bundle, home):
+            say(line)
+        installed, current = version_of(bundle), read_state(home).current
     if installed != current:
-        typer.echo(
-            f"not chosen: version {current} runs; `edgecore upgrade --to {installed}` tries it"
-        )
+        say(f"not chosen: version {current} runs; `edgecore upgrade --to {installed}` tries it")
 
 
 def options_of(

@@ -18,6 +18,7 @@ import tarfile
 import tempfile
 import zipapp
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -75,7 +76,7 @@ def install(bundle: Path, home: Path, python: str = sys.executable) -> Iterator[
         BundleError: it cannot be used, or does not fit this machine.
         SlotError: the state cannot be read or kept.
     """
-    with tempfile.TemporaryDirectory(prefix="edgecore-bundle.") as temporary:
+    with _as_bundle_errors(home), _temporary_folder() as temporary:
         folder = bundle if bundle.is_dir() else unpack(bundle, Path(temporary))
         manifest = check(folder)
         yield from _make_slot(folder, manifest, home, python)
@@ -87,13 +88,26 @@ def install(bundle: Path, home: Path, python: str = sys.executable) -> Iterator[
         yield f"chosen: version {manifest.version}"
 
 
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="edgecore-bundle.")
+
+
+@contextmanager
+def _as_bundle_errors(place: Path) -> Iterator[None]:
+    """Raise what the machine's disks refuse as what whoever installs expects."""
+    try:
+        yield
+    except OSError as error:
+        raise BundleError(f"{place}: {error}") from error
+
+
 def version_of(bundle: Path) -> str:
     """Return the version in ``bundle``, whose checksums hold.
 
     Raises:
         BundleError: it cannot be used, or does not fit this machine.
     """
-    with tempfile.TemporaryDirectory(prefix="edgecore-bundle.") as temporary:
+    with _as_bundle_errors(bundle), _temporary_folder() as temporary:
         return check(bundle if bundle.is_dir() else unpack(bundle, Path(temporary))).version
 
 
@@ -209,6 +223,19 @@ def _make_slot(folder: Path, manifest: Manifest, home: Path, python: str) -> Ite
     if slot.exists():  # somebody pulled the plug
         shutil.rmtree(slot)
     slot.parent.mkdir(mode=_PROGRAM_MODE, parents=True, exist_ok=True)
+    try:
+        _fill_slot(folder, manifest, home, python)
+        os.sync()  # what the mark says has to be true after a power cut as well
+        (slot / _COMPLETE).write_text("")
+        os.sync()
+    except BaseException:  # on a full disk it would be in the way of everything else
+        shutil.rmtree(slot, ignore_errors=True)
+        raise
+    yield f"installed: version {manifest.version} in {slot}"
+
+
+def _fill_slot(folder: Path, manifest: Manifest, home: Path, python: str) -> None:
+    slot = slots.slot_of(home, manifest.version)
     wheels = folder / WHEELS
     pip = next(wheels.glob("pip-*.whl"), None)
     if pip is None:
@@ -221,9 +248,6 @@ def _make_slot(folder: Path, manifest: Manifest, home: Path, python: str) -> Ite
     own = [str(path) for path in wheels.glob("cloudedge-*.whl")]
     _run([*inside, *common, "--no-deps", *own])
     _run([str(slots.program_of(home, manifest.version)), "--version"])
-    (slot / _COMPLETE).write_text("")
-    os.sync()
-    yield f"installed: version {manifest.version} in {slot}"
 
 
 def _run(command: Sequence[str]) -> None:
@@ -262,7 +286,9 @@ def make_launcher(home: Path, package: Path = Path(__file__).parents[1]) -> bool
         if target.exists() and target.read_bytes() == made.read_bytes():
             made.unlink()
             return False
+        _sync(made)
         made.replace(target)
+        _sync(home)
     except OSError as error:
         raise BundleError(f"{target}: cannot be written: {error}") from error
     return True
@@ -281,10 +307,23 @@ def _zipped(package: Path, names: Sequence[str], main: str, folder: Path) -> Pat
             os.utime(path, (315_532_800, 315_532_800))  # 1980, the first year that zip knows
         handle, made = tempfile.mkstemp(prefix=".edgecore.", dir=folder)
         os.close(handle)
-        zipapp.create_archive(source, made, interpreter=f"{_python()} -I")
-    result = Path(made)
-    result.chmod(_PROGRAM_MODE)
+        result = Path(made)
+        try:
+            zipapp.create_archive(source, made, interpreter=f"{_python()} -I")
+            result.chmod(_PROGRAM_MODE)
+        except BaseException:
+            result.unlink()
+            raise
     return result
+
+
+def _sync(path: Path) -> None:
+    """See that a file or folder is on the disk as it is now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _python() -> Path:

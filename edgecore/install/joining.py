@@ -53,17 +53,32 @@ class ChecksFailedError(EdgeError):
 
 
 async def join(
-    wish: Wish, machine: Machine, say: Say, *, enroll: CarryOut = in_process_of_its_own
+    wish: Wish,
+    machine: Machine,
+    say: Say,
+    *,
+    enroll: CarryOut = in_process_of_its_own,
+    install: Callable[[Say], None] | None = None,
 ) -> None:
     """Have ``machine`` join, and tell each step by ``say``.
+
+    Args:
+        wish: what is to become of it.
+        machine: the one.
+        say: is told each step.
+        enroll: gets the certificate.
+        install: puts there what is to run, once the checks say that it can; blocks.
 
     Raises:
         ChecksFailedError: the machine or its cloud is not ready; nothing was changed.
         CertificateError, LinkError: the cloud gave no certificate; nothing was written.
-        EdgeError: a file cannot be written, or the service does not start or connect.
+        EdgeError: nothing can be installed, a file cannot be written, or the service does not
+            start or connect.
     """
     is_enrolled = await _is_enrolled(wish.settings, enroll)
     await asyncio.to_thread(check, wish, machine, say, is_enrolled=is_enrolled)
+    if install is not None:
+        await asyncio.to_thread(install, say)
     if is_enrolled:
         say(f"unchanged: the certificate of node {wish.settings.node_name}")
     else:

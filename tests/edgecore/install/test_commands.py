@@ -8,12 +8,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from common.errors import ConfigError
+from common.errors import ConfigError, EdgeError
 from edgecore.commands.tree import commands
 from edgecore.edged.runtime.base import Runtime
 from edgecore.install import commands as commands_module
 from edgecore.install import slots
-from edgecore.install.commands import EXIT_REFUSED, command_of, options_of
+from edgecore.install.commands import EXIT_REFUSED, command_of, install_bundle, options_of
 from edgecore.install.machine import Machine
 from edgecore.install.paperwork import configuration
 from tests.edgecore.cloud import HOST, TestCloud
@@ -153,22 +153,25 @@ def test_a_configuration_of_kubeedges_is_not_begun_with(tmp_path: Path) -> None:
     assert (code, "changed:" in output) == (1, False)  # there is no token
 
 
-def test_a_bundle_is_installed_first_but_not_in_a_dry_run(tmp_path: Path) -> None:
-    home = Machine(tmp_path / "root").path(slots.HOME)
-    arguments = [
-        "join",
-        "127.0.0.1",
-        f"--bundle={make_bundle(tmp_path)}",
-        f"--root={tmp_path}/root",
-    ]
-    call([*arguments, "--dry-run"])
-    assert not home.exists()
-    code, output = call([*arguments, "--node-name=n1"])
-    assert code == 1  # there is no token
-    assert "installed: version 1.0" in output
+def test_a_bundle_is_installed_and_what_runs_is_told(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    said: list[str] = []
+    install_bundle(make_bundle(tmp_path), home, said.append)
+    assert said[0].startswith("installed: version 1.0")
     assert slots.read_state(home).current == "1.0"
-    newer = [*arguments[:2], f"--bundle={make_bundle(tmp_path, '2.0')}", arguments[3]]
-    assert "`edgecore upgrade --to 2.0` tries it" in call([*newer, "--node-name=n1"])[1]
+    install_bundle(make_bundle(tmp_path, "2.0"), home, said.append)
+    assert "`edgecore upgrade --to 2.0` tries it" in said[-1]
+    (tmp_path / "rubbish").write_text("")
+    with pytest.raises(EdgeError, match="cannot be unpacked"):
+        install_bundle(tmp_path / "rubbish", home, said.append)
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_bundle_is_not_installed_where_a_check_fails(tmp_path: Path, more: list[str]) -> None:
+    arguments = ["join", "127.0.0.1", "--node-name=n1", f"--bundle={make_bundle(tmp_path)}"]
+    code, output = call([*arguments, f"--root={tmp_path}/root", *more])
+    assert (code, "installed" in output) == (1, False)  # there is no token
+    assert not (tmp_path / "root").exists()
 
 
 def test_only_root_takes_edgecore_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@
 ``tests/deploy/test_bundle.py`` has a whole one.
 """
 
+import errno
 import io
+import os
 import subprocess
 import tarfile
 from dataclasses import replace
@@ -77,6 +79,55 @@ def test_what_pip_cannot_install_is_told_and_nothing_is_chosen(tmp_path: Path) -
     with pytest.raises(BundleError, match="absent"):
         list(install(bundle, tmp_path / "home"))
     assert slots.read_state(tmp_path / "home").current == ""
+    assert list((tmp_path / "home" / "slots").iterdir()) == []  # no half of it fills the disk
+
+
+def test_a_slot_counts_as_complete_once_it_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    mark = slots.slot_of(home, "1.0") / ".complete"
+    marked: list[bool] = []
+    monkeypatch.setattr(os, "sync", lambda: marked.append(mark.exists()))
+    list(install(make_bundle(tmp_path), home))
+    assert marked == [False, True]
+
+
+def test_the_launcher_is_on_the_disk_before_it_takes_the_place_of_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bool]] = []
+    target = slots.launcher_of(tmp_path)
+
+    def note(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        synced.append(("launcher" if name.startswith(".edgecore.") else name, target.exists()))
+
+    monkeypatch.setattr(os, "fsync", note)
+    installer.make_launcher(tmp_path)
+    assert synced == [("launcher", False), (tmp_path.name, True)]
+
+
+def test_what_the_disk_refuses_is_told_in_words_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, home = make_bundle(tmp_path), tmp_path / "home"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BundleError, match="Not a directory"):
+        list(install(bundle, tmp_path / "file" / "home"))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("zipapp.create_archive", full)
+    with pytest.raises(BundleError, match="No space left"):
+        installer.make_launcher(home)
+    assert list(home.iterdir()) == []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    with pytest.raises(BundleError, match="absent"):
+        list(install(bundle, home))
+    with pytest.raises(BundleError, match="absent"):
+        installer.version_of(bundle)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """A machine joins: TLS and enrolment on loopback, files in a folder; systemd is made up."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -150,6 +150,28 @@ async def test_a_machine_that_is_not_ready_is_left_as_it_is(
     assert not machine.root.exists()
     with pytest.raises(ChecksFailedError, match="--token-file"):
         await joining.join(wish(cloud, machine, token=""), machine, print, enroll=enroll_in_thread)
+
+
+async def test_what_is_to_run_is_installed_after_the_checks_and_before_enrolment(
+    cloud: TestCloud, tmp_path: Path
+) -> None:
+    machine = Machine(tmp_path / "root")
+    said: list[str] = []
+
+    def install(say: Callable[[str], None]) -> None:
+        say("installed")
+
+    without_token = wish(cloud, machine, token="")
+    with pytest.raises(ChecksFailedError, match="--token-file"):
+        await joining.join(
+            without_token, machine, said.append, enroll=enroll_in_thread, install=install
+        )
+    assert said == []
+    async with cloud.listening(silent):
+        one = wish(cloud, machine)
+        await joining.join(one, machine, said.append, enroll=enroll_in_thread, install=install)
+    steps = [line for line in said if not line.startswith("warning:")]
+    assert steps[:2] == ["installed", "enrolled: node n1"]
 
 
 async def test_a_cloud_that_gives_no_certificate_leaves_no_configuration(
