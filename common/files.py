@@ -1,4 +1,4 @@
-"""Files that must be whole and private: keys, certificates and the like."""
+"""Files that must be whole and private: keys, certificates and the like. Folders that need not."""
 
 import os
 import tempfile
@@ -30,6 +30,18 @@ def write_private(path: Path, content: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def make_folders(path: Path, mode: int) -> None:
+    """Have a folder at ``path``; what is made, those above it too, gets ``mode`` at any umask.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(mode, parents=True, exist_ok=True)
+    for folder in made:
+        folder.chmod(mode)
 
 
 def _sync_folder(folder: Path) -> None:

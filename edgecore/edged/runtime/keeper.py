@@ -206,6 +206,7 @@ def _exec(order: dict, keeper: int, out: int, err: int, failure: int) -> None:  
         if os.getppid() != keeper:
             os._exit(1)  # the keeper died before the line above
         os.setpgid(0, 0)
+        os.umask(0o022)  # as containers have it
         if order["mounts"]:
             stage = "mounts"
             sys.path.insert(0, order["import_path"])
@@ -229,7 +230,6 @@ def _exec(order: dict, keeper: int, out: int, err: int, failure: int) -> None:  
         ):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        os.umask(0o022)
         os.execvpe(order["argv"][0], order["argv"], order["env"])  # noqa: S606 - no shell, as asked
     except OSError as error:
         if stage == "mounts" and isinstance(error.filename, str):

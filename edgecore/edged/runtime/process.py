@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from common.errors import RuntimeServiceError
+from common.files import make_folders
 from common.names import UID
 from edgecore.edged.runtime import keeper, keepers
 from edgecore.edged.runtime.base import (
@@ -180,7 +181,7 @@ class ProcessRuntime:
         directory = self._state_dir / uid / status.id
         try:
             (directory / "root").mkdir(mode=0o700, parents=True)
-            config.log_path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_folders(config.log_path.parent, 0o755)
             keepers.write_atomically(
                 directory / "meta.json", json.dumps(asdict(status), default=str)
             )

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from common.files import make_folders
 from common.names import UID
 from edgecore.edged.volumes.mounts import Mounter, mounted_below, unmount_below
 from edgecore.edged.volumes.payloads import make_directory, write_payload
@@ -94,7 +95,7 @@ def _set_up(files: PodFiles, volume: Volume, mounter: Mounter, mounted: frozense
             if volume.in_memory:
                 _mount_tmpfs(directory, "mode=0755", mounter, mounted)
             for inner in volume.nested:
-                (directory / inner).mkdir(parents=True, exist_ok=True)
+                make_folders(directory / inner, 0o755)  # whoever the container's user is
             write_payload(directory, volume.payload, volume.group)
             return directory
 
@@ -134,15 +135,16 @@ def _host_path(volume: HostPath) -> Path:
     path = Path(volume.path)
     if not volume.kind:
         if not os.path.lexists(path):
-            path.mkdir(mode=0o755, parents=True)  # as container engines do
+            make_folders(path, 0o755)  # as container engines do
         return path
     if volume.kind not in _HOST_CHECKS.keys() | _MADE:
         raise VolumeError(volume.name, f"{volume.kind} is an invalid volume type")
     if not path.exists():
         if volume.kind == "DirectoryOrCreate":
-            path.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_folders(path, 0o755)
         elif volume.kind == "FileOrCreate":
             path.touch(mode=0o644)
+            path.chmod(0o644)  # the umask has taken its part
     is_wanted, words = _HOST_CHECKS[volume.kind.removesuffix("OrCreate")]
     if not path.exists() or not is_wanted(path.stat().st_mode):
         raise VolumeError(volume.name, f"hostPath type check failed: {path} is not a {words}")

@@ -17,6 +17,7 @@ from typing import Final
 from grpclib.const import Status
 
 from common.errors import RuntimeServiceError
+from common.files import make_folders
 from common.names import UID
 from edgecore.edged.runtime.base import ExecResult, PodObservation, PodStats, RuntimeVersion
 from edgecore.edged.runtime.cri import cri_pb2 as cri
@@ -238,6 +239,6 @@ class CriRuntime:
 async def _make_directory(path: Path, reason: str) -> None:
     """Make a directory for logs, as kubelet has them."""
     try:
-        await asyncio.to_thread(path.mkdir, 0o755, parents=True, exist_ok=True)
+        await asyncio.to_thread(make_folders, path, 0o755)
     except OSError as error:
         raise RuntimeServiceError(reason, str(error)) from error

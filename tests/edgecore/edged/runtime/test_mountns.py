@@ -66,6 +66,19 @@ async def test_a_volume_is_at_its_path_even_if_the_machine_has_no_such_path(
 
 
 @needs_mounts
+async def test_what_is_made_on_the_way_to_a_volume_is_open_to_any_user(
+    tmp_path: Path, volume: Path
+) -> None:
+    script = "stat -c %a /cloudedge-test; umask"
+    old = os.umask(0o077)
+    try:
+        said = await run(tmp_path, script, Mount("a", volume, "/cloudedge-test/deep"))
+    finally:
+        os.umask(old)
+    assert said == ["755", "0022", "exit 0"]
+
+
+@needs_mounts
 async def test_a_path_that_exists_is_covered_for_this_process_only(
     tmp_path: Path, volume: Path
 ) -> None:

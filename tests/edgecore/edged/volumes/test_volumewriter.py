@@ -203,6 +203,24 @@ def test_a_host_path_is_checked_and_made_where_it_says_so(tmp_path: Path, files:
     assert new_file.exists()
 
 
+def test_what_is_made_for_pods_is_open_to_them_at_any_umask(
+    tmp_path: Path, files: PodFiles
+) -> None:
+    volumes: list[Volume] = [
+        HostPath("d", str(tmp_path / "d/d"), "DirectoryOrCreate"),
+        HostPath("f", str(tmp_path / "f"), "FileOrCreate"),
+        HostPath("any", str(tmp_path / "any"), ""),
+        FilesVolume("c", Plugin.CONFIGMAP, ONE, nested=("in/side",)),
+    ]
+    old = os.umask(0o077)
+    try:
+        paths = set_up(files, volumes, Mounter())
+    finally:
+        os.umask(old)
+    paths |= {"above": tmp_path / "d", "in": paths["c"] / "in", "side": paths["c"] / "in/side"}
+    assert modes(paths) == {name: 0o644 if name == "f" else 0o755 for name in paths}
+
+
 @pytest.mark.parametrize(
     ("path", "kind", "words"),
     [

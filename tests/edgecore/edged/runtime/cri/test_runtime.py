@@ -5,6 +5,7 @@ containers cannot run on the machine, the second half is skipped, and says so.
 """
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -412,6 +413,21 @@ async def test_a_container_needs_a_sandbox(fake: FakeCri, tmp_path: Path) -> Non
         with pytest.raises(RuntimeServiceError, match="failed to find sandbox") as caught:
             await runtime.create_container(pod.uid, pod.container(*FOREVER))
         assert caught.value.reason == "CreateContainerError"
+
+
+async def test_log_directories_can_be_read_by_who_collects_logs_at_any_umask(
+    fake: FakeCri, tmp_path: Path
+) -> None:
+    pod = Pod(tmp_path)
+    old = os.umask(0o077)
+    try:
+        async with runtime_on(fake.endpoint) as runtime:
+            await runtime.run_sandbox(pod.sandbox())
+            await runtime.create_container(pod.uid, pod.container(*FOREVER))
+    finally:
+        os.umask(old)
+    for folder in (pod.log_dir, pod.log_dir / "c"):
+        assert folder.stat().st_mode & 0o777 == 0o755
 
 
 async def test_a_log_directory_that_cannot_be_made_is_said_to_be(
