@@ -7,7 +7,7 @@ so that a second run changes nothing.
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
@@ -23,7 +23,7 @@ from edgecore.edgehub.enrollconfig import EnrollConfig, Job, Task
 from edgecore.edgehub.enrollprocess import CarryOut, in_process_of_its_own
 from edgecore.install import joinchecks
 from edgecore.install.machine import UNIT_FILE, Machine
-from edgecore.install.paperwork import UNIT, Deed, changes, configuration, unit
+from edgecore.install.paperwork import UNIT, Deed, changes, configuration, digest, unit
 
 CONNECTED_WITHIN_S: Final = 120.0
 
@@ -86,12 +86,18 @@ async def join(
         say(f"enrolled: node {wish.settings.node_name}")
     for line in changes(wish.present, wish.options):
         say(f"changed: {line}")
-    changed = [path for path, content in papers(wish) if _put(machine, path, content, say)]
+    wanted = list(papers(wish))
+    changed = [_put(machine, path, content, say) for path, content in wanted]
     if not machine.has_systemd:
         command = [*wish.command, "run", f"--config={wish.config}"]
         say(f"not started: there is no systemd here; start it with: {' '.join(command)}")
         return
-    await asyncio.to_thread(_start, machine, changed, say)
+    noted = digest("".join(content for _, content in wanted).encode())
+    # An earlier join may have been cut off between the files and the start.
+    is_new = any(changed) or not machine.is_started_with(noted)
+    await asyncio.to_thread(_start, machine, say, is_new=is_new)
+    if is_new:
+        machine.note_start(noted)
     await until_connected(wish.settings.data_dir, CONNECTED_WITHIN_S)
     say(f"connected: {wish.settings.cloud}")
 
@@ -198,13 +204,13 @@ def _put(machine: Machine, path: Path, content: str, say: Say) -> bool:
     return not line.startswith(f"{Deed.UNCHANGED}:")
 
 
-def _start(machine: Machine, changed: Sequence[Path], say: Say) -> None:
-    if UNIT_FILE in changed:
+def _start(machine: Machine, say: Say, *, is_new: bool) -> None:
+    if is_new:
         machine.systemctl("daemon-reload")
     machine.systemctl("enable", "--quiet", UNIT)
     # Of a service that runs already, this makes one that knows what has changed.
-    machine.systemctl("restart" if changed else "start", UNIT)
-    say(f"{'started' if changed else 'unchanged'}: {UNIT}")
+    machine.systemctl("restart" if is_new else "start", UNIT)
+    say(f"{'started' if is_new else 'unchanged'}: {UNIT}")
 
 
 def _words(finding: Finding) -> str:

@@ -15,11 +15,12 @@ from common.files import write_private
 from edgecore.install.paperwork import UNIT, Deed, deed, digest
 
 RECORD: Final = Path("/etc/cloudedge/.joined.json")
-"""What was written last, so that a change by hand is noticed."""
+"""What was written last, so that a change by hand is noticed, and what the service began with."""
 
 UNIT_FILE: Final = Path("/etc/systemd/system") / UNIT
 
 _SYSTEMD_RUNS: Final = Path("/run/systemd/system")  # as sd_booted(3) finds out
+_STARTED: Final = "started"
 _LIMIT_S: Final = 400.0  # a start may take 300
 _UNIT_MODE: Final = 0o644
 
@@ -135,6 +136,21 @@ class Machine:
             raise EdgeError(
                 f"systemctl {' '.join(arguments)}: {words}; `journalctl -u {UNIT}` may say more"
             )
+
+    def is_started_with(self, papers: str) -> bool:
+        """Whether ``note_start`` has noted this digest of its files last."""
+        return self._recorded().get(_STARTED) == papers
+
+    def note_start(self, papers: str) -> None:
+        """Note that the service was started with files of this digest.
+
+        Raises:
+            EdgeError: it cannot be written.
+        """
+        try:
+            self._keep_record({**self._recorded(), _STARTED: papers})
+        except OSError as error:
+            raise EdgeError(f"{RECORD}: cannot be written: {error.strerror}") from error
 
     def is_root(self) -> bool:
         """Whether we may change the machine: root on it, or anybody in another folder."""

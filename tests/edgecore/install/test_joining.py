@@ -112,6 +112,29 @@ async def test_what_is_asked_for_anew_is_written_and_the_service_started_again(
     assert machine.path(CONFIG).with_name("edgecore.yaml.bak").read_text() == "cloud: mine\n"
 
 
+async def test_a_join_that_was_cut_off_before_the_start_is_made_good_by_the_next_one(
+    cloud: TestCloud, tmp_path: Path
+) -> None:
+    def fail_once(arguments: tuple[str, ...]) -> None:
+        if arguments[0] == "restart" and machine.told.count("restart edgecore.service") == 1:
+            raise EdgeError("cut off")
+
+    machine = WithSystemd(tmp_path / "root", fail_once)
+    async with cloud.listening(silent):
+        with daemon_at(machine.path(DATA_DIR), {"connected": True}):
+            one = wish(cloud, machine)
+            with pytest.raises(EdgeError, match="cut off"):
+                await joining.join(one, machine, print, enroll=enroll_in_thread)
+            await joining.join(one, machine, print, enroll=enroll_in_thread)
+            assert machine.told[-3:] == [
+                "daemon-reload",
+                "enable --quiet edgecore.service",
+                "restart edgecore.service",
+            ]
+            await joining.join(one, machine, print, enroll=enroll_in_thread)
+    assert machine.told[-1] == "start edgecore.service"
+
+
 async def test_without_systemd_it_says_how_to_start(cloud: TestCloud, tmp_path: Path) -> None:
     machine = Machine(tmp_path / "root")
     said: list[str] = []

@@ -38,6 +38,22 @@ def test_a_record_that_is_damaged_makes_nothing_ours(tmp_path: Path) -> None:
     assert machine.write(FILE, "a: 2\n").startswith("replaced:")
 
 
+def test_what_the_service_was_started_with_is_known_beside_what_was_written(
+    tmp_path: Path,
+) -> None:
+    machine = Machine(tmp_path)
+    assert not machine.is_started_with("one")
+    machine.note_start("one")
+    assert machine.write(FILE, "a: 1\n") == f"written: {FILE}"
+    assert machine.is_started_with("one")
+    assert not machine.is_started_with("two")
+    assert machine.write(FILE, "a: 2\n") == f"written: {FILE}"
+    machine.path(RECORD).unlink()
+    machine.path(RECORD).mkdir()
+    with pytest.raises(EdgeError, match=r"\.joined\.json: cannot be"):
+        machine.note_start("two")
+
+
 def test_everybody_may_read_the_unit(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     machine.write(UNIT_FILE, "[Unit]\n")
