@@ -89,6 +89,10 @@ def join(  # noqa: PLR0913 - the options of the command
     the configuration says already holds unless it is said anew.
     """
     machine, config = Machine(root), config_dir / _CONFIG_NAME
+    if bundle is not None and not machine.is_here:
+        raise ConfigError(
+            [f"--bundle: a version runs only where it was installed: not with --root {root}"]
+        )
     present = _present(machine, config)
     given = options_of(
         {
@@ -109,7 +113,7 @@ def join(  # noqa: PLR0913 - the options of the command
     if dry_run:
         asyncio.run(joining.plan(wish, machine, typer.echo))
         return
-    installing = None if bundle is None else partial(install_bundle, bundle, machine.path(HOME))
+    installing = None if bundle is None else partial(install_bundle, bundle, HOME)
     asyncio.run(joining.join(wish, machine, typer.echo, install=installing))
 
 

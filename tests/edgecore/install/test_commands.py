@@ -167,11 +167,23 @@ def test_a_bundle_is_installed_and_what_runs_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
-def test_a_bundle_is_not_installed_where_a_check_fails(tmp_path: Path, more: list[str]) -> None:
+def test_a_bundle_is_not_installed_where_a_check_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    monkeypatch.setattr(commands_module, "HOME", tmp_path / "home")
     arguments = ["join", "127.0.0.1", "--node-name=n1", f"--bundle={make_bundle(tmp_path)}"]
-    code, output = call([*arguments, f"--root={tmp_path}/root", *more])
+    folders = [f"--config-dir={tmp_path}/etc", f"--data-dir={tmp_path}/data"]
+    code, output = call([*arguments, *folders, *more])
     assert (code, "installed" in output) == (1, False)  # there is no token
-    assert not (tmp_path / "root").exists()
+    assert not (tmp_path / "home").exists()
+
+
+def test_an_image_gets_no_version_that_could_not_start_in_it(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    bundle = make_bundle(tmp_path)
+    with pytest.raises(ConfigError, match="a version runs only where it was installed"):
+        call(["join", "127.0.0.1", "--node-name=n1", f"--bundle={bundle}", f"--root={root}"])
+    assert not root.exists()
 
 
 def test_only_root_takes_edgecore_away(monkeypatch: pytest.MonkeyPatch) -> None:
