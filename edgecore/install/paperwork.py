@@ -10,8 +10,8 @@ from typing import Final
 UNIT: Final = "edgecore.service"
 
 _HEAD: Final = (
-    "# Written by `edgecore join`. What is changed here by hand holds after a restart, and after a\n"
-    "# later join that does not say otherwise; that keeps this file as edgecore.yaml.bak.\n"
+    "# Written by `edgecore join`. What is changed here by hand holds after a restart, and after\n"
+    "# a later join that does not say otherwise; that keeps this file as edgecore.yaml.bak.\n"
 )
 _EXEC: Final = "ExecStart="
 _STATE: Final = "StateDirectory"
