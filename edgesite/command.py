@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from common.commandline import as_command
 from common.daemon import run_daemon
+from common.extras import check_extra
 from edgesite import app
 from edgesite.config import ENV_PREFIX, EdgeSiteSettings
 
@@ -21,4 +22,5 @@ def edgesite(settings: EdgeSiteSettings) -> None:
     What cloudcore and edgecore do, in one process; until SIGTERM or SIGINT. A second signal stops
     it at once. Containers go on running.
     """
+    check_extra("edge")
     run_daemon(NAME, app.run, settings)

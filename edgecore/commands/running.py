@@ -5,8 +5,9 @@ import sys
 from dataclasses import replace
 from typing import Final
 
+from common.extras import check_extra
 from common.handover import hand_over
-from edgecore.config import EdgeCoreSettings, HollowSettings
+from edgecore.config import EdgeCoreSettings, HollowSettings, RuntimeName
 from edgecore.tokensource import SettingsT, clear_traces, credential_token, take_token
 
 NAME: Final = "edgecore"
@@ -14,6 +15,8 @@ NAME: Final = "edgecore"
 
 def run(settings: EdgeCoreSettings) -> None:
     """Run this edge until SIGTERM or SIGINT; a second signal stops it at once."""
+    if settings.runtime is not RuntimeName.HOLLOW:
+        check_extra("edge")
     hand_over("edgecore.daemon", _without_traces(settings), settings.node_name)
 
 

@@ -1,11 +1,16 @@
-"""``cloudcore edgesite`` as a process of its own; there is no API server."""
+"""``cloudcore edgesite``, mostly as a process of its own; there is no API server."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from common.errors import ConfigError
 from deploy.devcluster.ports import LOOPBACK
+from edgesite.command import edgesite as run
+from edgesite.config import EdgeSiteSettings
 
 
 def edgesite(*arguments: str) -> tuple[int, str, str]:
@@ -48,3 +53,9 @@ def test_a_kubeconfig_that_is_not_there_is_named_with_exit_code_2(tmp_path: Path
     )
     assert code == 2
     assert str(absent) in errors
+
+
+def test_a_site_whose_edge_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h11", None)
+    with pytest.raises(ConfigError, match=r"^h11: not installed: install cloudedge\[edge\]$"):
+        run(EdgeSiteSettings(kubeconfig=Path("k")))

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from common.errors import ConfigError
 from common.settings import Settings
 from edgecore.commands import running
-from edgecore.config import EdgeCoreSettings, HollowSettings
+from edgecore.config import EdgeCoreSettings, HollowSettings, RuntimeName
 
 
 class StandardInput:
@@ -47,6 +48,17 @@ def test_the_token_goes_over_and_lies_nowhere_else(
     assert len(settings.notes) == 3
     assert "hunter2" not in "".join(settings.notes)
     assert "EDGECORE_TOKEN" not in os.environ
+
+
+def test_an_edge_whose_packages_are_not_installed_says_so_before_it_is_one(
+    handed: list[tuple[str, EdgeCoreSettings, tuple[str, ...]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "grpclib", None)
+    with pytest.raises(ConfigError, match=r"^grpclib: not installed: install cloudedge\[edge\]$"):
+        running.run(EdgeCoreSettings(cloud="c", node_name="n1"))
+    assert handed == []
+    running.run(EdgeCoreSettings(cloud="c", node_name="n1", runtime=RuntimeName.HOLLOW))
+    assert len(handed) == 1
 
 
 def test_hollow_edges_run_in_the_process_that_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
