@@ -5,11 +5,13 @@ and ``<home>/edgecore`` is the launcher, which belongs to no version. Rules stan
 no files.
 """
 
+import fcntl
 import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -21,6 +23,9 @@ MAX_ATTEMPTS = 3
 
 TRIAL_S = 300.0
 """Seconds of one start, after which a version on trial that has not shown that it works is left."""
+
+COMPLETE = ".complete"
+"""In a slot whose installation was not cut off."""
 
 _READABLE = 0o644
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
@@ -128,6 +133,18 @@ def program_of(home: Path, version: str) -> Path:
     return slot_of(home, version) / "bin" / "edgecore"
 
 
+def is_there(home: Path, version: str) -> bool:
+    """Whether ``version`` can be run."""
+    return program_of(home, version).exists()
+
+
+def installed(home: Path) -> list[str]:
+    """Return the versions whose installation was not cut off, the last one first."""
+    marks = [(mark.stat().st_mtime_ns, mark) for mark in home.glob(f"slots/*/{COMPLETE}")]
+    names = [mark.parent.name for _, mark in sorted(marks, reverse=True)]
+    return [name for name in names if _VERSION.fullmatch(name) and is_there(home, name)]
+
+
 def is_in_slot(prefix: Path, home: Path = HOME) -> bool:
     """Whether the Python at ``prefix`` is that of a slot."""
     return prefix.parent == home / "slots"
@@ -158,18 +175,46 @@ def write_state(home: Path, state: State) -> None:
     Raises:
         SlotError: it cannot be written.
     """
+    with _locked(home):
+        _write(home, state)
+
+
+def change_state(home: Path, seen: State, state: State) -> bool:
+    """Keep ``state`` unless somebody has kept another one than ``seen``; return whether it is kept.
+
+    Raises:
+        SlotError: the state cannot be read or written.
+    """
+    with _locked(home):
+        if read_state(home) != seen:
+            return False
+        _write(home, state)
+    return True
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=".state.", dir=home)
+        folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise SlotError(f"{home}/state.json: cannot be written: {error}") from error
+
+
+def _write(home: Path, state: State) -> None:
+    descriptor, temporary = tempfile.mkstemp(prefix=".state.", dir=home)
+    try:
         with os.fdopen(descriptor, "w") as stream:
             os.fchmod(descriptor, _READABLE)  # whoever asks for the version reads it
             json.dump(asdict(state), stream, indent=1)
             stream.flush()
             os.fsync(stream.fileno())
         Path(temporary).replace(home / "state.json")
-        folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise SlotError(f"{home}/state.json: cannot be written: {error}") from error
+    except BaseException:
+        Path(temporary).unlink()  # on a full disk, each start would leave one
+        raise

@@ -11,7 +11,8 @@ Nobody else may use the edge-store meanwhile: the launcher is what is about to b
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 STORE = "edge-store.db"
@@ -20,6 +21,20 @@ FOLDER = "before-upgrade"
 
 _VERSION = "version"
 _FOLDER_MODE = 0o700
+_NO_STORE = -1
+"""The form of what is gone, or no database."""
+
+
+def is_kept(data_dir: Path, version: str) -> bool:
+    """Whether there is a copy for ``version``.
+
+    Raises:
+        OSError: that cannot be read.
+    """
+    try:
+        return (data_dir / FOLDER / _VERSION).read_bytes() == version.encode()
+    except FileNotFoundError:
+        return False
 
 
 def save(data_dir: Path, version: str) -> None:
@@ -29,18 +44,23 @@ def save(data_dir: Path, version: str) -> None:
         OSError: there is no room for it, or it cannot be written.
     """
     folder, unfinished = data_dir / FOLDER, data_dir / f".{FOLDER}"
+    present = _form(data_dir / STORE)
+    if is_kept(data_dir, version) and _form(folder / STORE) not in {present, _NO_STORE}:
+        return  # what is there is already another version's: that one's trial was cut short
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
-    if not (data_dir / STORE).exists():
+    if present == _NO_STORE:
         return
     unfinished.mkdir(mode=_FOLDER_MODE)
-    for name in FILES:
-        if (data_dir / name).exists():
-            shutil.copy2(data_dir / name, unfinished / name)
-    (unfinished / _VERSION).write_text(version)
-    for path in [*unfinished.iterdir(), unfinished]:
-        _sync(path)
-    unfinished.rename(folder)
+    try:
+        _copy(data_dir, unfinished)
+        (unfinished / _VERSION).write_text(version)
+        for path in [*unfinished.iterdir(), unfinished]:
+            _sync(path)
+        unfinished.rename(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)  # half a copy may be what fills the disk
+        raise
     _sync(data_dir)
 
 
@@ -48,43 +68,71 @@ def put_back(data_dir: Path, version: str) -> bool:
     """Give ``version``, which is about to run, its edge-store, if it could not read this one.
 
     What is there is kept with ``.newer`` behind its name. Returns whether anything was put back.
+    Where this is cut off, the next call does the rest.
 
     Raises:
-        OSError: a file cannot be read or moved.
+        OSError: a file cannot be read or moved; the copy is kept as long as that is so.
     """
     folder = data_dir / FOLDER
-    try:
-        if (folder / _VERSION).read_text() != version:
-            return False
-    except FileNotFoundError:
+    if not is_kept(data_dir, version):
         return False
-    # Looking takes in what was in the logs only: from here on, each is one file.
     kept, present = _form(folder / STORE), _form(data_dir / STORE)
-    if kept == present:
-        shutil.rmtree(folder)
+    if kept in {present, _NO_STORE}:  # without one, it was put back, or was being removed
+        shutil.rmtree(folder, ignore_errors=True)
         return False
-    for name in reversed(FILES):  # the database last: without it, a log is nobody's
+    for name in FILES:  # the database first: without it, a log is nobody's
         path = data_dir / name
         if path.exists():
             path.replace(path.with_name(f"{name}.newer"))
-    for name in reversed(FILES):
-        if (folder / name).exists():
-            (folder / name).replace(data_dir / name)
-    shutil.rmtree(folder)
     _sync(data_dir)
+    (folder / STORE).replace(data_dir / STORE)
+    _sync(data_dir)
+    shutil.rmtree(folder, ignore_errors=True)
     return True
 
 
-def _form(path: Path) -> int | None:
-    """Return the version of a store's schema; None where that cannot be read."""
+def _copy(data_dir: Path, folder: Path) -> None:
+    """Copy the edge-store, and make one file of it: one can be moved at once."""
+    for name in (STORE, f"{STORE}-wal"):
+        if (data_dir / name).exists():
+            shutil.copy2(data_dir / name, folder / name)
+    with _opened(folder / STORE) as store:
+        store.execute("PRAGMA journal_mode=DELETE")
+    if (folder / f"{STORE}-wal").exists():
+        raise OSError(f"{folder / STORE}: its log cannot be taken in")
+
+
+def _form(path: Path) -> int:
+    """Return the version of a store's schema, also where there is no room; ``_NO_STORE`` for none.
+
+    Raises:
+        OSError: it cannot be told.
+    """
     if not path.exists():
-        return None
+        return _NO_STORE
     try:
-        with closing(sqlite3.connect(path)) as store:
-            found = store.execute("PRAGMA user_version").fetchone()
-    except sqlite3.Error:
-        return None
-    return int(found[0])
+        with _opened(path) as store:
+            (found,) = store.execute("PRAGMA user_version").fetchone()
+    except _NotAStoreError:
+        return _NO_STORE
+    return int(found)
+
+
+class _NotAStoreError(OSError):
+    """The file can be read, and is no database."""
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as store:
+            # The index of the log is held in memory, and not in a file that needs room.
+            store.execute("PRAGMA locking_mode=EXCLUSIVE")
+            yield store
+    except sqlite3.OperationalError as error:
+        raise OSError(f"{path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise _NotAStoreError(f"{path}: {error}") from error
 
 
 def _sync(path: Path) -> None:

@@ -64,6 +64,11 @@ def rollback(home: Path, machine: Machine, say: Say) -> None:
         EdgeError: the service cannot be started anew.
     """
     state = slots.go_back(slots.read_state(home))
+    if not slots.is_there(home, state.current):
+        raise slots.SlotError(
+            f"version {state.current} is not installed any more; nothing was changed. Installed:"
+            f" {', '.join(slots.installed(home)) or 'none'}; `edgecore upgrade --to` takes one"
+        )
     slots.write_state(home, state)
     say(f"chosen: version {state.current}")
     _restarted(machine, say)

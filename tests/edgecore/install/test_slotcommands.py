@@ -36,6 +36,7 @@ def test_a_bundle_is_installed_and_put_on_trial_and_left_again(tmp_path: Path) -
     assert "chosen: version 2.0; 1.0 runs again if it fails" in output
     assert "not restarted" in output
     assert slots.read_state(home).on_trial
+    assert slots.installed(home) == ["2.0", "1.0"]
     assert "chosen: version 1.0" in call("rollback", f"--home={home}")
     assert "chosen: version 2.0" in call("upgrade", "--to=2.0", f"--home={home}")
 

@@ -8,6 +8,7 @@ import pytest
 
 from edgecore.install import slots
 from edgecore.install.slots import MAX_ATTEMPTS, SlotError, State
+from tests.edgecore.install.fulldisk import full_disk
 
 OLD = State("1.0", "0.9")
 
@@ -101,3 +102,37 @@ def test_a_state_that_cannot_be_read_or_kept_says_what_to_do(tmp_path: Path) -> 
             slots.read_state(tmp_path)
     with pytest.raises(SlotError, match="cannot be written"):
         slots.write_state(tmp_path / "none", OLD)
+
+
+def test_a_state_for_which_there_is_no_room_leaves_the_one_before_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    slots.write_state(tmp_path, OLD)
+    with full_disk(), pytest.raises(SlotError, match="cannot be written"):
+        slots.write_state(tmp_path, trial())
+    assert slots.read_state(tmp_path) == OLD
+    assert os.listdir(tmp_path) == ["state.json"]
+
+
+def test_a_state_is_changed_only_by_whoever_has_seen_it(tmp_path: Path) -> None:
+    slots.write_state(tmp_path, trial())
+    assert not slots.change_state(tmp_path, OLD, slots.settle(OLD))
+    assert slots.read_state(tmp_path) == trial()
+    assert slots.change_state(tmp_path, trial(), slots.settle(trial()))
+    assert slots.read_state(tmp_path) == slots.settle(trial())
+
+
+def test_what_is_installed_is_what_is_complete_and_the_last_one_comes_first(
+    tmp_path: Path,
+) -> None:
+    for number, version in enumerate(("2.0", "1.0", "half", "no program", "empty")):
+        program = slots.slot_of(tmp_path, "x").with_name(version) / "bin" / "edgecore"
+        program.parent.mkdir(parents=True)
+        if version != "empty":
+            program.touch()
+        if version != "half":
+            mark = program.parents[1] / slots.COMPLETE
+            mark.touch()
+            os.utime(mark, (number, number))
+    assert slots.installed(tmp_path) == ["1.0", "2.0"]
+    assert slots.installed(tmp_path / "none") == []

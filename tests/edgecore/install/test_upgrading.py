@@ -81,6 +81,15 @@ def test_there_is_nothing_to_go_back_to_at_first(versions: Versions, tmp_path: P
         upgrading.rollback(versions.home, Machine(tmp_path), print)
 
 
+def test_nobody_goes_back_to_a_version_that_was_removed(versions: Versions, tmp_path: Path) -> None:
+    state = State("1.0", "0.9")
+    slots.write_state(versions.home, state)
+    (slots.slot_of(versions.home, "1.0") / slots.COMPLETE).touch()
+    with pytest.raises(SlotError, match=r"0\.9 is not installed any more.*Installed: 1\.0"):
+        upgrading.rollback(versions.home, Machine(tmp_path), print)
+    assert slots.read_state(versions.home) == state
+
+
 def test_a_trial_without_an_end_is_told(
     versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
