@@ -80,7 +80,9 @@ def certificate_of(data_dir: Path, node: str) -> CertificateFacts:
     try:
         return CertificateFacts(validity(ders_of(file.read_text("ascii"))[0]).not_after)
     except FileNotFoundError:
-        return CertificateFacts(error=f"none for {node}; an edge gets one for its token, a site needs none")
+        return CertificateFacts(
+            error=f"none for {node}; an edge gets one for its token, a site needs none"
+        )
     except OSError as error:
         return CertificateFacts(error=f"{file}: {error.strerror}")
     except (ValueError, IndexError, CertificateError) as error:

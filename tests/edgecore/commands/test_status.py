@@ -108,7 +108,10 @@ def test_an_edge_that_does_not_run_is_known_by_its_certificate(tmp_path: Path) -
 
 
 def test_a_node_without_a_certificate_joins_with_a_token(tmp_path: Path) -> None:
-    assert certificate_of(tmp_path, NODE).error == "none for edge-1; an edge gets one for its token, a site needs none"
+    assert (
+        certificate_of(tmp_path, NODE).error
+        == "none for edge-1; an edge gets one for its token, a site needs none"
+    )
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"-----BEGIN CERTIFICATE-----"])
