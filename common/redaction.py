@@ -18,13 +18,29 @@ _BEARER: Final = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
 _USERINFO: Final = re.compile(r"(://)[^/\s:@]*:[^/\s@]*@")
 _WORDS: Final = (
     r"(?:pass(?:word|wd|phrase)|secret|token|credentials?|authorization|api-?key|private-?key"
-    r"|client-key-data)"
+    r"|client-key-data|secret-?(?:access-?)?key|access-?key|dockerc(?:onfigjson|fg))"
+).replace("-?", "[-_]?")
+_AUTH: Final = r"auth(?=\\*[\"']|[ \t]*=|:[ \t])"  # not a host of that name, with its port
+_MARK: Final = r"(?:\\*[\"'])?"  # a quote, which has backslashes in a text within a text
+# From a quote to the next one with as many backslashes; without one, to the end of the line.
+_QUOTED: Final = (
+    r"(?P<escape>\\*)(?P<quote>[\"'])"
+    r"(?:''|(?!(?<!\\)(?P=escape)(?P=quote))[^\n])*(?:(?P=escape)(?P=quote))?"
 )
-_NAMED: Final = re.compile(
-    rf"(?i)({_WORDS.replace('-?', '[-_]?')}[\"']?[ \t]*[=:][ \t]*)"
-    r"(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s,;}\]]+)"
+_SECRET: Final = rf"(?:{_QUOTED}|[^\s,;}}\]]+)"
+_NAMED: Final = re.compile(rf"(?i)((?:{_WORDS}|{_AUTH}){_MARK}[ \t]*[=:][ \t]*){_SECRET}")
+# As an environment has it: name: DB_PASSWORD, value: …
+_NAME_AND_VALUE: Final = re.compile(
+    rf"(?i)(\bname{_MARK}[ \t]*[=:][ \t]*{_MARK}[\w.-]{{0,100}}{_WORDS}{_MARK}"
+    rf"[,;]?\s{{0,40}}{_MARK}value{_MARK}[ \t]*[=:][ \t]*){_SECRET}"
 )
-_SENSITIVE: Final = re.compile(rf"(?i){_WORDS.replace('-?', '[-_]?')}$|^(?:data|stringdata)$")
+# As a command line has it, or a list of arguments in JSON or YAML: --token …
+_OPTION: Final = re.compile(
+    rf"(?i)((?<![\w-])--?[\w-]{{0,100}}{_WORDS}"
+    rf"(?:{_MARK},?[ \t]+|{_MARK},|{_MARK}\n[ \t]*-[ \t]+|{_MARK},\n[ \t]*))(?!{_MARK}-){_SECRET}"
+)
+_SENSITIVE: Final = re.compile(rf"(?i)(?:{_WORDS}|auth)$|^(?:data|stringdata)$")
+_SENSITIVE_OPTION: Final = re.compile(rf"(?i)^--?[\w-]*{_WORDS}$")
 _LIMIT: Final = 8  # levels; what is nested deeper is nothing that people have written
 
 
@@ -38,21 +54,29 @@ def redact(text: str) -> str:
     text = _JWT.sub(REMOVED, text)
     text = _BEARER.sub(rf"\1 {REMOVED}", text)
     text = _USERINFO.sub(rf"\1{REMOVED}@", text)
-    return _NAMED.sub(rf"\1{REMOVED}", text)
+    for pattern in (_NAMED, _NAME_AND_VALUE, _OPTION):
+        text = pattern.sub(rf"\1{REMOVED}", text)
+    return text
 
 
 def redact_object(shown: Any, depth: int = 0) -> Any:
     """Return ``shown``, made of mappings, lists and values, without what seems to be secret.
 
-    A value goes by its key (``password``, ``…-token``, ``data``), a text by what is in it. Where an
-    option names a file, say so by its key: ``token_file`` stays.
+    A value goes by its key (``password``, ``…-token``, ``data``), by the ``name`` beside it or by
+    the option before it, a text by what is in it. Where an option names a file, say so by its key:
+    ``token_file`` stays.
     """
     if depth > _LIMIT:
         return REMOVED
     if isinstance(shown, Mapping):
-        return {key: _value(str(key), value, depth) for key, value in shown.items()}
+        name = str(shown.get("name", ""))
+        return {
+            key: _value(name if key == "value" else str(key), value, depth)
+            for key, value in shown.items()
+        }
     if isinstance(shown, list | tuple | set | frozenset):
-        return [redact_object(one, depth + 1) for one in shown]
+        items = list(shown)
+        return [_item(before, one, depth) for before, one in zip(["", *items], items, strict=False)]
     return redact(shown) if isinstance(shown, str) else shown
 
 
@@ -60,3 +84,10 @@ def _value(key: str, value: Any, depth: int) -> Any:
     if _SENSITIVE.search(key) and value not in (None, "", [], {}) and not isinstance(value, bool):
         return REMOVED
     return redact_object(value, depth + 1)
+
+
+def _item(before: Any, item: Any, depth: int) -> Any:
+    is_told = isinstance(before, str) and _SENSITIVE_OPTION.search(before)
+    if is_told and isinstance(item, str) and not item.startswith("-"):
+        return REMOVED
+    return redact_object(item, depth + 1)

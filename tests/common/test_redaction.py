@@ -27,6 +27,31 @@ JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ0In0.c2lnbmF0dXJl"
         ('{"join_token": "abc"}', f'{{"join_token": {REMOVED}}}'),
         ("API_KEY=abc next", f"API_KEY={REMOVED} next"),
         ("client-key-data: LS0tLS1CRUdJTg==", f"client-key-data: {REMOVED}"),
+        ('{"auths":{"r":{"auth":"dTpw"}}}', f'{{"auths":{{"r":{{"auth":{REMOVED}}}}}}}'),
+        ("auth: dTpw", f"auth: {REMOVED}"),
+        ("AWS_SECRET_ACCESS_KEY=abc next", f"AWS_SECRET_ACCESS_KEY={REMOVED} next"),
+        ("S3_SECRET_KEY: abc", f"S3_SECRET_KEY: {REMOVED}"),
+        (r'{"password":"ab\"cd","user":"a"}', f'{{"password":{REMOVED},"user":"a"}}'),
+        (r'"{\"password\":\"ab\\\"cd\",\"u\":1}"', rf'"{{\"password\":{REMOVED},\"u\":1}}"'),
+        ("password: 'it''s', user: a", f"password: {REMOVED}, user: a"),
+        ("password: '', user: a", f"password: {REMOVED}, user: a"),
+        ('password: "cut off', f"password: {REMOVED}"),
+        ("join --token abc --cloud c", f"join --token {REMOVED} --cloud c"),
+        ("join --token 'a b' --cloud c", f"join --token {REMOVED} --cloud c"),
+        ('["--token", "abc", "--x"]', f'["--token", {REMOVED}, "--x"]'),
+        ('["--token","abc","--x"]', f'["--token",{REMOVED},"--x"]'),
+        ("- --db-password\n- abc\n- --x", f"- --db-password\n- {REMOVED}\n- --x"),
+        ('"--token",\n  "abc",\n', f'"--token",\n  {REMOVED},\n'),
+        (
+            '{"name":"DB_PASSWORD","value":"abc"}',
+            f'{{"name":"DB_PASSWORD","value":{REMOVED}}}',
+        ),
+        ("- name: DB_PASSWORD\n  value: abc\n", f"- name: DB_PASSWORD\n  value: {REMOVED}\n"),
+        ('{"name":"DB_PASSWORD","valueFrom":{}}', '{"name":"DB_PASSWORD","valueFrom":{}}'),
+        ("--token-file /run/t --x", "--token-file /run/t --x"),
+        ("--token --x", "--token --x"),
+        ('["--token", "--x"]', '["--token", "--x"]'),
+        ("https://auth:8443/path", "https://auth:8443/path"),
         ("node edge-1 is connected: since 12:00", "node edge-1 is connected: since 12:00"),
         ("cloudcore_token_door_total 3", "cloudcore_token_door_total 3"),
         ("https://host:10002/path", "https://host:10002/path"),
@@ -44,10 +69,22 @@ def test_secrets_go_and_the_rest_stays(text: str, expected: str) -> None:
         ({"token": "", "password": None}, {"token": "", "password": None}),
         ({"plain_token": True}, {"plain_token": True}),
         ([{"a": (JWT, 1)}], [{"a": [REMOVED, 1]}]),
+        ({"auths": {"r": {"auth": "dTpw"}}}, {"auths": {"r": {"auth": REMOVED}}}),
+        ({".dockerconfigjson": "e30="}, {".dockerconfigjson": REMOVED}),
+        ({"name": "DB_PASSWORD", "value": "a"}, {"name": "DB_PASSWORD", "value": REMOVED}),
+        ({"name": "DB_HOST", "value": "a"}, {"name": "DB_HOST", "value": "a"}),
+        (["run", "--token", "a", "-v"], ["run", "--token", REMOVED, "-v"]),
+        (["--token", "--token-file", "a"], ["--token", "--token-file", "a"]),
     ],
 )
 def test_objects_lose_what_their_keys_call_secret(shown: Any, expected: Any) -> None:
     assert redact_object(shown) == expected
+
+
+@pytest.mark.parametrize("part", ["-", "a", "\\", '"', "token", "name", "--token ", "''", "auth"])
+def test_a_long_text_of_anything_is_done_with(part: str) -> None:
+    redact(f"--token={part * 20_000}")
+    redact(part * 20_000)
 
 
 def test_what_is_nested_without_an_end_ends() -> None:
