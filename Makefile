@@ -112,10 +112,7 @@ reference: $(VENV_STAMP) ## write docs/reference/configuration.md from the code
 	$(BIN)/python -m deploy.reference
 
 wheel: $(VENV_STAMP) ## both daemons as a wheel in dist
-	@rm -rf build/lib
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps \
-		--no-build-isolation --wheel-dir dist .
-	@ls dist/*.whl
+	$(BIN)/python -m deploy.wheel dist
 
 images: $(VENV_STAMP) ## container images of both daemons, in build/images (no engine needed)
 	$(BIN)/python -m deploy.images $(ARGS)

@@ -10,20 +10,17 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import tomllib
 import zipapp
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from deploy.wheel import PIP, ROOT, build, project_version
 from edgecore.install import installer
-
-ROOT: Final = Path(__file__).parents[1]
 
 _LIMIT_S: Final = 1800.0
 _EPOCH_S: Final = 315_532_800  # 1980, the first year that zip knows
 _PIP: Final = "pip"
-_SOURCES: Final = ("common", "cloudcore", "edgecore", "edgesite", "README.md", "pyproject.toml")
 _MAIN: Final = (
     "import sys\nfrom edgecore.install.installer import main\nsys.exit(main(sys.argv[1:]))\n"
 )
@@ -71,16 +68,11 @@ def make(target: Path, *, version: str = "") -> Path:
             "-d",
             wheels,
         )
-        _build_own(wheels, Path(temporary), version)
+        build(wheels, version=version)
         make_installer(folder / "install.pyz", Path(temporary))
         (folder / installer.MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n")
         installer.write_sums(folder)
         return pack(folder, target / f"{name}.tar")
-
-
-def project_version() -> str:
-    """Return the version that the project has."""
-    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
 
 
 def make_installer(path: Path, temporary: Path) -> None:
@@ -121,39 +113,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _build_own(wheels: Path, temporary: Path, version: str) -> None:
-    """Build our own wheel, of a copy: setuptools leaves folders beside what it builds."""
-    copy = temporary / "checkout"
-    copy.mkdir()
-    for name in _SOURCES:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copyfile(source, copy / name)
-    project = copy / "pyproject.toml"
-    text = project.read_text()
-    project.write_text(
-        text.replace(f'version = "{project_version()}"', f'version = "{version}"', 1)
-    )
-    _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, copy)
-
-
 def _version_of_pip() -> str:
     return importlib.metadata.version(_PIP)
 
 
 def _pip(*arguments: str | Path) -> None:
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "pip",
-        "--quiet",
-        "--disable-pip-version-check",
-    ]
-    subprocess.run([*command, *map(str, arguments)], check=True, timeout=_LIMIT_S)  # noqa: S603 - our own
+    subprocess.run([*PIP, *map(str, arguments)], check=True, timeout=_LIMIT_S)  # noqa: S603 - our own
 
 
 if __name__ == "__main__":

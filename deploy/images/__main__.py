@@ -2,16 +2,14 @@
 
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from deploy.images import archive, rootfs
 from deploy.images.recipe import MB, RECIPES
-
-ROOT: Final = Path(__file__).parents[2]
+from deploy.wheel import ROOT, build, project_version
 
 
 def images(
@@ -33,15 +31,16 @@ def images(
             debian = work / "debian"
             rootfs.fetch(packages, debian)
         python = rootfs.make_base(base, debian, packages)
+        wheel = build(work)
         for one in RECIPES:
             if names and one.name not in names:
                 continue
             wheels, daemon = work / one.name / "wheels", work / one.name / "daemon"
             rootfs.add_packages(wheels, base, python, ROOT / "requirements" / one.requirements)
-            rootfs.add_daemon(daemon, base, python, ROOT, one)
-            roots, name = (base, wheels, daemon), one.name_of(version("cloudedge"))
+            rootfs.add_daemon(daemon, base, python, wheel, one)
+            roots, name = (base, wheels, daemon), one.name_of(project_version())
             file = output / f"{one.name}.tar"
-            archive.write(file, name, roots, one.config(version("cloudedge"), _revision()))
+            archive.write(file, name, roots, one.config(project_version(), _revision()))
             size_mb = sum(map(rootfs.size_bytes, roots)) / MB
             packed_mb = file.stat().st_size / MB
             typer.echo(f"{file}: {name}, {size_mb:.0f} MB ({one.most_mb}), packed {packed_mb:.0f}")

@@ -146,21 +146,21 @@ def add_packages(root: Path, base: Path, python: str, requirements: Path) -> Non
     compile_tree(base, target)
 
 
-def add_daemon(root: Path, base: Path, python: str, source: Path, wanted: recipe.Recipe) -> None:
+def add_daemon(root: Path, base: Path, python: str, wheel: Path, wanted: recipe.Recipe) -> None:
     """Put a daemon and its command into ``root``, to be laid over ``base``.
 
     Args:
         root: gets it.
         base: has the Python.
         python: its name.
-        source: the project's folder, or its wheel.
+        wheel: the project's.
         wanted: names the daemon.
 
     Raises:
-        ImageError: no wheel can be made.
+        ImageError: the wheel is none.
     """
     target = _site(root, python)
-    _pip("--no-deps", "--no-build-isolation", source, target=target)
+    _pip("--no-deps", "--no-index", wheel, target=target)
     for one in ("bin", *wanted.without):
         shutil.rmtree(target / one, ignore_errors=True)
     compile_tree(base, target, keep_sources=True)

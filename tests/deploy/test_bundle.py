@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploy import bundle
+from deploy.wheel import project_version
 from edgecore.install import installer
 from tests.e2e.servicemanager import Service
 
@@ -41,7 +42,7 @@ def without_network() -> list[str]:
 def test_a_bundle_is_all_that_an_edge_needs(packed: Path, tmp_path: Path) -> None:
     folder = installer.unpack(packed, tmp_path)
     manifest = installer.check(folder)
-    assert manifest.version == bundle.project_version()
+    assert manifest.version == project_version()
     home = tmp_path / "home"
     environ = {"PATH": os.environ["PATH"], "PIP_INDEX_URL": "http://127.0.0.1:9/none"}
     installed = subprocess.run(

@@ -6,35 +6,21 @@ environment; nothing is fetched.
 
 import os
 import re
-import shutil
 import subprocess
-import sys
 import zipfile
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.timeout(300)  # it is built and installed
+from deploy.wheel import PIP, build
 
-ROOT = Path(__file__).parents[1]
-PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input")
+pytestmark = pytest.mark.timeout(300)  # it is built and installed
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel, built in a copy: the build leaves its own files where it works."""
-    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
-    for name in ("common", "cloudcore", "edgecore", "edgesite", "deploy"):
-        leave = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=leave)
-    for name in ("pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, source / name)
-    environ = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    options = ("--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(built))
-    subprocess.run([*PIP, "wheel", *options, "."], check=True, cwd=source, env=environ)
-    (made,) = built.iterdir()
-    return made
+    return build(tmp_path_factory.mktemp("built"))
 
 
 @pytest.fixture(scope="module")
