@@ -41,7 +41,6 @@ MAX_BYTES = 512 * 1024 * 1024
 """A bundle that unpacks to more is none."""
 MAX_MEMBERS = 2000
 
-_COMPLETE = ".complete"
 _PIP_S = 1800.0  # on a slow card
 _PROGRAM_MODE = 0o755
 
@@ -217,7 +216,7 @@ def _digest(path: Path) -> str:
 
 def _make_slot(folder: Path, manifest: Manifest, home: Path, python: str) -> Iterator[str]:
     slot = slots.slot_of(home, manifest.version)
-    if (slot / _COMPLETE).exists():
+    if (slot / slots.COMPLETE).exists():
         yield f"unchanged: version {manifest.version} is installed"
         return
     if slot.exists():  # somebody pulled the plug
@@ -226,7 +225,7 @@ def _make_slot(folder: Path, manifest: Manifest, home: Path, python: str) -> Ite
     try:
         _fill_slot(folder, manifest, home, python)
         os.sync()  # what the mark says has to be true after a power cut as well
-        (slot / _COMPLETE).write_text("")
+        (slot / slots.COMPLETE).write_text("")
         os.sync()
     except BaseException:  # on a full disk it would be in the way of everything else
         shutil.rmtree(slot, ignore_errors=True)
@@ -286,9 +285,9 @@ def make_launcher(home: Path, package: Path = Path(__file__).parents[1]) -> bool
         if target.exists() and target.read_bytes() == made.read_bytes():
             made.unlink()
             return False
-        _sync(made)
+        slots.sync(made)
         made.replace(target)
-        _sync(home)
+        slots.sync(home)
     except OSError as error:
         raise BundleError(f"{target}: cannot be written: {error}") from error
     return True
@@ -315,15 +314,6 @@ def _zipped(package: Path, names: Sequence[str], main: str, folder: Path) -> Pat
             result.unlink()
             raise
     return result
-
-
-def _sync(path: Path) -> None:
-    """See that a file or folder is on the disk as it is now."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _python() -> Path:

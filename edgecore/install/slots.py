@@ -192,6 +192,19 @@ def change_state(home: Path, seen: State, state: State) -> bool:
     return True
 
 
+def sync(path: Path) -> None:
+    """See that a file or folder is on the disk as it is now.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def _locked(home: Path) -> Iterator[None]:
     try:

@@ -8,12 +8,13 @@ form is the same, nothing is put back and nothing is lost.
 Nobody else may use the edge-store meanwhile: the launcher is what is about to be edgecore.
 """
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+
+from edgecore.install.slots import sync
 
 STORE = "edge-store.db"
 FILES = (STORE, f"{STORE}-wal", f"{STORE}-shm")
@@ -56,12 +57,12 @@ def save(data_dir: Path, version: str) -> None:
         _copy(data_dir, unfinished)
         (unfinished / _VERSION).write_text(version)
         for path in [*unfinished.iterdir(), unfinished]:
-            _sync(path)
+            sync(path)
         unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)  # half a copy may be what fills the disk
         raise
-    _sync(data_dir)
+    sync(data_dir)
 
 
 def put_back(data_dir: Path, version: str) -> bool:
@@ -84,9 +85,9 @@ def put_back(data_dir: Path, version: str) -> bool:
         path = data_dir / name
         if path.exists():
             path.replace(path.with_name(f"{name}.newer"))
-    _sync(data_dir)
+    sync(data_dir)
     (folder / STORE).replace(data_dir / STORE)
-    _sync(data_dir)
+    sync(data_dir)
     shutil.rmtree(folder, ignore_errors=True)
     return True
 
@@ -133,11 +134,3 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         raise OSError(f"{path}: {error}") from error
     except sqlite3.DatabaseError as error:
         raise _NotAStoreError(f"{path}: {error}") from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -22,23 +22,13 @@ from common import pki, tls
 from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.ports import LOOPBACK, free_ports
 from tests.cloudcore.cluster import eventually, unique
-
-AWAY = """
-apiVersion: v1
-kind: Config
-current-context: c
-contexts: [{name: c, context: {cluster: c, user: u}}]
-clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}]
-users: [{name: u, user: {token: t}}]
-"""
+from tests.cloudcore.nobody import kubeconfig_of_nobody
 
 
 @pytest.fixture
 def away(tmp_path: Path) -> Path:
     """A kubeconfig that names an API server where nobody listens."""
-    path = tmp_path / "away"
-    path.write_text(AWAY)
-    return path
+    return kubeconfig_of_nobody(tmp_path)
 
 
 def settings(kubeconfig: Path, folder: Path) -> CloudCoreSettings:

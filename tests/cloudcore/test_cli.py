@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.devcluster.ports import free_ports
-
-NOBODY = "http://127.0.0.1:1"
+from tests.cloudcore.nobody import NOBODY, kubeconfig_of_nobody
 
 
 def cloudcore(*arguments: str) -> tuple[int, str, str]:
@@ -29,16 +28,7 @@ def cloudcore(*arguments: str) -> tuple[int, str, str]:
 @pytest.fixture
 def unreachable(tmp_path: Path) -> Path:
     """A kubeconfig that names an API server where nobody listens."""
-    path = tmp_path / "kubeconfig"
-    path.write_text(
-        "apiVersion: v1\n"
-        "kind: Config\n"
-        "current-context: c\n"
-        "contexts: [{name: c, context: {cluster: c, user: u}}]\n"
-        f"clusters: [{{name: c, cluster: {{server: '{NOBODY}'}}}}]\n"
-        "users: [{name: u, user: {token: t}}]\n"
-    )
-    return path
+    return kubeconfig_of_nobody(tmp_path)
 
 
 def test_the_help_names_every_option_with_its_default_and_variable() -> None:

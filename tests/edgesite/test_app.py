@@ -28,23 +28,13 @@ from edgecore.edgestore.store import EdgeStore
 from edgesite import app
 from edgesite.config import EdgeSiteSettings
 from tests.cloudcore.cluster import eventually, make_namespace, unique
-
-AWAY = """
-apiVersion: v1
-kind: Config
-current-context: c
-contexts: [{name: c, context: {cluster: c, user: u}}]
-clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}]
-users: [{name: u, user: {token: t}}]
-"""
+from tests.cloudcore.nobody import kubeconfig_of_nobody
 
 
 @pytest.fixture
 def away(tmp_path: Path) -> Path:
     """A kubeconfig that names an API server where nobody listens."""
-    path = tmp_path / "away"
-    path.write_text(AWAY)
-    return path
+    return kubeconfig_of_nobody(tmp_path)
 
 
 def settings(kubeconfig: Path, folder: Path, node: str = "site-1") -> EdgeSiteSettings:

@@ -25,6 +25,7 @@ from common.status import failure
 from deploy.devcluster.controlplane import ControlPlane
 from tests.cloudcore.cloudhub.stage import HOST
 from tests.cloudcore.cluster import eventually
+from tests.cloudcore.nobody import kubeconfig_of_nobody
 
 TOKEN = kinds.SECRETS.path(keptsecrets.NAMESPACE, credentials.TOKEN_SECRET)
 
@@ -281,12 +282,7 @@ async def test_a_token_that_could_not_be_renewed_is_renewed_later(
 
 
 async def test_a_stop_is_not_kept_waiting_by_an_api_server_that_is_away(tmp_path: Path) -> None:
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(
-        "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context:"
-        " {cluster: c, user: u}}], clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}],"
-        " users: [{name: u, user: {token: t}}]}"
-    )
+    kubeconfig = kubeconfig_of_nobody(tmp_path)
     stop = asyncio.Event()
     async with KubeClient(kubeconfig) as client, asyncio.TaskGroup() as group:
         loading = group.create_task(load_identity(client, [HOST], tmp_path, stop))

@@ -21,6 +21,7 @@ from common.names import NodeID
 from common.status import failure
 from deploy.devcluster.controlplane import ControlPlane
 from tests.cloudcore.cluster import eventually, unique
+from tests.cloudcore.nobody import kubeconfig_of_nobody
 
 pytestmark = pytest.mark.e2e
 
@@ -216,14 +217,7 @@ async def test_records_are_cleared_also_where_the_api_server_is_away_for_a_while
 
 
 async def test_a_refusal_of_the_api_server_is_told(tmp_path: Path) -> None:
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(
-        "apiVersion: v1\nkind: Config\ncurrent-context: c\n"
-        "contexts: [{name: c, context: {cluster: c, user: u}}]\n"
-        "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n"
-        "users: [{name: u, user: {token: t}}]\n"
-    )
-    async with KubeClient(kubeconfig) as client:
+    async with KubeClient(kubeconfig_of_nobody(tmp_path)) as client:
         nowhere = TokenRecords(client)
         for asked in (
             nowhere.create("t", GOOD),
