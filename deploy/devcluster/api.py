@@ -55,7 +55,13 @@ class Api:
         self._session = aiohttp.ClientSession(
             base_url=self._server,
             headers={"Authorization": f"Bearer {self._token}"},
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=64),
+            connector=aiohttp.TCPConnector(
+                ssl=self._tls,
+                limit=64,
+                # A request that is cancelled closes its connection, and a TLS connection that is
+                # closed waits for its peer: the end of the session does not, with this.
+                enable_cleanup_closed=aiohttp.connector.NEEDS_CLEANUP_CLOSED,
+            ),
         )
         return self
 
@@ -67,6 +73,7 @@ class Api:
     ) -> None:
         """Close the connection pool."""
         await self._session.close()
+        await asyncio.sleep(0)  # sockets are closed by callbacks
 
     async def get(self, path: str) -> Object | None:
         """Return the object or list at ``path``, None where there is none."""

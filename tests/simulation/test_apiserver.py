@@ -45,6 +45,8 @@ class Api:
         pod = pod_object(self.namespace, name, node)
         if not node:
             del pod["spec"]["nodeName"]
+            # The nodes of other tests are there to be scheduled to, for a moment.
+            pod["spec"]["schedulerName"] = "nobody"
         path = kinds.PODS.path(self.namespace)
         made: Object = load(await self.client.create(path, body(pod)))
         return made
