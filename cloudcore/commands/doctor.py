@@ -10,6 +10,7 @@ from cloudcore.commands.asking import Kubeconfig, ask
 from cloudcore.doctor.looking import Place, look
 from common.checks import Finding, as_json, as_text, exit_code
 from common.output import has_colours
+from common.underway import Underway
 
 Addresses = Annotated[
     str,
@@ -42,7 +43,8 @@ def doctor(
     near to them as you can.
     """
     place = place_of(advertise_address, websocket_port, https_port)
-    findings: list[Finding] = ask(kubeconfig, lambda client: look(client, place))
+    with Underway("looking at cloudcore and its cluster"):
+        findings: list[Finding] = ask(kubeconfig, lambda client: look(client, place))
     colours = has_colours(os.environ, is_terminal=sys.stdout.isatty())
     typer.echo(as_json(findings) if json else as_text(findings, has_colours=colours))
     raise typer.Exit(exit_code(findings))

@@ -19,6 +19,7 @@ from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
 from cloudcore.trust.keptsecrets import NAMESPACE
 from common.settings import Between, Settings, Texts, configuration, option
+from common.underway import Underway
 
 ENV_PREFIX: Final = "CLOUDEDGE_INIT_"
 
@@ -95,8 +96,12 @@ async def _install(client: KubeClient, settings: InitSettings, objects: Sequence
     _say(f"the cluster at {client.server} has Kubernetes {found}")
     if await preflight.is_anothers(client, objects):
         await _take_place(client, settings)
-    async for place, outcome in apply(client, objects, force=settings.take_over):
-        typer.echo(f"{place} {outcome}")
+    with Underway("applying", len(objects)) as underway:
+        applied = 0
+        async for place, outcome in apply(client, objects, force=settings.take_over):
+            applied += 1
+            underway.reach(applied)
+            underway.say(f"{place} {outcome}")
     if settings.wait:
         await _wait(client, settings.wait_s)
 
@@ -115,15 +120,16 @@ async def _take_place(client: KubeClient, settings: InitSettings) -> None:
 async def _wait(client: KubeClient, wait_s: float) -> None:
     told = ""
     try:
-        async with asyncio.timeout(wait_s):
-            while True:
-                how_far = rollout.judge(await _get(client, preflight.DEPLOYMENT))
-                if str(how_far) != told:
-                    told = str(how_far)
-                    _say(told)
-                if how_far.is_done:
-                    return
-                await asyncio.sleep(_POLL_S)
+        with Underway("waiting for cloudcore") as underway:
+            async with asyncio.timeout(wait_s):
+                while True:
+                    how_far = rollout.judge(await _get(client, preflight.DEPLOYMENT))
+                    if str(how_far) != told:
+                        told = str(how_far)
+                        underway.say(told, err=True)
+                    if how_far.is_done:
+                        return
+                    await asyncio.sleep(_POLL_S)
     except TimeoutError:
         faults = await _faults(client)
         raise InstallError(

@@ -29,6 +29,7 @@ from common.configcommands import effective
 from common.errors import ConfigError, EdgeError
 from common.settings import split_address
 from common.supportbundle import SupportBundle
+from common.underway import Underway
 
 LOG_LINES: Final = 5000
 """Of each cloudcore's log, the last ones."""
@@ -61,15 +62,16 @@ def support_bundle(
     bundle.add("version.txt", _version())
     told = {"kubeconfig": kubeconfig, "advertise_address": advertise_address or None}
     sources = Sources(ENV_PREFIX, config, os.environ, told)
-    bundle.collect("configuration.json", lambda: _configuration(sources))
-    place, monitor = _where(sources)
-    bundle.collect("doctor.json", lambda: _doctor(kubeconfig, place))
-    bundle.collect("nodes.json", lambda: _nodes(kubeconfig))
-    bundle.collect("certificates.json", lambda: ask(kubeconfig, _certificates))
-    bundle.collect("pods.json", lambda: ask(kubeconfig, _pods))
-    bundle.collect("logs.txt", lambda: ask(kubeconfig, _logs))
-    bundle.collect("readyz.txt", lambda: _told(monitor, "/readyz?verbose"))
-    bundle.collect("metrics.txt", lambda: _told(monitor, "/metrics"))
+    with Underway("collecting"):
+        bundle.collect("configuration.json", lambda: _configuration(sources))
+        place, monitor = _where(sources)
+        bundle.collect("doctor.json", lambda: _doctor(kubeconfig, place))
+        bundle.collect("nodes.json", lambda: _nodes(kubeconfig))
+        bundle.collect("certificates.json", lambda: ask(kubeconfig, _certificates))
+        bundle.collect("pods.json", lambda: ask(kubeconfig, _pods))
+        bundle.collect("logs.txt", lambda: ask(kubeconfig, _logs))
+        bundle.collect("readyz.txt", lambda: _told(monitor, "/readyz?verbose"))
+        bundle.collect("metrics.txt", lambda: _told(monitor, "/metrics"))
     bundle.save(file)
     typer.echo(f"{file} is written: look through it before you give it to others", err=True)
     for line in bundle.missing:

@@ -12,6 +12,7 @@ from common.checks import Finding, Verdict, as_json, as_text, exit_code
 from common.config import Sources, load
 from common.errors import ConfigError
 from common.output import has_colours
+from common.underway import Underway
 from edgecore.commands.optioned import own_option, with_options
 from edgecore.commands.place import Place, find_place
 from edgecore.config import EdgeCoreSettings
@@ -30,7 +31,8 @@ def doctor(sources: Sources, *, json: bool) -> None:
     Looks at configuration, disk, edge-store, certificate, token, the way to the cloud, clock,
     container engine and machine, whether edgecore runs or not. Ends with 3 where something fails.
     """
-    findings = examine(sources)
+    with Underway("looking at this edge"):
+        findings = examine(sources)
     colours = has_colours(os.environ, is_terminal=sys.stdout.isatty())
     typer.echo(as_json(findings) if json else as_text(findings, has_colours=colours))
     raise typer.Exit(exit_code(findings))

@@ -16,6 +16,7 @@ from common.config import Sources, load
 from common.errors import StoreError
 from common.monitor import ask
 from common.supportbundle import SupportBundle
+from common.underway import Underway
 from edgecore.commands.doctor import examine
 from edgecore.commands.optioned import own_option, with_options
 from edgecore.commands.place import Place, find_place
@@ -48,12 +49,13 @@ def support_bundle(sources: Sources, *, file: Path) -> None:
     bundle = SupportBundle("edgecore", now)
     place = _place(sources)
     bundle.add("version.txt", f"edgecore {version('cloudedge')}\n")
-    bundle.collect("configuration.json", lambda: _configuration(sources))
-    bundle.collect("status.json", lambda: shape(gather(place, now)))
-    bundle.collect("doctor.json", lambda: json.loads(as_json(examine(sources))))
-    bundle.collect("store.json", lambda: _listing(place))
-    bundle.collect("metrics.txt", lambda: ask(place.data_dir / SOCKET, "/metrics").decode())
-    bundle.collect("journal.txt", _journal)
+    with Underway("collecting"):
+        bundle.collect("configuration.json", lambda: _configuration(sources))
+        bundle.collect("status.json", lambda: shape(gather(place, now)))
+        bundle.collect("doctor.json", lambda: json.loads(as_json(examine(sources))))
+        bundle.collect("store.json", lambda: _listing(place))
+        bundle.collect("metrics.txt", lambda: ask(place.data_dir / SOCKET, "/metrics").decode())
+        bundle.collect("journal.txt", _journal)
     bundle.save(file)
     typer.echo(f"{file} is written: look through it before you give it to others", err=True)
     for line in bundle.missing:

@@ -12,6 +12,7 @@ import typer
 
 from common.config import Sources, load, read_document
 from common.errors import ConfigError, RuntimeServiceError
+from common.underway import Underway
 from edgecore.commands.place import CONFIG_FILE, DATA_DIR
 from edgecore.config import ENV_PREFIX, EdgeCoreSettings, RuntimeName
 from edgecore.doctor.lookmachine import strangers
@@ -111,10 +112,12 @@ def join(  # noqa: PLR0913 - the options of the command
         options["labels"] = told.labels
     wish = joining.Wish(told, options, config, command_of(bundle is not None), present)
     if dry_run:
-        asyncio.run(joining.plan(wish, machine, typer.echo))
+        with Underway(f"looking whether this machine can join {host}") as underway:
+            asyncio.run(joining.plan(wish, machine, underway.say))
         return
     installing = None if bundle is None else partial(install_bundle, bundle, HOME)
-    asyncio.run(joining.join(wish, machine, typer.echo, install=installing))
+    with Underway(f"joining {host}") as underway:
+        asyncio.run(joining.join(wish, machine, underway.say, install=installing))
 
 
 def _present(machine: Machine, config: Path) -> Mapping[str, object]:
@@ -216,7 +219,8 @@ def reset(
     removal = resetting.Removal(
         config, told.data_dir, told.root_dir or told.data_dir, keeps_data=keep_data
     )
-    asyncio.run(resetting.reset(removal, machine, make, typer.echo))
+    with Underway("taking edgecore from this machine") as underway:
+        asyncio.run(resetting.reset(removal, machine, make, underway.say))
 
 
 def _told(machine: Machine, config: Path) -> EdgeCoreSettings | None:

@@ -1,6 +1,6 @@
 """``edgecore upgrade`` and ``edgecore rollback``, as they stand on the command line."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from common.errors import ConfigError, EdgeError
+from common.underway import Underway
 from edgecore.commands.place import ConfigOption, find_place
 from edgecore.install import installer, slots, upgrading
 from edgecore.install.installer import BundleError
@@ -32,16 +33,16 @@ def upgrade(
     if (bundle is None) == (version is None):
         raise ConfigError(["give --bundle or --to"])
     data_dir = find_place(config, None).data_dir
-    with as_edge_errors():
+    with as_edge_errors(), Underway("upgrading edgecore") as underway:
         if not slots.read_state(home).current:
             raise EdgeError(
                 f"no version runs from {home}: this edge was installed in another way. `edgecore"
                 " join HOST --bundle FILE` changes over, and pods run on"
             )
-        wanted = version or _installed(bundle, home)
+        wanted = version or _installed(bundle, home, underway.say)
         if not slots.program_of(home, wanted).exists():
             raise ConfigError([f"--to {wanted}: not installed below {home}; give --bundle"])
-        upgrading.upgrade(home, wanted, data_dir, Machine(), typer.echo)
+        upgrading.upgrade(home, wanted, data_dir, Machine(), underway.say)
 
 
 def rollback(*, home: HomeOption = slots.HOME) -> None:
@@ -59,9 +60,9 @@ def as_edge_errors() -> Iterator[None]:
         raise EdgeError(str(error)) from error
 
 
-def _installed(bundle: Path | None, home: Path) -> str:
+def _installed(bundle: Path | None, home: Path, say: Callable[[str], None]) -> str:
     assert bundle is not None  # one of the two is given
     version = installer.version_of(bundle)
     for line in installer.install(bundle, home):
-        typer.echo(line)
+        say(line)
     return version
