@@ -74,24 +74,25 @@ class Link:
         self._whole, self._target = _whole(), target
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.create_task(self._serve(reader, writer), name=f"link {self.port}")
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # At the end no task can begin any more; what comes at the last moment finds it cut.
         if self._is_cut:
             writer.transport.abort()
             return
+        self._connections.add(writer)
+        self._tasks.create_task(self._serve(reader, writer), name=f"link {self.port}")
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         target, whole = self._target, self._whole
+        ends = {writer}
         try:
             to_target = await asyncio.open_connection(LOOPBACK, target)
-        except OSError:
-            writer.transport.abort()
-            return
-        ends = {writer, to_target[1]}
-        self._connections |= ends
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump(reader, to_target[1], whole))
-                group.create_task(self._pump(to_target[0], writer, whole))
+            ends.add(to_target[1])
+            self._connections |= ends
+            # A cut ends also what is not through to the target yet.
+            if not writer.transport.is_closing():
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._pump(reader, to_target[1], whole))
+                    group.create_task(self._pump(to_target[0], writer, whole))
         except* OSError:
             pass  # one side is gone, and with it the connection
         finally:

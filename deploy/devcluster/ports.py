@@ -10,13 +10,16 @@ _EPHEMERAL_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _SPAN: Final = 12_000
 _LOWEST: Final = 1025
 _ATTEMPTS: Final = 200
+# Nobody listens yet on a port whose owner is about to start, or has just been stopped.
+_given: Final[set[int]] = set()
 
 
 def free_ports(count: int) -> list[int]:
     """``count`` different TCP ports on loopback that nobody listens on.
 
     They lie below the range from which the kernel serves outgoing connections and binds to port 0:
-    a port of that range can be taken while the program that owns it is being restarted.
+    a port of that range can be taken while the program that owns it is being restarted. For the
+    same reason no port is given twice by a process.
 
     Raises:
         OSError: where no free ports were found.
@@ -27,9 +30,10 @@ def free_ports(count: int) -> list[int]:
     found: set[int] = set()
     for _ in range(_ATTEMPTS):
         if len(found) == count:
+            _given.update(found)
             return list(found)
         port = random.randrange(low, high)  # noqa: S311  (a port is no secret)
-        if _is_free(port):
+        if port not in _given and _is_free(port):
             found.add(port)
     message = f"found {len(found)} of {count} free ports between {low} and {high}"
     raise OSError(message)

@@ -74,6 +74,19 @@ async def test_a_cut_ends_what_is_open_and_refuses_what_is_new(link: Link) -> No
         assert await ask(after) == b"hello\n"
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_cut_ends_also_what_is_not_yet_through_to_the_target(
+    link: Link, turns: int
+) -> None:
+    opening = asyncio.ensure_future(asyncio.open_connection(LOOPBACK, link.port))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    link.cut()
+    streams = await opening
+    assert await ends(streams)
+    streams[1].transport.abort()
+
+
 async def test_a_stalled_link_says_nothing_and_loses_nothing(link: Link) -> None:
     async with connected(link) as streams:
         await ask(streams)

@@ -18,6 +18,15 @@ def test_free_ports_are_distinct_and_can_be_bound() -> None:
             server.bind((ports.LOOPBACK, port))
 
 
+def test_a_port_is_given_once_though_nobody_listens_on_it_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    [given] = ports.free_ports(1)
+    monkeypatch.setattr("random.randrange", lambda _low, _high: given)
+    with pytest.raises(OSError, match="found 0 of 1 free ports"):
+        ports.free_ports(1)
+
+
 def test_free_ports_lie_below_those_of_outgoing_connections() -> None:
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert all(port < first for port in ports.free_ports(20))
