@@ -78,11 +78,12 @@ async def test_a_cut_ends_what_is_open_and_refuses_what_is_new(link: Link) -> No
 async def test_a_cut_ends_also_what_is_not_yet_through_to_the_target(
     link: Link, turns: int
 ) -> None:
-    opening = asyncio.ensure_future(asyncio.open_connection(LOOPBACK, link.port))
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    link.cut()
-    streams = await opening
+    async with asyncio.TaskGroup() as group:
+        opening = group.create_task(asyncio.open_connection(LOOPBACK, link.port))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        link.cut()
+    streams = opening.result()
     assert await ends(streams)
     streams[1].transport.abort()
 
