@@ -17,6 +17,8 @@ from deploy.devcluster.shaper import Line
 from deploy.devcluster.wire import PERFECT, Wire
 
 _POLL_S: Final = 0.05
+_LOGS: Final = ("logs/pods", "pod-logs")
+"""Where in the folder of an edge its pods' logs are: of processes, and as ``cri_options`` says."""
 
 
 @dataclass(slots=True)
@@ -159,8 +161,10 @@ async def until(
 def log_lines(data_dir: Path, pod: Object) -> list[str]:
     """Return what the pod's containers have printed, in CRI's log format, oldest first."""
     folder = f"{pod['metadata']['namespace']}_{name_of(pod)}_{pod['metadata']['uid']}"
-    files = sorted(data_dir.rglob(f"{folder}/*/*.log"))
-    return [line for file in files for line in file.read_text(errors="replace").splitlines()]
+    # Where logs are, and no further: beside them volumes come and go while they are walked through.
+    files = sorted(file for logs in _LOGS for file in (data_dir / logs / folder).glob("*/*.log"))
+    # What follows the last end of a line is being written.
+    return [line for file in files for line in file.read_text(errors="replace").split("\n")[:-1]]
 
 
 def name_of(found: Object) -> str:
