@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecore.edged import podworker
 from edgecore.edged.runtime import keepers
 from edgecore.edged.volumes.mounts import unmount_below
 from tests.edgecore.edged.runtime.processes import Signs
@@ -23,6 +24,12 @@ def _nothing_stays(tmp_path: Path) -> Iterator[None]:
                 kill(pid, signal.SIGKILL)
             keepers.reap(pid)
     unmount_below(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _no_start_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, a pod is not reported to be waiting for that alone."""
+    monkeypatch.setattr(podworker, "_SLOW_S", 1000.0)
 
 
 @pytest.fixture

@@ -204,7 +204,10 @@ class SlowRuntime(HollowRuntime):
         return await super().create_container(uid, config)
 
 
-async def test_a_start_that_takes_long_is_reported_as_going_on(tmp_path: Path) -> None:
+async def test_a_start_that_takes_long_is_reported_as_going_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(podworker, "_SLOW_S", 0.05)
     runtime = SlowRuntime()
     async with edge(tmp_path, runtime) as world:
         await world.put(pod_object("web"))
@@ -351,8 +354,10 @@ async def test_a_pod_has_the_time_that_it_says_and_no_more(tmp_path: Path) -> No
         assert status["reason"] == "DeadlineExceeded"
         assert status["message"] == "Pod was active on the node longer than the specified deadline"
         assert state(world, "terminated")
-        told = next(r for r in events(world) if "DeadlineExceeded" in str(r.data()))
-        assert '"type":"Normal"' in str(told.data())
+        told = await world.until(
+            lambda: [r for r in events(world) if "DeadlineExceeded" in str(r.data())]
+        )
+        assert '"type":"Normal"' in str(told[0].data())
 
 
 async def test_a_pod_that_was_through_in_time_has_missed_no_deadline(tmp_path: Path) -> None:
@@ -475,8 +480,9 @@ class Gated(HollowRuntime):
 
 
 async def test_the_next_container_starts_once_the_hook_of_the_one_before_has_ended(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(podworker, "_SLOW_S", 0.05)
     runtime = Gated()
     hook = {"postStart": {"exec": {"command": ["wait-for-it"]}}}
     pod = pod_object("web", containers=[container("c", lifecycle=hook), container("d")])
