@@ -12,7 +12,14 @@ from edgecore.edged.runtime.beside import MAX_OUTPUT_BYTES, run_beside
 @pytest.fixture
 def pid() -> Iterator[int]:
     environment = {"PATH": "/usr/bin:/bin", "NAME": "value with = and space"}
-    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, env=environment) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["/bin/cat"], stdin=pipe, stdout=pipe, env=environment) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        # The kernel shows the environment of a process a little after the program has begun.
+        process.stdin.write(b"up\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"up\n"
         yield process.pid
 
 

@@ -195,7 +195,7 @@ from tests.edgecore.edged.runtime.processes import start, runtime_in
 async def main():
     folder = Path(sys.argv[1])
     async with runtime_in(folder) as runtime:
-        await start(runtime, folder, f"echo $$ > {folder}/signs; exec sleep 1000")
+        await start(runtime, folder, f"echo $$ > {folder}/signs; sleep 1000; exit 1")
         await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -205,8 +205,10 @@ asyncio.run(main())
 async def test_sigkill_of_edgecore_does_not_touch_the_process(tmp_path: Path, signs: Signs) -> None:
     with subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path)], cwd=ROOT) as edgecore:  # noqa: ASYNC220 - it only has to start
         pid = int(await signs.next())
+        before = _command(Path(f"/proc/{pid}"))  # the shell, which stays what it is
         edgecore.kill()
-    assert _command(Path(f"/proc/{pid}")) == ["sleep", "1000"]
+    assert before[:2] == ["sh", "-c"]
+    assert _command(Path(f"/proc/{pid}")) == before
     async with runtime_in(tmp_path) as runtime:
         seen = await status(runtime)
         assert seen.state is ContainerState.RUNNING
