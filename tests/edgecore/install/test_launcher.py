@@ -1,6 +1,7 @@
 """The launcher as a process, with its watcher; the versions are scripts, systemd is the test."""
 
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -79,7 +80,8 @@ def test_a_version_that_does_not_connect_as_the_one_before_did_is_ended_and_left
 ) -> None:
     versions.add("2.0", connected=False)
     begin(versions, wants_link=True, trial_s=1.5)
-    assert versions.start().wait() == 0  # its watcher has ended it
+    # Its watcher has ended it, on a machine that is slow perhaps before it could handle that.
+    assert versions.start().wait() in {0, -signal.SIGTERM}
     state = slots.read_state(versions.home)
     assert (state.current, state.failed) == ("1.0", "2.0")
     assert "did not work within 1.5 s" in state.why
