@@ -20,6 +20,7 @@ from common.frames import Beat, BeatAnswer
 from common.monitor import ask
 from common.names import Operation, PeerProtocol
 from common.wire import loads
+from deploy.devcluster.ports import free_ports
 from edgecore import app
 from edgecore.app import Edge, World, build_edge, enroll_in_thread
 from edgecore.config import EdgeCoreSettings, HollowSettings, RuntimeName
@@ -243,8 +244,7 @@ async def test_the_daemon_is_ready_without_a_cloud_and_tells_systemd(
         systemd.bind(str(tmp_path / "notify"))
         systemd.setblocking(False)  # noqa: FBT003
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        with socket.create_server((HOST, 0)) as probe:
-            port = probe.getsockname()[1]
+        [port] = free_ports(1)
         stop = asyncio.Event()
         own = replace(settings(cloud, tmp_path / "edge"), monitor_address=f"{HOST}:{port}")
         loop = asyncio.get_running_loop()

@@ -3,7 +3,6 @@
 That large packets are swallowed is faked by a server that answers small requests only.
 """
 
-import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from common import issuing, pki
 from common.tls import server_context
+from deploy.devcluster.ports import free_ports
 from edgecore.config import EdgeCoreSettings
 from edgecore.doctor import lookcloud
 
@@ -85,8 +85,7 @@ def settings(port: int, cloud: str = HOST) -> EdgeCoreSettings:
 
 
 def free_port() -> int:
-    with socket.create_server((HOST, 0)) as taken:
-        return int(taken.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def test_a_cloud_in_order_is_seen_as_one(context: ssl.SSLContext) -> None:

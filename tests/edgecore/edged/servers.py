@@ -1,7 +1,6 @@
 """Servers in the test process, for what calls out: they say what they are told to."""
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 
 from common import issuing, pki
+from deploy.devcluster.ports import free_ports
 
 HOST = "127.0.0.1"
 
@@ -87,7 +87,4 @@ def self_made_tls(directory: Path) -> ssl.SSLContext:
 
 def free_port() -> int:
     """Return a port at which nobody listens."""
-    with socket.socket() as unused:
-        unused.bind((HOST, 0))
-        port: int = unused.getsockname()[1]
-    return port
+    return free_ports(1)[0]

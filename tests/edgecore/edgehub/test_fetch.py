@@ -13,6 +13,7 @@ import pytest
 from common import issuing
 from common.errors import LinkError
 from common.tls import client_context, unverified_context
+from deploy.devcluster.ports import free_ports
 from edgecore.edgehub.enrollconfig import EnrollConfig, RefusedError
 from edgecore.edgehub.fetch import Get, fetch
 from tests.edgecore.cloud import HOST, Peer, TestCloud
@@ -72,8 +73,7 @@ async def test_a_cloud_of_another_name_or_authority_is_not_trusted(cloud: TestCl
 
 
 def test_a_cloud_that_is_away_is_a_link_error(cloud: TestCloud) -> None:
-    with socket.create_server((HOST, 0)) as server:
-        port = server.getsockname()[1]
+    [port] = free_ports(1)
     config = EnrollConfig("n1", HOST, port, "/nonexistent")
     with pytest.raises(LinkError, match="refused"):
         fetch(config, client_context(cloud.authority.pem), Get("/ca.crt"), None)

@@ -18,6 +18,7 @@ from common import capabilities, issuing, pki, subjects
 from common.capabilities import ALL, HEADER, Capability, render
 from common.names import REFUSAL_HEADER, NodeID, PeerProtocol
 from common.tls import client_context
+from deploy.devcluster.ports import free_ports
 from edgecore.edgehub import link as under_test
 from edgecore.edgehub.link import (
     MALFORMED,
@@ -29,6 +30,7 @@ from edgecore.edgehub.link import (
     dial,
 )
 from tests.edgecore.cloud import HOST, VERSION, Peer, TestCloud, until
+from tests.edgecore.edged.servers import listening
 
 HEADERS = {"node_id": "n1", "ConnectionUse": "msg", HEADER: render(ALL)}
 
@@ -54,7 +56,7 @@ def uri(cloud: TestCloud) -> str:
 async def linked(
     cloud: TestCloud, tls: ssl.SSLContext, headers: Mapping[str, str] = HEADERS
 ) -> AsyncIterator[Link]:
-    async with dial(uri(cloud), headers, tls, handshake_s=5) as link:
+    async with dial(uri(cloud), headers, tls, handshake_s=50) as link:
         yield link
 
 
@@ -232,8 +234,7 @@ async def test_a_cut_is_a_broken_link(cloud: TestCloud, tls: ssl.SSLContext) -> 
 
 
 async def test_nobody_there_is_a_broken_link(cloud: TestCloud, tls: ssl.SSLContext) -> None:
-    with socket.create_server((HOST, 0)) as server:
-        cloud.websocket_port = server.getsockname()[1]
+    [cloud.websocket_port] = free_ports(1)
     error = await lost(cloud, tls)
     assert error.reason == "broken"
     assert not error.is_certificate
@@ -332,7 +333,7 @@ async def test_any_byte_is_a_sign_of_life_and_so_is_a_pong(
         connection = link._connection
         connection.received_s -= 100
         assert link.idle_s() > 99
-        await link.ping(1.0)
+        await link.ping(50.0)
         await until(lambda: link.idle_s() < 99)
         connection.received_s -= 100
         may_go_on.set()
@@ -388,14 +389,13 @@ async def told_by(cloud: TestCloud, tls: ssl.SSLContext, headers: bytes, body: b
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 503 No\r\nContent-Length: %d\r\n" % len(body))
         writer.write(headers + b"\r\n" + body)
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):
             await reader.read()
-        writer.close()
+        writer.transport.abort()
 
-    async with await asyncio.start_server(refuse, HOST, 0, ssl=cloud.tls()) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with listening(refuse, tls=cloud.tls()) as port:
         with pytest.raises(LinkLostError) as caught:
-            async with dial(f"wss://{HOST}:{port}/", HEADERS, tls, handshake_s=5):
+            async with dial(f"wss://{HOST}:{port}/", HEADERS, tls, handshake_s=50):
                 pass
     return caught.value.reason
 

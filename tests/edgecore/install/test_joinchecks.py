@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import socket
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.checks import Finding, Verdict
+from deploy.devcluster.ports import free_ports
 from edgecore.config import EdgeCoreSettings, RuntimeName
 from edgecore.install import joinchecks
 from tests.edgecore.cloud import TestCloud
@@ -58,8 +58,7 @@ def look(told: EdgeCoreSettings, token: str) -> list[Finding]:
 
 
 def test_each_fault_is_named_and_says_what_to_do(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+    [port] = free_ports(1)
     found = list(joinchecks.findings(settings(tmp_path, port), "a.b.c", NOW, is_root=False))
     failed = [one for one in found if one.verdict is Verdict.FAIL]
     assert {"permission", "token", f"port {port}", "container engine"} <= {

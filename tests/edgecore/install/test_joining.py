@@ -1,6 +1,5 @@
 """A machine joins: TLS and enrolment on loopback, files in a folder; systemd is made up."""
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from common.errors import CertificateError, EdgeError, LinkError
 from common.health import Health
 from common.metrics import Figures
 from common.monitor import monitor
+from deploy.devcluster.ports import free_ports
 from edgecore.app import enroll_in_thread
 from edgecore.config import EdgeCoreSettings, RuntimeName
 from edgecore.datadir import SOCKET
@@ -164,8 +164,7 @@ async def test_a_dry_run_says_what_would_be_done_and_does_nothing(
 async def test_a_machine_that_is_not_ready_is_left_as_it_is(
     cloud: TestCloud, tmp_path: Path
 ) -> None:
-    with socket.create_server((HOST, 0)) as closed:
-        cloud.https_port = cloud.websocket_port = closed.getsockname()[1]
+    cloud.https_port, cloud.websocket_port = free_ports(2)
     machine = WithSystemd(tmp_path / "root")
     with pytest.raises(ChecksFailedError, match="no connection to") as caught:
         await joining.join(wish(cloud, machine), machine, print, enroll=enroll_in_thread)
