@@ -18,7 +18,7 @@ from cloudcore.metrics import CloudMetrics
 from common.beehive.context import MessageContext
 from common.beehive.message import NULL, Message, new, raw
 from common.capabilities import Capability
-from common.errors import MailboxClosedError, RemoteError
+from common.errors import MailboxClosedError
 from common.health import Health
 from common.names import (
     EDGE_NODE_LABEL,
@@ -29,7 +29,8 @@ from common.names import (
     PeerProtocol,
 )
 
-PATIENCE_S = 20.0
+PATIENCE_S = 50.0  # on a machine that has much else to do
+_TTL = "node.alpha.kubernetes.io/ttl"
 
 
 def unique(prefix: str) -> str:
@@ -100,16 +101,18 @@ async def make_namespace(client: KubeClient) -> str:
     """A namespace of the test's own, with the service account that its pods need."""
     name = unique("t")
     await client.create(kinds.NAMESPACES.path(), body({"metadata": {"name": name}}))
-
-    async def has_account() -> bool:
-        try:
-            await client.get(kinds.SERVICE_ACCOUNTS.path(name, "default"))
-        except RemoteError:
-            return False
-        return True
-
-    await eventually(has_account)  # the controller manager makes it
+    await has_account(client, name)
     return name
+
+
+async def has_account(client: KubeClient, namespace: str) -> None:
+    """Return when pods can be made in a namespace: the controller manager makes their account."""
+
+    async def is_made() -> bool:
+        path = kinds.SERVICE_ACCOUNTS.path(namespace, "default")
+        return await client.find(path) is not None
+
+    await eventually(is_made)
 
 
 async def make_node(client: KubeClient, *, edge: bool = True) -> NodeID:
@@ -119,9 +122,20 @@ async def make_node(client: KubeClient, *, edge: bool = True) -> NodeID:
 
 
 async def make_edge_node(cloud: "Controlled") -> NodeID:
-    """A node that the controller knows to be an edge node."""
+    """A node that the controller knows to be an edge node, and whose Node rests.
+
+    The controller manager writes to each new Node twice: it takes the taint away that the API
+    server has put there, and notes how old Secrets may be.
+    """
     node = await make_node(cloud.client)
-    await cloud.hub.object(Operation.UPDATE, f"node/{node}/null/node/{node}")
+
+    def rests(message: Message) -> bool:
+        if message.resource != f"node/{node}/null/node/{node}":
+            return False
+        made = load(message.content)
+        return not made["spec"].get("taints") and _TTL in made["metadata"].get("annotations", {})
+
+    await cloud.hub.wait_for(rests)
     return node
 
 

@@ -49,7 +49,14 @@ async def test_a_node_that_becomes_an_edge_node_gets_the_pods_it_had(
         bare = body({"metadata": {"labels": {EDGE_NODE_LABEL: None}}})
         mark = len(cloud.hub.seen)
         await client.patch(kinds.NODES.path(name=node), bare, content_type=MERGE_PATCH)
-        await cloud.hub.object(Operation.UPDATE, f"node/{node}/null/node/{node}", since=mark)
+        await cloud.hub.wait_for(
+            lambda m: (
+                m.resource == f"node/{node}/null/node/{node}"
+                # The controller manager may have changed it before that, too.
+                and EDGE_NODE_LABEL not in load(m.content)["metadata"].get("labels", {})
+            ),
+            since=mark,
+        )
         assert not cloud.locations.is_edge_node(node)
         assert not cloud.locations.names(node, "configmap", namespace, "conf")
 

@@ -183,6 +183,11 @@ async def test_services_go_to_our_own_edges_with_the_first_pod_and_away_with_the
         await cloud.hub.connect(kubeedge, PeerProtocol.KUBEEDGE)
         await cloud.hub.object(Operation.UPDATE, f"node/{kubeedge}/null/node/{kubeedge}")
         await client.create(kinds.SERVICES.path(namespace), body(service))
+
+        async def is_known() -> bool:  # it is followed apart from pods, which may be quicker
+            return ObjectKey(namespace, "front") in cloud.locations.services_in(namespace)
+
+        await eventually(is_known)
         for one in (node, kubeedge):
             await client.create(kinds.PODS.path(namespace), body(pod_object(namespace, one, one)))
         resource = f"node/{node}/{namespace}/service/front"
@@ -367,6 +372,15 @@ async def test_our_own_edges_get_what_a_pod_names_before_the_pod(
         await cloud.hub.object(Operation.UPDATE, f"node/{kubeedge}/null/node/{kubeedge}")
         for kind, name in ((kinds.CONFIGMAPS, "conf"), (kinds.SECRETS, "db")):
             await client.create(kind.path(namespace), body({"metadata": {"name": name}}))
+        state = cloud.controller._state
+
+        async def are_known() -> bool:  # each kind is followed apart from pods
+            return (
+                ObjectKey(namespace, "conf") in state.configmaps.cache
+                and ObjectKey(namespace, "db") in state.secrets.cache
+            )
+
+        await eventually(are_known)
         for one in (node, kubeedge):
             wanted = pod_object(namespace, one, one, configmaps=("conf",), secrets=("db",))
             await client.create(kinds.PODS.path(namespace), body(wanted))

@@ -21,6 +21,7 @@ from common.capabilities import Capability
 from common.errors import RemoteError
 from common.names import NODE_LEASE_NAMESPACE, ModuleName, Operation, PeerProtocol
 from tests.cloudcore.cluster import (
+    PATIENCE_S,
     Controlled,
     controlled,
     eventually,
@@ -136,7 +137,7 @@ class Blocked:
 
     async def hold(self, count: int) -> None:
         """Return when so many are inside."""
-        async with asyncio.timeout(20), self._changed:
+        async with asyncio.timeout(PATIENCE_S), self._changed:
             await self._changed.wait_for(lambda: self.inside.total() >= count)
 
     def release(self) -> None:
