@@ -45,7 +45,7 @@ def settings(kubeconfig: Path, folder: Path) -> CloudCoreSettings:
 
 
 def asked(address: str, path: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection(address, timeout=5)
+    connection = http.client.HTTPConnection(address, timeout=30)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

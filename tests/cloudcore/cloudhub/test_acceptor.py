@@ -16,6 +16,7 @@ from cloudcore.cloudhub.acceptor import AcceptLimits, Acceptor, Listener, bind
 from common import tls
 from common.metrics import MessageMetrics
 from tests.cloudcore.cloudhub.stage import HOST, Certificates, until
+from tests.cloudcore.cluster import eventually
 
 OTHER = "127.0.0.2"
 pytestmark = pytest.mark.both_loops
@@ -43,6 +44,12 @@ class World:
             return await reader.readexactly(5)
         finally:
             writer.close()
+
+    async def is_greeted(self) -> bool:
+        """Whether there is a greeting: not where this machine is slower than a limit is short."""
+        with suppress(OSError, asyncio.IncompleteReadError):
+            return await self.greeting() == b"hello"
+        return False
 
     async def silent(self, number: int, address: str = HOST) -> list[asyncio.StreamWriter]:
         """Open connections that say nothing."""
@@ -179,7 +186,7 @@ async def test_who_waits_too_long_for_others_of_the_address_is_refused(tmp_path:
         silent = await world.silent(3)
         await until(lambda: world.refused("waited_too_long") + world.refused("tls_handshake") == 3)
         assert world.refused("waited_too_long") >= 1
-        assert await world.greeting() == b"hello"
+        await eventually(world.is_greeted)
         for one in silent:
             one.close()
 

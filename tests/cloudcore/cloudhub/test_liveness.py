@@ -57,24 +57,20 @@ async def test_a_silent_node_is_given_up_and_one_that_says_anything_is_not(
     tmp_path: Path,
 ) -> None:
     async with (
-        staged(tmp_path, keepalive_s=1.0) as stage,
+        staged(tmp_path, keepalive_s=60.0) as stage,
         stage.edge("n1") as silent,
         stage.edge("n2") as alive,
     ):
-
-        async def keep_alive() -> None:
-            ping = raw("ping")
-            while True:
-                await alive.send(
-                    Operation.KEEPALIVE, "node", ping, source="websocket", group="resource"
-                )
-                await asyncio.sleep(0.2)
-
-        async with asyncio.TaskGroup() as group:
-            keeping = group.create_task(keep_alive())
-            assert (await silent.closed())[0] == 4408
-            keeping.cancel()
+        # As if they had been silent for so long, one of them for too long.
+        stage.session("n1")._wire.last_received_s -= 61.0
+        lively = stage.session("n2")._wire
+        lively.last_received_s -= 10.0
+        before_s = lively.last_received_s
+        ping = raw("ping")
+        await alive.send(Operation.KEEPALIVE, "node", ping, source="websocket", group="resource")
+        assert (await silent.closed())[0] == 4408
         assert stage.refused("silent") == 1
+        await until(lambda: lively.last_received_s > before_s)
         assert await alive.is_served()
 
 

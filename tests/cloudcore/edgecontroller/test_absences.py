@@ -19,7 +19,7 @@ from common.delivery.backoff import Backoff, BackoffPolicy
 from common.names import UID, NodeID, ResourceType
 from tests.cloudcore.synccontroller.stage import NODE, Stage, released_node
 
-PATIENCE_S = 10.0
+PATIENCE_S = 50.0
 
 
 class Scene:

@@ -13,7 +13,7 @@ from common.capabilities import NONE
 from common.names import ModuleName, NodeID, Operation, PeerProtocol
 from tests.cloudcore.synccontroller.stage import NODE, Stage
 
-PATIENCE_S = 10.0
+PATIENCE_S = 50.0
 
 
 class Scene:

@@ -18,7 +18,7 @@ from common.names import ModuleName, NodeID, Operation, PeerProtocol
 from common.wire import loads
 from tests.cloudcore.synccontroller.stage import Stage
 
-PATIENCE_S = 10.0
+PATIENCE_S = 50.0
 
 
 class Scene:

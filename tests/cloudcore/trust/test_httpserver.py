@@ -29,6 +29,7 @@ from cloudcore.trust.httpserver import (
 from common import tls
 from common.metrics import MessageMetrics
 from tests.cloudcore.cloudhub.stage import HOST, Certificates, until
+from tests.cloudcore.cluster import eventually
 
 pytestmark = pytest.mark.both_loops
 
@@ -59,6 +60,12 @@ class World:
         writer.close()
         start, _, text = answer.partition(b"\r\n\r\n")
         return int(start.split()[1]), text
+
+    async def is_served(self) -> bool:
+        """Whether a request is answered: not where this machine is slower than a limit is short."""
+        with suppress(ConnectionError, ssl.SSLError, IndexError):  # no answer has no status
+            return (await self.say())[0] == 200
+        return False
 
 
 async def _to_the_end(reader: asyncio.StreamReader) -> None:
@@ -223,7 +230,7 @@ async def test_who_is_slow_is_cut_wherever_and_however_often_a_byte_comes(
                 await asyncio.wait([reading], timeout=0.02)
         writer.close()
         await until(lambda: one.refused("too_slow") == 1)
-        assert (await one.say())[0] == 200
+        await eventually(one.is_served)
 
 
 async def test_an_address_has_a_last_connection(world: Open) -> None:

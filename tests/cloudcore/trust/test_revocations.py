@@ -26,7 +26,7 @@ from common.names import NodeID
 from common.status import failure
 from tests.cloudcore.cluster import unique
 
-PATIENCE_S = 20.0
+PATIENCE_S = 50.0
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 NODE, OTHER = NodeID("n1"), NodeID("n2")
 
