@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.devcluster.api import Api, Object
+from deploy.devcluster.commands import Component
 from deploy.devcluster.containerd import ContainerEngine
 from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.daemons import CloudCore
@@ -27,10 +28,14 @@ async def api(control_plane: ControlPlane) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
-async def namespace(api: Api) -> AsyncIterator[str]:
+async def namespace(control_plane: ControlPlane, api: Api) -> AsyncIterator[str]:
     """A namespace of the test's own; its pods are gone at the end, with or without their edge."""
     name = f"e2e-{next(_numbers)}"
     await api.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    if Component.CONTROLLER_MANAGER in control_plane.pids():
+        # The API server lets no pod in before, and waits for it a second or two at the most.
+        account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+        await api.wait(account, lambda found: found is not None, "pods can be made")
     yield name
     pods = f"/api/v1/namespaces/{name}/pods"
     for pod in await api.items(pods):
@@ -56,7 +61,6 @@ async def join(
     arguments of edgecore.
     """
     async with AsyncExitStack() as stack:
-        nodes: list[str] = []
         used: list[ContainerEngine] = []
 
         async def join(
@@ -66,7 +70,6 @@ async def join(
             options: tuple[str, ...] = (),
         ) -> Edge:
             node = f"edge-{next(_numbers)}"
-            nodes.append(node)
             arguments: tuple[str, ...] = (f"--runtime={runtime}",)
             if runtime == "cri":
                 engine = engine or _shared_engine(request)
@@ -74,6 +77,8 @@ async def join(
                 used.append(engine)
                 await _take(engine, stack)
                 arguments = cri_options(engine.endpoint, tmp_path / node)
+            # After the edge has ended: one that runs registers its Node again.
+            stack.push_async_callback(api.delete, f"/api/v1/nodes/{node}")
             edge = await stack.enter_async_context(
                 running_edge(
                     node,
@@ -91,8 +96,6 @@ async def join(
             return edge
 
         yield join
-        for node in nodes:
-            await api.delete(f"/api/v1/nodes/{node}")
 
 
 def _shared_engine(request: pytest.FixtureRequest) -> ContainerEngine:
