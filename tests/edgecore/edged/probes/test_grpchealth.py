@@ -22,6 +22,10 @@ HealthStream: TypeAlias = Stream[HealthCheckRequest, HealthCheckResponse]
 class Health(HealthBase):
     """Serves the service ``web`` only; ``slow`` is never heard of."""
 
+    def __init__(self) -> None:
+        self.is_slow = asyncio.Event()
+        """Set when somebody waits for ``slow``."""
+
     async def Check(self, stream: HealthStream) -> None:  # noqa: N802 - gRPC's name
         request = await stream.recv_message()
         assert request is not None
@@ -31,6 +35,7 @@ class Health(HealthBase):
             case "ill":
                 status = HealthCheckResponse.NOT_SERVING
             case "slow":
+                self.is_slow.set()
                 await asyncio.Event().wait()
                 status = HealthCheckResponse.UNKNOWN
             case "none":
@@ -82,11 +87,22 @@ async def test_a_server_without_health_checks_is_told_apart() -> None:
         assert "does not implement the grpc health protocol (grpc.health.v1.Health)" in answer.words
 
 
-async def test_an_answer_that_does_not_come_is_a_failure() -> None:
-    async with grpc_server(Health()) as port:
-        answer = await check(HOST, port, "slow", 0.05)
-        words = "timeout: health rpc did not complete within 0s"
-        assert answer == Answer(Outcome.FAILURE, words)
+async def test_an_answer_that_does_not_come_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts: list[asyncio.Timeout] = []
+    timeout, health = asyncio.timeout, Health()
+
+    def long(_: float) -> asyncio.Timeout:
+        timeouts.append(timeout(1000))
+        return timeouts[-1]
+
+    async with grpc_server(health) as port, asyncio.TaskGroup() as tasks:
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncio, "timeout", long)
+            asked = tasks.create_task(check(HOST, port, "slow", 0.05))
+            await health.is_slow.wait()
+        timeouts[0].reschedule(0)  # once it is connected, however long that has taken
+    words = "timeout: health rpc did not complete within 0s"
+    assert asked.result() == Answer(Outcome.FAILURE, words)
 
 
 async def test_nobody_is_there() -> None:
