@@ -104,8 +104,7 @@ class Story:
         runs: list[str] = []
 
         def look() -> bool:
-            # Not in all of its folder, in which volumes come and go.
-            logs = log_lines(self.site.data_dir / "logs", found)[-5:]
+            logs = log_lines(self.site.data_dir, found)[-5:]
             lines = (line.partition(" F ")[2] for line in logs)
             runs[:] = [line.split()[1] for line in lines if text in line][-1:]
             return bool(runs) and holds(runs[0])
@@ -129,15 +128,20 @@ class Story:
 
     async def in_step(self) -> None:
         """See that the edge-store holds the pods of the API server, and no other."""
-        node = self.site.node
-        items = await self.api.items(f"{self.base}/pods?fieldSelector=spec.nodeName={node}")
-        wanted = {
-            f"{self.namespace}/{one['metadata']['name']}": one["metadata"]["resourceVersion"]
-            for one in items
-        }
-        await until(
-            lambda: self.site.stored("pod") == wanted, f"it holds {wanted}", timeout_s=LIMIT_S
+        await self.api.wait(
+            f"{self.base}/pods?fieldSelector=spec.nodeName={self.site.node}",
+            # Both anew each time: a status that is told meanwhile makes another version.
+            lambda found: found is not None and self.site.stored("pod") == self.versions(found),
+            "it holds the same",
+            timeout_s=LIMIT_S,
         )
+
+    def versions(self, pods: Object) -> dict[str, str]:
+        """Return the versions of the pods of a list, as an edge-store names them."""
+        return {
+            f"{self.namespace}/{one['metadata']['name']}": one["metadata"]["resourceVersion"]
+            for one in pods["items"]
+        }
 
 
 def greeting(text: str) -> Object:
