@@ -5,8 +5,10 @@ a proxy that leads new connections to another cloudcore than before.
 """
 
 import asyncio
+import os
 import re
 import shutil
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -176,7 +178,7 @@ async def test_of_two_connections_that_both_live_the_older_one_is_ended(
         await api.wait(
             lease_path(node), lambda lease: served_by(lease, first), "the first one has the lease"
         )
-        shutil.copytree(edge.daemon.data_dir, tmp_path / "clone", ignore=_sockets)
+        clone(edge, tmp_path / "clone")
         async with running_edge(node, second, tmp_path / "clone", token="", options=HOLLOW):
             await until_replaced(first)
             edge.daemon.kill()
@@ -224,6 +226,16 @@ async def until_replaced(cloud: CloudCore) -> None:
     while not await cloud.metric(REFUSED, reason="replaced"):
         assert time.monotonic() < deadline, "no connection was replaced"
         await asyncio.sleep(0.05)
+
+
+def clone(edge: Edge, folder: Path) -> None:
+    """Copy the edge's files as they are at one moment: it writes none of them meanwhile."""
+    assert edge.daemon.pid is not None
+    os.kill(edge.daemon.pid, signal.SIGSTOP)
+    try:
+        shutil.copytree(edge.daemon.data_dir, folder, ignore=_sockets)
+    finally:
+        os.kill(edge.daemon.pid, signal.SIGCONT)
 
 
 def _sockets(folder: str, names: list[str]) -> list[str]:

@@ -110,6 +110,7 @@ async def test_a_lost_machine_is_shut_out_on_every_cloudcore_and_let_in_again_by
         # The machine that was lost stays out; another one takes its place.
         token = await replicas[1].token("lost-1")
         copy = tmp_path / "stolen"
+        lost.daemon.kill()  # so that its files are of one moment
         shutil.copytree(lost.daemon.data_dir, copy, ignore=shutil.ignore_patterns("*.sock"))
         lost.daemon.dispose()
         async with running_edge("lost-1", replicas[1], tmp_path / "new", token=token) as new:
