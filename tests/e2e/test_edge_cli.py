@@ -108,12 +108,15 @@ async def test_status_tells_an_edge_that_is_connected_cut_off_and_stopped(
     edge = await join()
     await running_pod(api, namespace, edge)
 
-    code, shown = await status_until(edge, lambda s: s["store"]["inStepSince"] is not None)
+    # What the API server knows of the pod comes back to the store by the cloud.
+    code, shown = await status_until(
+        edge,
+        lambda s: s["store"]["inStepSince"] is not None and s["pods"] == {"Running": 1},
+    )
     assert code == 0, shown
     assert (shown["node"], shown["running"], shown["connected"]) == (edge.daemon.node, True, True)
     assert shown["edgecore"]["pid"] == edge.daemon.pid
     assert shown["cloud"]["address"] == f"127.0.0.1:{edge.websocket.port}"
-    assert shown["pods"] == {"Running": 1}
     assert shown["store"]["objects"] >= 3
     assert shown["certificate"]["until"]
     _, table = await edgecore("status", f"--data-dir={edge.daemon.data_dir}")

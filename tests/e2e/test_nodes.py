@@ -50,12 +50,13 @@ async def test_who_is_connected_and_who_is_gone_is_told_with_when(
         for name in edges:
             await api.wait(f"/api/v1/nodes/{name}", lambda n: n is not None and is_ready(n), name)
 
+        before: dict[str, dict[str, Any]] = {}
+
         async def both_in_step() -> bool:
-            found = await nodes(cloud)
-            return all(found[name]["backlog"] == 0 for name in edges)
+            before.update(await nodes(cloud))
+            return all(before[name]["backlog"] == 0 for name in edges)
 
         await eventually(both_in_step)
-        before = await nodes(cloud)
         for name in edges:
             one = before[name]
             assert (one["ready"], one["cloudcore"]) == ("True", socket.gethostname())

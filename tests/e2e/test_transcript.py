@@ -172,6 +172,9 @@ def _compare(answer: dict[str, Any], recorded: Line) -> None:
 
 async def _prepare(api: Api) -> None:
     """Bring about what the recorded edge found: a lease from an earlier life, and no Node."""
+    for namespace in ("default", "kube-node-lease"):
+        path = f"/api/v1/namespaces/{namespace}"
+        await api.wait(path, lambda found: found is not None, "the API server has made it")
     await api.create(
         "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases",
         {

@@ -19,7 +19,7 @@ from cloudcore.kube.kinds import ResourceKind
 from common.errors import RemoteError
 from common.status import Status
 from deploy.devcluster.controlplane import ControlPlane
-from tests.cloudcore.cluster import body, load, make_namespace, pod_object, unique
+from tests.cloudcore.cluster import body, eventually, load, make_namespace, pod_object, unique
 from tests.simulation.apiserver import ApiServer
 from tests.simulation.apitransport import ApiLink, sim_client
 
@@ -59,9 +59,11 @@ class Api:
         listed: Object = load(await self.client.get(kind.path(self.namespace), params=params))
         return listed
 
-    async def watched(self, kind: ResourceKind, version: str, count: int) -> list[Object]:
-        """Return that many events after ``version``, and the watch's end with fewer."""
-        params = {"resourceVersion": version, "timeoutSeconds": "2"}
+    async def watched(
+        self, kind: ResourceKind, version: str, count: int, *, timeout_s: int = 30
+    ) -> list[Object]:
+        """Return that many events after ``version``; fewer where the watch ends before."""
+        params = {"resourceVersion": version, "timeoutSeconds": str(timeout_s)}
         events: list[Object] = []
         async with aclosing(self.client.watch(kind.path(self.namespace), params)) as lines:
             async for line in lines:
@@ -87,7 +89,15 @@ async def api(kubeconfig: Path | None) -> AsyncIterator[Api]:
         yield Api(sim_client(link), "default")
     else:
         async with KubeClient(kubeconfig) as client:
-            yield Api(client, await make_namespace(client))
+            namespace = await make_namespace(client)
+            authority = kinds.CONFIGMAPS.path(namespace, "kube-root-ca.crt")
+            # The controller manager makes it, which is not to be seen among what a test does.
+            await eventually(lambda: _is_there(client, authority))
+            yield Api(client, namespace)
+
+
+async def _is_there(client: KubeClient, path: str) -> bool:
+    return await client.find(path) is not None
 
 
 async def refusal(request: Awaitable[object]) -> Status:
@@ -250,7 +260,7 @@ async def test_a_watch_from_a_version_to_come_misses_what_is_before_it(api: Api)
     since = (await api.listed(kinds.CONFIGMAPS))["metadata"]["resourceVersion"]
     async with asyncio.TaskGroup() as group:
         ahead = str(int(since) + 1_000_000)
-        watching = group.create_task(api.watched(kinds.CONFIGMAPS, ahead, 1))
+        watching = group.create_task(api.watched(kinds.CONFIGMAPS, ahead, 1, timeout_s=2))
         await api.make("c")
     assert watching.result() == []
 
