@@ -1,8 +1,10 @@
 """What tests of pods in real containers have in common: run one, read its output, its states."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 
-from deploy.devcluster.api import Api, Object
+from deploy.devcluster.api import Api, Object, WaitError
 from deploy.devcluster.site import Edge, is_ready, name_of
 from tests.e2e.conftest import pod
 
@@ -46,6 +48,32 @@ class Place:
         assert found is not None
         return found
 
+    async def first(
+        self, version: str, name: str, holds: Callable[[Object], object], what: str
+    ) -> Object:
+        """Return the pod as it was when ``holds`` was true of it first, however short that was.
+
+        Args:
+            version: of the pods (``self.api.version``) from which on the past is looked through.
+            name: of the pod.
+            holds: the condition.
+            what: the condition in words, for the error.
+
+        Raises:
+            WaitError: the condition did not come true.
+        """
+        try:
+            async with (
+                asyncio.timeout(WAIT_S),
+                aclosing(self.api.follow(self.pods, version)) as states,
+            ):
+                async for found in states:
+                    if name_of(found) == name and holds(found):
+                        return found
+        except TimeoutError:
+            pass
+        raise WaitError(f"not within {WAIT_S:g} s: {name}: {what}")
+
     async def ready(self, name: str) -> Object:
         """Return the pod as soon as it is Ready."""
         return await self.wait(name, is_ready, "the pod is Ready")
@@ -71,7 +99,8 @@ class Place:
         """Return what all starts of one container of the pod have printed, oldest first."""
         folder = f"{self.namespace}_{name_of(found)}_{found['metadata']['uid']}"
         files = sorted(self.edge.daemon.data_dir.rglob(f"{folder}/{container}/*.log"))
-        lines = [line for file in files for line in file.read_text(errors="replace").splitlines()]
+        # What follows the last end of a line is being written.
+        lines = [line for f in files for line in f.read_text(errors="replace").split("\n")[:-1]]
         return "".join(f"{line.split(' ', 3)[3]}\n" for line in lines)
 
     async def events(self, found: Object) -> list[Object]:

@@ -133,6 +133,7 @@ async def test_what_the_engine_refuses_is_told_in_its_words(
     place = Place(api, await join(runtime="cri"), namespace)
     bad_ports = [{"name": "net.ipv4.ip_local_port_range", "value": "no number"}]
     device = {"name": "device", "hostPath": {"path": "/dev/not-there", "type": "CharDevice"}}
+    version = await api.version(place.pods)
     await place.create(
         place.pod("sysctl", OBEY, securityContext={"sysctls": bad_ports}),
         place.pod("command", OBEY, container={"command": ["/bin/not-there"]}),
@@ -154,13 +155,14 @@ async def test_what_the_engine_refuses_is_told_in_its_words(
     assert words in condition["message"]
     await place.event(found, "FailedCreatePodSandBox", words)
 
-    found = await place.wait("command", lambda p: "not-there" in str(p["status"]), "it says why")
+    # Before it is held back for having failed again, a second later.
+    found = await place.first(version, "command", cannot_run, "it says why")
     told = state_of(found, "waiting")
-    assert told["reason"] == "RunContainerError"
+    assert "not-there" in told["message"]
     assert "no such file" in told["message"], told
     await place.event(found, "Failed", "no such file")
 
-    found = await place.wait("user", lambda p: "RunContainerError" in str(p["status"]), "why")
+    found = await place.first(version, "user", cannot_run, "it says why")
     words = "not a directory"
     assert words in state_of(found, "waiting")["message"], found["status"]
     await place.event(found, "Failed", words)
@@ -228,6 +230,11 @@ async def test_a_full_edge_store_takes_nothing_in_until_there_is_room(
             await api.delete(f"{place.pods}/{name}")
             await place.gone(name)
         await edge.daemon.stop()
+
+
+def cannot_run(found: Object) -> bool:
+    """Whether the engine has refused to start the pod's container."""
+    return bool(state_of(found, "waiting").get("reason") == "RunContainerError")
 
 
 async def node_says(place: Place, status: str, words: str = "") -> None:

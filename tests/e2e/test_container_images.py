@@ -11,6 +11,7 @@ from deploy.devcluster.api import Api, Object
 from deploy.devcluster.containerd import ContainerEngine
 from deploy.devcluster.ports import free_ports
 from deploy.devcluster.sandboxes import has_image
+from deploy.devcluster.site import until
 from edgecore.edged.images.gcpolicy import GCPolicy
 from edgecore.edged.images.imagegc import ImageGC
 from edgecore.edged.node.facts import Amount
@@ -113,7 +114,7 @@ async def test_a_registry_gives_its_image_to_the_pod_that_names_the_right_secret
         friend = await place.ready("friend")
         pulled = await place.event(friend, "Pulled")
         assert pulled["message"].startswith(f'Successfully pulled image "{found.image}" in ')
-        assert "pulled" in place.output(friend)
+        await until(lambda: "pulled" in place.output(friend), "the image runs as it says")
         assert found.served
         assert found.refused
 

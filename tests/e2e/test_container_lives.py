@@ -105,7 +105,8 @@ async def test_who_comes_after_a_container_waits_for_its_hook(place: Place, tmp_
 
 
 async def test_a_container_has_its_grace_and_no_more(place: Place) -> None:
-    slow = place.pod("slow", f"trap 'sleep 2; exit 5' TERM; {STAY}")
+    # From then on it does as it is asked: before, it would ignore that as well.
+    slow = place.pod("slow", f"trap 'sleep 2; exit 5' TERM; echo listening; {STAY}")
     # As the first process of its namespace it ignores SIGTERM, and would not end for hours.
     stubborn = place.pod("stubborn", STAY)
     for made, grace_s in ((slow, 30), (stubborn, 2)):
@@ -115,7 +116,9 @@ async def test_a_container_has_its_grace_and_no_more(place: Place) -> None:
     await place.create(slow, stubborn)
     for name, code in (("slow", 5), ("stubborn", 137)):
         path = f"{place.pods}/{name}"
-        await place.ready(name)
+        found = await place.ready(name)
+        if name == "slow":
+            await until(lambda: "listening" in place.output(found), "it can be asked to end")  # noqa: B023 - awaited here
         await place.api.delete(path)
         ended = await place.ended(name, "Failed")
         assert state_of(ended, "terminated")["exitCode"] == code
@@ -144,6 +147,7 @@ async def test_last_words_come_from_the_file_or_after_a_failure_from_the_log(pla
 async def test_the_restart_policy_decides_what_an_end_means(place: Place) -> None:
     mounts = {"volumeMounts": [{"name": "kept", "mountPath": "/kept"}]}
     second_time = "test -e /kept/once && exit 0; touch /kept/once; exit 6"
+    version = await place.api.version(place.pods)
     await place.create(
         place.pod("again", "sleep 0.2; exit 3"),
         place.pod(
@@ -165,7 +169,8 @@ async def test_the_restart_policy_decides_what_an_end_means(place: Place) -> Non
     assert state_of(failed, "terminated")["exitCode"] == 9
     assert status_of(failed)["restartCount"] == 0
     # The first restart comes at once, the next one has to wait.
-    crashing = await place.wait(
+    crashing = await place.first(
+        version,
         "again",
         lambda p: state_of(p, "waiting").get("reason") == "CrashLoopBackOff",
         "it is held back",

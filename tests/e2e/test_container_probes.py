@@ -17,6 +17,7 @@ from deploy.devcluster.containerd import ContainerEngine
 from deploy.devcluster.ports import free_ports
 from deploy.devcluster.site import is_ready, restarts, until
 from tests.e2e.conftest import Join
+from tests.e2e.inside import run
 from tests.e2e.podchecks import OBEY, Place, conditions, last_end, state_of, status_of
 
 SERVE = "mkdir /tmp/www; echo yes > /tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www"
@@ -45,7 +46,9 @@ def probed(place: Place, told: Path, name: str, **probes: Object) -> Object:
 
 
 def shell(script: str, **more: object) -> Object:
-    return {"exec": {"command": ["/bin/sh", "-c", script]}, "periodSeconds": 1, **more}
+    """Return a probe that counts what ``script`` says, and not how long a busy machine takes."""
+    command = {"command": ["/bin/sh", "-c", script]}
+    return {"exec": command, "periodSeconds": 1, "timeoutSeconds": 20, **more}
 
 
 async def test_a_pod_is_ready_while_its_probe_succeeds(place: Place, told: Path) -> None:
@@ -84,18 +87,20 @@ async def test_a_pod_is_ready_while_its_probe_succeeds(place: Place, told: Path)
     assert restarts(found) == 0
 
 
-async def test_a_container_that_is_not_alive_is_started_again(place: Place, told: Path) -> None:
-    (told / "alive").touch()
-    alive = shell("test -e /told/alive || { echo dead; exit 1; }", failureThreshold=2)
+async def test_a_container_that_is_not_alive_is_started_again(
+    place: Place, told: Path, container_engine: ContainerEngine
+) -> None:
+    # What stands in a container's own files is gone when it is started again.
+    alive = shell("test ! -e /tmp/dead || { echo dead; exit 1; }", failureThreshold=2)
     never = shell("echo no; exit 1", failureThreshold=1)
     await place.create(
         probed(place, told, "living", livenessProbe=alive),
         probed(place, told, "unborn", startupProbe=never),
     )
-    before = status_of(await place.ready("living"))["containerID"]
-    (told / "alive").unlink()
+    found = await place.ready("living")
+    before = status_of(found)["containerID"]
+    await run(container_engine, found, "touch /tmp/dead")
     found = await place.wait("living", lambda p: restarts(p) == 1, "it is started again")
-    (told / "alive").touch()
     assert last_end(found)["containerID"] == before
     assert last_end(found)["exitCode"] == 0  # it obeyed
     assert status_of(await place.ready("living"))["containerID"] != before
@@ -103,7 +108,7 @@ async def test_a_container_that_is_not_alive_is_started_again(place: Place, told
     killing = await place.event(found, "Killing")
     assert killing["message"] == "Container c failed liveness probe, will be restarted"
 
-    unborn = await place.wait("unborn", lambda p: restarts(p) == 1, "it is started again")
+    unborn = await place.wait("unborn", lambda p: restarts(p) >= 1, "it is started again")
     await place.event(unborn, "Killing", "Container c failed startup probe, will be restarted")
     assert not is_ready(unborn)
     await place.wait(

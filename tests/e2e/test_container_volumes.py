@@ -157,13 +157,15 @@ async def sees_changes(api: Api, base: str, found: Object, data_dir: Path) -> No
     volumes = data_dir / "pods" / found["metadata"]["uid"] / "volumes"
     config = volumes / "kubernetes.io~configmap" / "config"
     info = volumes / "kubernetes.io~downward-api" / "info"
+    projected = volumes / "kubernetes.io~projected" / "all"
     generation = (config / "..data").readlink()
     await api.patch(f"{base}/configmaps/config", {"data": {"text": "second"}})
     await api.patch(f"{base}/pods/web", {"metadata": {"labels": {"tier": "back"}}})
     await until(lambda: (config / "text").read_text() == "second", "the ConfigMap is written")
     await until(lambda: "back" in (info / "labels").read_text(), "the labels are written")
+    await until(lambda: (projected / "a").read_text() == "second", "it is written there too")
     assert (config / "..data").readlink() != generation
-    assert not (config / generation).exists()
+    await until(lambda: not (config / generation).exists(), "what it was is removed")
 
 
 async def review(api: Api, token: str, audience: str = "") -> Object:
