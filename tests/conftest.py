@@ -33,6 +33,32 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 _MARKERS = {"control_plane": "e2e", "containers_run": "containers"}
+_PATIENCE_S = 180.0
+"""For a test that starts what is real, or is the first to need it, on a machine that has much to do
+besides: its components alone may take a minute each."""
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """asyncio's own event loop, which waits for no farewells when it is closed.
+
+    A TLS connection that was closed waits for its peer's. Where that comes after the end of a test,
+    a later one would fail for the socket that was left. What nobody has closed is left, as ever.
+    """
+
+    def close(self) -> None:
+        if not self.is_closed():
+            transports: Mapping[int, Any] = getattr(self, "_transports", {})
+            for transport in list(transports.values()):
+                if _is_closing(transport):
+                    transport.abort()
+            self.call_soon(self.stop)
+            self.run_forever()  # for a turn: sockets are closed by callbacks
+        super().close()
+
+
+def _is_closing(transport: Any) -> bool:
+    above = getattr(transport.get_protocol(), "_app_transport", None)  # what TLS shows of it
+    return transport.is_closing() or (above is not None and above.is_closing())
 
 
 @pytest.fixture(scope="session")
@@ -88,9 +114,7 @@ def pytest_asyncio_loop_factories(
     item: pytest.Item,
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Async tests run on asyncio's event loop; those marked ``both_loops`` on uvloop as well."""
-    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
-        "asyncio": asyncio.new_event_loop
-    }
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": _Loop}
     if item.get_closest_marker("both_loops") is not None:
         factories["uvloop"] = uvloop.new_event_loop
     return factories
@@ -110,3 +134,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             for fixture, marker in _MARKERS.items():
                 if fixture in item.fixturenames:
                     item.add_marker(marker)
+        is_real = any(item.get_closest_marker(marker) for marker in _MARKERS.values())
+        if is_real and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_PATIENCE_S))
