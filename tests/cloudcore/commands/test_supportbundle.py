@@ -25,7 +25,7 @@ from common.issuing import Issued
 from common.names import NodeID
 from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.ports import LOOPBACK, free_ports
-from tests.cloudcore.cluster import body, unique
+from tests.cloudcore.cluster import body, has_account, unique
 
 pytestmark = pytest.mark.e2e
 
@@ -75,6 +75,7 @@ async def test_it_has_what_is_known_and_nothing_that_is_secret(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     authorities = await authoritystore.load_authorities(client, datetime.now(UTC))
+    await has_account(client, NAMESPACE)
     node, pod = NodeID(unique("n")), unique("cloudcore")
     await Ledger(client).record(
         node, Issued(b"", 7, datetime(2040, 1, 1, tzinfo=UTC), "k-e-y"), None
@@ -86,6 +87,7 @@ async def test_it_has_what_is_known_and_nothing_that_is_secret(
                 "metadata": {"name": pod, "labels": {"app": "cloudcore"}},
                 "spec": {
                     "automountServiceAccountToken": False,
+                    "schedulerName": "nobody",  # there may be nodes, of other tests
                     "containers": [{"name": "c", "image": "cloudcore:1"}],
                 },
             }

@@ -187,14 +187,16 @@ async def test_objects_carry_kind_and_version_however_they_came(kind: str) -> No
 
 
 async def test_a_long_list_comes_in_pages(client: KubeClient, namespace: str) -> None:
+    places = asyncio.Semaphore(32)  # hundreds of handshakes at a time take a busy machine too long
+
+    async def create(number: int) -> None:
+        made = {"metadata": {"name": f"c{number}", "labels": {"test": namespace}}}
+        async with places:
+            await client.create(kinds.CONFIGMAPS.path(namespace), body(made))
+
     async with asyncio.TaskGroup() as group:
         for number in range(listwatch.PAGE_LIMIT + 20):
-            group.create_task(
-                client.create(
-                    kinds.CONFIGMAPS.path(namespace),
-                    body({"metadata": {"name": f"c{number}", "labels": {"test": namespace}}}),
-                )
-            )
+            group.create_task(create(number))
     selector = {"labelSelector": f"test={namespace}"}
     pages: list[int] = []
     names: set[str] = set()
