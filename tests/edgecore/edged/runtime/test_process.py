@@ -120,7 +120,8 @@ async def test_a_command_can_be_run_with_the_files_and_variables_of_a_container(
     (tmp_path / "volume" / "text").write_text("from the volume")
     mounts = (Mount("v", tmp_path / "volume", "/no-such-dir/v"),)
     async with runtime_in(tmp_path) as runtime:
-        script = f"echo up > {signs.path}; sleep 1000"
+        # Not as the last thing, for which a shell may become another program at any moment.
+        script = f"echo up > {signs.path}; sleep 1000; exit"
         container = await start(
             runtime, tmp_path, script, env=(("WHO", "the container"),), mounts=mounts
         )
