@@ -17,6 +17,8 @@ from deploy.devcluster.ports import LOOPBACK, free_ports
 from tests.e2e.servicemanager import Service
 
 SCRIPTS = Path(sys.executable).parent
+BUSY_S = 10.0
+"""A watchdog that a daemon in order is not late for on a busy machine: it beats twice in it."""
 
 Serve = Callable[..., Service]
 
@@ -55,8 +57,8 @@ def offline_edge(tmp_path: Path) -> tuple[str, ...]:
 def test_an_edge_without_its_cloud_is_ready_and_beats_and_says_that_it_stops(
     serve: Serve, tmp_path: Path
 ) -> None:
-    service = serve(*offline_edge(tmp_path), watchdog_s=4.0)
-    service.wait(lambda: service.said.count("WATCHDOG=1") > 3, "it beats")
+    service = serve(*offline_edge(tmp_path), watchdog_s=BUSY_S)
+    service.wait(lambda: service.said.count("WATCHDOG=1") > 2, "it beats")
     assert (service.starts, service.late) == (1, 0)
     service.stop()
     assert "STOPPING=1" in service.said
@@ -84,9 +86,9 @@ def test_the_cloud_is_ready_once_it_is_in_step_and_reads_its_configuration_again
         f"--https-port={https}",
         "--monitor-address=",
         f"--data-dir={tmp_path / 'cloud'}",
-        watchdog_s=4.0,
+        watchdog_s=BUSY_S,
     )
-    service.wait(lambda: service.said.count("WATCHDOG=1") > 3, "it beats")
+    service.wait(lambda: service.said.count("WATCHDOG=1") > 2, "it beats")
     assert service.process is not None
     config.write_text(f"advertise-address: {LOOPBACK},cloud.test\n")
     os.kill(service.process.pid, signal.SIGHUP)  # as ExecReload does
