@@ -5,7 +5,7 @@ that is cut.
 """
 
 import json
-from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from deploy.devcluster.api import Api, Object
@@ -37,8 +37,13 @@ def manifest(namespace: str, says: str) -> str:
 
 def printed(edge: Edge) -> list[str]:
     """Return what static pods have printed, in any order."""
-    logs = sorted(edge.daemon.data_dir.rglob("*_local-*/c/*.log"))
-    lines: Iterable[str] = (line for log in logs for line in log.read_text().splitlines())
+    lines: list[str] = []
+    for folder in (edge.daemon.data_dir / "pod-logs").glob("*_local-*"):
+        # It may be removed while we look.
+        with suppress(FileNotFoundError):
+            logs = [log.read_text() for log in sorted((folder / "c").glob("*.log"))]
+            # What follows the last end of a line is being written.
+            lines += [line for log in logs for line in log.split("\n")[:-1]]
     return [line.split(" ", 3)[3] for line in lines]
 
 
