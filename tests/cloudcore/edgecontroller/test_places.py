@@ -4,6 +4,7 @@ import asyncio
 
 from cloudcore.edgecontroller.places import FairPlaces
 from common.names import NodeID
+from tests.cloudcore.cluster import PATIENCE_S
 
 A, B = NodeID("a"), NodeID("b")
 
@@ -73,9 +74,9 @@ async def test_no_place_is_lost_with_one_that_is_cancelled_as_its_turn_comes() -
             waiting = scene.enter(B, "given its place, then cancelled")
             await settled()
         waiting.cancel()
-        async with asyncio.timeout(5), places.take(A):
+        async with asyncio.timeout(PATIENCE_S), places.take(A):
             waiting = scene.enter(B, "cancelled, then its turn comes")
             await settled()
             waiting.cancel()
-        async with asyncio.timeout(5), places.take(A):
+        async with asyncio.timeout(PATIENCE_S), places.take(A):
             assert not scene.inside

@@ -187,7 +187,7 @@ async def test_a_group_of_which_one_is_silent_is_a_timeout(context: MessageConte
     async with asyncio.TaskGroup() as group:
         group.create_task(echo(context, ModuleName.EDGED))
         with pytest.raises(ReplyTimeoutError, match="metamanager"):
-            await context.send_to_group_sync(GroupName.META, message(), timeout_s=0.05)
+            await context.send_to_group_sync(GroupName.META, message(), timeout_s=0.5)
 
 
 @given(
