@@ -91,6 +91,10 @@ async def test_command_arguments_and_environment_are_those_of_the_spec(place: Pl
     asking = once("asking", "", place, container=container)
     asking["metadata"]["labels"] = {"team": "red"}
     shy = once("shy", "env", place, enableServiceLinks=False)
+    # The services of a namespace come to an edge with its first pod there, or a little later.
+    await place.run(once("herald", "true", place))
+    known = f"{place.namespace}/front-door"
+    await until(lambda: known in place.edge.daemon.stored("service"), "the edge knows the service")
     printed = pairs(await place.run(asking))
     found = await place.ended("asking")
     made = "value and blue, not $(PLAIN) or $(NOBODY)"
