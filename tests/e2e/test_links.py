@@ -87,11 +87,11 @@ async def cloud(control_plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Cl
 async def join(api: Api, cloud: CloudCore, tmp_path: Path) -> AsyncIterator[Join]:
     """A function that makes an edge join over a wire of its own; it is Ready then."""
     async with AsyncExitStack() as stack:
-        nodes: list[str] = []
 
         async def join(*, runtime: str = "hollow", line: Line = PERFECT) -> RemoteEdge:
             node = f"remote-{next(_numbers)}"
-            nodes.append(node)
+            # After the edge has ended: one that runs registers its Node again.
+            stack.push_async_callback(api.delete, f"/api/v1/nodes/{node}")
             edge = await stack.enter_async_context(
                 edge_behind_wire(
                     node,
@@ -110,8 +110,6 @@ async def join(api: Api, cloud: CloudCore, tmp_path: Path) -> AsyncIterator[Join
             return edge
 
         yield join
-        for node in nodes:
-            await api.delete(f"/api/v1/nodes/{node}")
 
 
 class Namespace:

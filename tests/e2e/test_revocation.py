@@ -52,10 +52,11 @@ async def edges(
     async with AsyncExitStack() as stack:
         made = []
         for name, cloud in zip(names, replicas, strict=True):
+            node = f"/api/v1/nodes/{name}"
+            # After the edge has ended: one that runs registers its Node again.
+            stack.push_async_callback(api.delete, node)
             running = running_edge(name, cloud, folder / name, token=await cloud.token())
             made.append(await stack.enter_async_context(running))
-            node = f"/api/v1/nodes/{name}"
-            stack.push_async_callback(api.delete, node)
             await api.wait(node, lambda n: n is not None and is_ready(n), f"{name} is Ready")
         yield made
 
