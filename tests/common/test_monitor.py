@@ -123,7 +123,10 @@ def test_silent_clients_hold_up_nobody_and_are_cut_off(monkeypatch: pytest.Monke
             assert silent.recv(9) == b""
 
 
-def test_more_clients_than_there_is_room_for_are_sent_away() -> None:
+def test_more_clients_than_there_is_room_for_are_sent_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "REQUEST_TIMEOUT_S", 50.0)
     held, asked = threading.Event(), threading.Semaphore(0)
     health = Health()
 

@@ -112,14 +112,14 @@ async def test_a_request_that_is_repeated_while_under_way_is_dropped(stage: Stag
 
 @pytest.mark.both_loops
 async def test_a_controller_that_is_busy_is_waited_for(tmp_path: Path) -> None:
-    async with staged(tmp_path, capacity=1, keepalive_s=1.0) as stage, stage.edge("n1") as edge:
+    async with staged(tmp_path, capacity=1) as stage, stage.edge("n1") as edge:
         stage.controller.is_paused = True
         for _ in range(MAX_OUTSTANDING):
             await edge.send(Operation.QUERY, OWN)
         session = stage.session("n1")
         await until(lambda: not session._reading.is_on)
         # It cannot be heard meanwhile, which is no fault of its own.
-        session.tend(asyncio.get_running_loop().time() + 10)
+        session.tend(asyncio.get_running_loop().time() + 100)
         assert session._close is None
         stage.controller.is_paused = False
         await until(lambda: len(stage.controller.requests()) == MAX_OUTSTANDING)
