@@ -19,7 +19,9 @@ Object = dict[str, Any]
 """A Kubernetes object, or a list of them, as decoded JSON."""
 
 MERGE_PATCH: Final = "application/merge-patch+json"
-DEFAULT_WAIT_S: Final = 20.0
+DEFAULT_WAIT_S: Final = 40.0
+"""How long most things may take on a busy machine."""
+
 _POLL_S: Final = 0.05
 _NOT_FOUND: Final = 404
 _FIRST_FAILURE: Final = 400

@@ -20,7 +20,7 @@ from deploy.devcluster.machine import ContainerEngineError
 from deploy.devcluster.program import Program, ProgramError
 from deploy.devcluster.sandboxes import engine_fault, remove_sandboxes
 
-START_TIMEOUT_S: Final = 30.0
+START_TIMEOUT_S: Final = 60.0
 """How long containerd may take until it is ready, on a busy machine."""
 
 STOP_GRACE_S: Final = 10.0

@@ -19,7 +19,7 @@ from deploy.devcluster.probe import Probe
 from deploy.devcluster.program import Program, ProgramError
 from edgecore.edged.volumes.mounts import unmount_below
 
-START_TIMEOUT_S: Final = 30.0
+START_TIMEOUT_S: Final = 60.0
 STOP_GRACE_S: Final = 10.0
 _SCRIPTS: Final = Path(sys.executable).parent
 
