@@ -32,7 +32,7 @@ hypothesis.settings.register_profile("nightly", max_examples=10_000, deadline=No
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
-_MARKERS = {"control_plane": "e2e", "containers_run": "containers"}
+_MARKERS = {"control_plane": "e2e", "own_api": "e2e", "containers_run": "containers"}
 _PATIENCE_S = 180.0
 """For a test that starts what is real, or is the first to need it, on a machine that has much to do
 besides: its components alone may take a minute each."""
