@@ -18,6 +18,8 @@ from edgecore.edged.runtime.base import ExecResult
 MAX_OUTPUT_BYTES: Final = 16 * 1024
 _CHUNK_BYTES: Final = 4096
 _EXIT_SIGNAL: Final = 128
+_LOOKS: Final = 10
+_LOOK_AGAIN_S: Final = 0.01
 
 
 async def run_beside(
@@ -37,7 +39,7 @@ async def run_beside(
     """
     prefix = ["nsenter", f"--target={pid}", "--mount", "--root", "--wd", "--"] if enter else []
     try:
-        environment = _environment(Path(f"/proc/{pid}/environ"))
+        environment = _environment(await _shown(Path(f"/proc/{pid}/environ")))
         process = await asyncio.create_subprocess_exec(
             *prefix,
             *command,
@@ -60,8 +62,20 @@ async def run_beside(
     return ExecResult(code if code >= 0 else _EXIT_SIGNAL - code, output)
 
 
-def _environment(file: Path) -> dict[bytes, bytes]:
-    entries = (entry.partition(b"=") for entry in file.read_bytes().split(b"\0") if b"=" in entry)
+async def _shown(file: Path) -> bytes:
+    """Return what ``file`` of the kernel shows of a process.
+
+    That is nothing for a moment when a process becomes another program, as it does at its start.
+    """
+    for _ in range(_LOOKS):
+        if content := file.read_bytes():  # noqa: ASYNC240 - it is in memory
+            return content
+        await asyncio.sleep(_LOOK_AGAIN_S)
+    return b""
+
+
+def _environment(shown: bytes) -> dict[bytes, bytes]:
+    entries = (entry.partition(b"=") for entry in shown.split(b"\0") if b"=" in entry)
     return {name: value for name, _, value in entries}
 
 

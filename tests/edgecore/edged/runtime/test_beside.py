@@ -1,11 +1,14 @@
 """Commands beside a process. Real: processes of this machine; no namespaces (see test_process)."""
 
+import asyncio
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from common.errors import RuntimeServiceError
+from edgecore.edged.runtime import beside
 from edgecore.edged.runtime.beside import MAX_OUTPUT_BYTES, run_beside
 
 
@@ -33,6 +36,25 @@ async def test_a_command_has_the_environment_of_the_process(pid: int) -> None:
         3,
         b"value with = and space\nwrong\n",
     )
+
+
+async def test_a_process_that_becomes_another_program_just_now_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "environ"
+    file.touch()
+
+    async def pass_time(_: float) -> None:
+        file.write_bytes(b"A=1\0")
+
+    monkeypatch.setattr(asyncio, "sleep", pass_time)
+    assert await beside._shown(file) == b"A=1\0"
+
+
+async def test_a_process_may_have_no_environment() -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["/bin/cat"], stdin=pipe, env={}) as process:  # noqa: ASYNC220 - it only has to be there
+        assert await run(process.pid, 'echo "$NAME"') == (0, b"\n")
 
 
 async def test_a_command_that_is_killed_ends_as_a_shell_would_say(pid: int) -> None:
