@@ -304,7 +304,7 @@ async def test_hollow_edges_are_edges_of_their_own_in_one_process(
 
 
 def get(port: int, path: str) -> int:
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)
+    connection = http.client.HTTPConnection(HOST, port, timeout=50)
     try:
         connection.request("GET", path)
         return connection.getresponse().status

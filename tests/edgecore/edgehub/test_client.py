@@ -276,7 +276,7 @@ async def test_an_idle_link_whose_cloud_answers_pings_stays(
     script = Script()
     async with (
         cloud.listening(script),
-        edge(cloud, tmp_path, heartbeat_s=0.02, answer_s=5.0) as one,
+        edge(cloud, tmp_path, heartbeat_s=0.02, answer_s=50.0) as one,
     ):
         await until(lambda: pings >= 1 and len(script.of(Operation.KEEPALIVE)) >= 5)
         assert one.total("edgecore_connections_total") == 1

@@ -98,7 +98,7 @@ class Scene:
         """Connect once; return the connection, which is closed again."""
         tls = await self.identity.tls()
         uri = f"wss://{HOST}:{self.cloud.websocket_port}/x/n1/events"
-        async with self.identity.dial(uri, {"node_id": "n1"}, tls, handshake_s=5) as link:
+        async with self.identity.dial(uri, {"node_id": "n1"}, tls, handshake_s=50) as link:
             return link
 
     async def doubt(self, times: int = BELIEVED_DOUBTS) -> None:
@@ -236,7 +236,7 @@ async def test_an_open_link_is_made_again_to_show_what_a_new_authority_has_signe
             uri = f"wss://{HOST}:{cloud.websocket_port}/x/n1/events"
             it.identity._config = EnrollConfig("n1", HOST, cloud.https_port, it.config.folder)
             cloud.says_authority = True
-            async with it.identity.dial(uri, {}, tls, handshake_s=5) as link:
+            async with it.identity.dial(uri, {}, tls, handshake_s=50) as link:
                 cloud.rotate()  # while it is connected
                 it.clock.seconds += FOLLOW_EVERY_S
                 async with it.kept():
