@@ -93,10 +93,13 @@ class Service:
         assert self.process is not None
         # Counted in turns of our own: where the whole machine stands still nobody is late.
         silent_s, is_watched = 0.0, False
-        while self.process.poll() is None:
+        while True:
+            has_ended = self.process.poll() is not None
             try:
                 word = listener.recv(4096).decode()
             except TimeoutError:
+                if has_ended:
+                    return  # and what it has said before is read
                 silent_s += _TURN_S
                 if is_watched and silent_s > self._watchdog_s:
                     self.late += 1
