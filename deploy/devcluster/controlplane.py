@@ -203,7 +203,17 @@ class ControlPlane:
             case Component.ETCD:
                 return [Probe(ports.etcd, "/readyz")]
             case Component.API_SERVER:
-                return [Probe(ports.api_server, "/readyz", ca_file=ca_file)]
+                return [
+                    Probe(ports.api_server, "/readyz", ca_file=ca_file),
+                    # It is ready before it has made the namespaces that all rely on; this is the
+                    # last of them.
+                    Probe(
+                        ports.api_server,
+                        "/api/v1/namespaces/default",
+                        ca_file=ca_file,
+                        token=self.token,
+                    ),
+                ]
             case Component.SCHEDULER:
                 return [Probe(ports.scheduler, "/readyz", ca_file=ca_file)]
             case Component.CONTROLLER_MANAGER:
