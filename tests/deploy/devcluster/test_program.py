@@ -112,7 +112,8 @@ async def test_only_harmless_variables_reach_the_program(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETCD_NAME", "surprise")
-    program = script("import os\nprint('ready', sorted(os.environ), flush=True)", log)
+    # It stays until it is asked: one that had ended would not count as ready.
+    program = script(f"import os\nprint(sorted(os.environ))\n{RUNS_UNTIL_ASKED}", log)
     await run_until_ready(program)
     await program.stop(GRACE_S)
     assert "PATH" in log.read_text()
