@@ -159,5 +159,9 @@ async def local_api(
             yield server.server_port
         finally:
             # In a thread: what is served now may need the event loop to come to its end.
-            async with asyncio.timeout(_STOP_TIMEOUT_S):
-                await asyncio.to_thread(server.shutdown)
+            try:
+                async with asyncio.timeout(_STOP_TIMEOUT_S):
+                    await asyncio.to_thread(server.shutdown)
+            except TimeoutError:  # no reason for edgecore to fail: it ends a little later
+                logger.warning("the local endpoint takes long to end, and is not waited for")
+                threading.Thread(target=server.shutdown, name="local api ends", daemon=True).start()

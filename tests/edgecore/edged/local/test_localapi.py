@@ -5,6 +5,7 @@ import http.client
 import json
 import socket
 import stat
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from edgecore.edged.local.localservice import LocalService
 from tests.edgecore.edged.bus import START
 from tests.edgecore.edged.local.test_localservice import View
 from tests.edgecore.edged.local.test_logread import lines, text
+from tests.edgecore.edged.world import eventually
 
 LOOPBACK = ("127.0.0.1", 0)
 LOGS = "/containerLogs/default/web/c"
@@ -186,6 +188,18 @@ async def test_an_address_that_is_taken_is_an_error_at_once(view: View) -> None:
         with pytest.raises(OSError, match="in use"):
             async with serving(view, ("127.0.0.1", client.port)):
                 pass
+
+
+async def test_on_a_machine_that_is_stuck_its_end_is_not_waited_for(
+    view: View, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(localapi, "_STOP_TIMEOUT_S", 0.0)
+    async with serving(view) as client:
+        assert await client.ask("GET", "/healthz") == (200, "ok\n")
+    assert "takes long to end" in caplog.text
+    await eventually(lambda: not any(t.name == "local api" for t in threading.enumerate()))
+    with pytest.raises(ConnectionRefusedError):
+        await client.ask("GET", "/healthz")
 
 
 async def test_nothing_listens_when_it_has_ended(view: View) -> None:
