@@ -98,7 +98,9 @@ class Place:
     def output(self, found: Object, container: str = "c") -> str:
         """Return what all starts of one container of the pod have printed, oldest first."""
         folder = f"{self.namespace}_{name_of(found)}_{found['metadata']['uid']}"
-        files = sorted(self.edge.daemon.data_dir.rglob(f"{folder}/{container}/*.log"))
+        # There and no further: beside the logs volumes come and go while they are walked through.
+        logs = self.edge.daemon.data_dir / "pod-logs" / folder / container
+        files = sorted(logs.glob("*.log"))
         # What follows the last end of a line is being written.
         lines = [line for f in files for line in f.read_text(errors="replace").split("\n")[:-1]]
         return "".join(f"{line.split(' ', 3)[3]}\n" for line in lines)
