@@ -8,7 +8,7 @@ from edgecore.edged.runtime.cri import cri_pb2
 from edgecore.edged.runtime.cri.client import CriClient
 from edgecore.edged.runtime.cri.methods import EXEC_SYNC
 
-_EXEC_S = 10
+_EXEC_S = 60
 
 
 async def run(engine: ContainerEngine, pod: Object, command: str) -> str:
