@@ -213,7 +213,7 @@ async def test_a_volume_that_cannot_be_made_is_told_in_kubelets_words_and_made_w
         waiting = await place.wait(name, lambda p: state_of(p, "waiting"), "it waits")
         assert state_of(waiting, "waiting")["reason"] == "ContainerCreating"
         failed = f'MountVolume.SetUp failed for volume "v" : {why}'
-        event = await place.event(waiting, "FailedMount")
+        event = await place.event(waiting, "FailedMount", why)
         assert (event["type"], event["message"]) == ("Warning", failed)
 
     later = {"metadata": {"name": "later"}, "data": {"k": "there"}}
