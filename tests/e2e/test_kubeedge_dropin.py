@@ -49,7 +49,9 @@ from tests.e2e.kubeedgecloud import (
 from tests.e2e.test_transcript import RecordedEdge
 from tests.transcript import Line
 
-SOON: Final = NodeMonitor(period_s=1, grace_period_s=15, startup_grace_period_s=15)
+SOON: Final = NodeMonitor(period_s=1, grace_period_s=25, startup_grace_period_s=25)
+"""After a busy machine has started a cloudcore and led an edge to it, and well before the end."""
+
 LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 PROJECT: Final = "e632aba927ea4ac2b575ec1603d56f10"
 RENEWED_EVERY_S: Final = 1.0
