@@ -37,7 +37,8 @@ def said(log: Path) -> list[dict[str, Any]]:
 
 
 def of_message(log: Path, msg_id: object) -> list[str]:
-    return [line["msg"] for line in said(log) if line.get("msg_id") == msg_id]
+    """Return what was said of a message, each once: what is not acknowledged soon is sent again."""
+    return list(dict.fromkeys(line["msg"] for line in said(log) if line.get("msg_id") == msg_id))
 
 
 async def test_a_message_can_be_followed_by_its_id_and_no_secret_is_told(
@@ -84,7 +85,7 @@ async def test_a_message_can_be_followed_by_its_id_and_no_secret_is_told(
     assert message["node"] == edge.daemon.node
     await until(lambda: "acknowledged" in of_message(cloud.log, msg_id), "it was acknowledged")
     assert of_message(cloud.log, msg_id) == [message["msg"], "acknowledged"]
-    assert of_message(edge.daemon.log, msg_id) == [
+    assert of_message(edge.daemon.log, msg_id)[:2] == [
         message["msg"].replace(">", "<"),
         "durable: kept",
     ]
