@@ -49,7 +49,7 @@ async def test_hooks_run_after_the_start_and_before_the_end(place: Place, tmp_pa
         "postStart": shell("echo begun >> /told/story"),
         "preStop": shell("sleep 0.5; echo asked >> /told/story"),
     }
-    script = f"trap 'echo ended >> /told/story; exit 0' TERM; {STAY}"
+    script = f"trap 'echo ended >> /told/story; exit 0' TERM; echo listening; {STAY}"
     await place.create(
         place.pod(
             "hooked",
@@ -63,6 +63,7 @@ async def test_hooks_run_after_the_start_and_before_the_end(place: Place, tmp_pa
     story = tmp_path / "told" / "story"
     found = await place.ready("hooked")
     await until(story.exists, "the postStart hook has run")
+    await until(lambda: "listening" in place.output(found), "it can be asked to end")
     await place.api.delete(f"{place.pods}/hooked")
     await place.gone("hooked")
     assert story.read_text().split() == ["begun", "asked", "ended"]
