@@ -6,11 +6,12 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from typing import Final
+
+from msgspec import Struct
 
 from cloudcore.cloudhub.acceptor import bind
 from cloudcore.cloudhub.handshake import Terms
@@ -185,8 +186,7 @@ async def run(
         await run_modules(context, (controller, hub), stop, grace_s=settings.grace_s)
 
 
-@dataclass(frozen=True, slots=True)
-class Sockets:
+class Sockets(Struct, frozen=True):
     """What cloudcore listens on."""
 
     hub: list[socket.socket]

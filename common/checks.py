@@ -5,9 +5,10 @@ Whoever looks makes ``Finding``s of facts; here they become what people and prog
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from common.output import Tone, printable, to_json
 
@@ -32,8 +33,7 @@ class Verdict(StrEnum):
 _TONES: Final = {Verdict.OK: Tone.GOOD, Verdict.WARN: Tone.DOUBTFUL, Verdict.FAIL: Tone.BAD}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing that was looked at."""
 
     name: str

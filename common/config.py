@@ -5,9 +5,10 @@ What there is to tell stands in ``common.settings`` and the classes made of it. 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from msgspec import Struct
 
 from common.errors import ConfigError
 from common.judging import judge
@@ -25,8 +26,7 @@ _WHAT_TAGS_RAISE: Final = (ValueError, AttributeError, LookupError, TypeError, O
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(Struct, frozen=True):
     """Where a configuration is read."""
 
     env_prefix: str
@@ -39,8 +39,7 @@ class Sources:
     """By name of the option; None where the flag was not given."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded(Generic[SettingsT]):
+class Loaded(Struct, Generic[SettingsT], frozen=True):
     """A configuration, and where it comes from."""
 
     settings: SettingsT

@@ -22,9 +22,10 @@ byte  frame            sent  then
 import hashlib
 import struct
 import zlib
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+from msgspec import Struct
 
 from common.errors import MessageTooLargeError, WireError
 
@@ -76,15 +77,13 @@ class Encoding(IntEnum):
     DEFLATE = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Deflated:
+class Deflated(Struct, frozen=True):
     """A whole message, compressed."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(Struct, frozen=True):
     """A sign of life of an edge; answered by a ``BeatAnswer`` of the same number."""
 
     number: int
@@ -97,8 +96,7 @@ class Beat:
     """See ``common.inventory``: of all that the edge holds, where that is said."""
 
 
-@dataclass(frozen=True, slots=True)
-class BeatAnswer:
+class BeatAnswer(Struct, frozen=True):
     """What the cloud says to a ``Beat``."""
 
     number: int
@@ -109,8 +107,7 @@ class BeatAnswer:
     """The next beat shall carry a digest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(Struct, frozen=True):
     """The announcement of a message whose content comes in chunks.
 
     The edge answers with a ``Credit``: how much of just this content it has from before.
@@ -131,8 +128,7 @@ class Begin:
     """JSON of the message, its content ``null``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """A part of a content."""
 
     transfer: int
@@ -140,8 +136,7 @@ class Chunk:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Credit:
+class Credit(Struct, frozen=True):
     """How much of a transfer has come; the cloud goes on from there."""
 
     transfer: int

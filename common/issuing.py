@@ -4,7 +4,6 @@ Only the cloud makes certificates; an edge has no need of this module. Time is a
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from msgspec import Struct
 
 from common.errors import CertificateError
 from common.names import NODES_GROUP, NodeID, node_user
@@ -36,8 +36,7 @@ _CA_NAME: Final = "KubeEdge"
 _CA_SERIAL: Final = 1024  # KubeEdge's
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
+class Authority(Struct, frozen=True):
     """The hub's certificate authority."""
 
     certificate: x509.Certificate
@@ -54,8 +53,7 @@ class Authority:
         return cert_to_pem(self.der)
 
 
-@dataclass(frozen=True, slots=True)
-class Issued:
+class Issued(Struct, frozen=True):
     """A certificate that was just signed."""
 
     der: bytes

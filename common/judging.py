@@ -1,13 +1,13 @@
 """Judge a value that somebody has written for an option, and say what is expected there. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import msgspec
+from msgspec import Struct
 
 from common.settings import Between, Check, FromText, Option
 
@@ -83,8 +83,7 @@ def schema(options: Iterable[Option]) -> dict[str, object]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
+class _Kind(Struct, frozen=True):
     plain: Any
     about: tuple[object, ...]
 

@@ -7,8 +7,9 @@ does, keys are found whatever the size of their letters.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 Convert = Callable[[Any], Mapping[str, object]]
 """Returns options by name, for a value; none for one that leaves it to the default.
@@ -16,8 +17,7 @@ Convert = Callable[[Any], Mapping[str, object]]
 Raises ValueError for a value that is none of this key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
+class Used(Struct, frozen=True):
     """A key that becomes options of ours."""
 
     convert: Convert
@@ -25,32 +25,28 @@ class Used:
     """KubeEdge's value where the file has none, if ours is another; None if not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unused:
+class Unused(Struct, frozen=True):
     """A key that has no counterpart here: named, unless its value is one of ``usual``."""
 
     usual: tuple[object, ...] = ()
     """KubeEdge's defaults. Values that are empty need not be among them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quiet:
+class Quiet(Struct, frozen=True):
     """A key, with all below it, that is never named."""
 
     why: str
     """For readers of the table."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fixed:
+class Fixed(Struct, frozen=True):
     """A key that can have one value only; with another one the file cannot be used."""
 
     value: object
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Struct, frozen=True):
     """A part of KubeEdge that is not here: named where it is enabled, else without a meaning."""
 
     what: str
@@ -60,8 +56,7 @@ class Missing:
 Rule = Used | Unused | Quiet | Fixed | Missing
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """What becomes of the keys of one kind of file."""
 
     api_version: str
@@ -70,8 +65,7 @@ class Table:
     """By path: ``modules.cloudHub.https.port``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Translated:
+class Translated(Struct, frozen=True):
     """What a file says in our words."""
 
     options: Mapping[str, object]

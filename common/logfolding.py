@@ -5,8 +5,9 @@ is written when the minute is over. Pure: the time is an argument.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
+
+from msgspec import Struct
 
 WINDOW_S: Final = 60.0
 
@@ -20,8 +21,7 @@ MOST_KINDS: Final = 1024
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class _Kind(Generic[T]):
+class _Kind(Struct, Generic[T]):
     line: T
     until_s: float
     said: int = 1

@@ -10,8 +10,9 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -54,8 +55,7 @@ class Figures:
             yield from one.collect()
 
 
-@dataclass(frozen=True, slots=True)
-class About:
+class About(Struct, frozen=True):
     """What a number is called, and what it means."""
 
     name: str

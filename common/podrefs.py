@@ -7,8 +7,9 @@ Source: Kubernetes pkg/api/v1/pod/util.go (VisitPodConfigmapNames, VisitPodSecre
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 _CONTAINER_LISTS: Final = ("initContainers", "containers", "ephemeralContainers")
 
@@ -26,8 +27,7 @@ _VOLUME_SECRET_REFS: Final[dict[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PodRefs:
+class PodRefs(Struct, frozen=True):
     """Names, without the namespace, which is the pod's."""
 
     configmaps: frozenset[str] = frozenset()

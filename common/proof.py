@@ -14,13 +14,13 @@ that one request: whoever repeats it gets a certificate for a key that only the 
 
 import base64
 import binascii
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec import Struct
 
 from common import pki
 from common.errors import CertificateError
@@ -39,8 +39,7 @@ class Headers(Protocol):
         """Return the value of the header ``name``, however that is spelled; None without it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Presented:
+class Presented(Struct, frozen=True):
     """What a request for renewal shows; nothing of it has been checked yet."""
 
     certificate: x509.Certificate

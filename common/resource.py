@@ -8,8 +8,9 @@ Source: KubeEdge cloud/pkg/common/messagelayer/util.go (BuildResource). Unlike t
 contains ``/`` or is empty is an error, so that building and parsing are exact inverses.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from common.errors import ResourceError
 from common.names import NodeID
@@ -18,8 +19,7 @@ _NODE_PREFIX: Final = "node"
 _SITE_PARTS: Final = (2, 3)  # namespace/type, namespace/type/name
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(Struct, frozen=True):
     """A parsed resource: no ``node_id`` in the site form, no ``name`` for a whole type."""
 
     node_id: NodeID

@@ -3,21 +3,20 @@
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from msgspec import Struct
 
 from common.errors import CertificateError
 from common.names import NODE_USER_PREFIX, NODES_GROUP, NodeID, node_user
 from common.pki import UNSOUND, Key, load_certificate
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """What a request for a certificate says, which its own key has signed."""
 
     key: ec.EllipticCurvePublicKey

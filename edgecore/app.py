@@ -10,10 +10,12 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Final, Protocol, runtime_checkable
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from common import systemd
 from common.beehive.context import MessageContext
@@ -122,8 +124,7 @@ class Edge:
                 await run_modules(self.context, self._modules, stop, grace_s=self.settings.grace_s)
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(Struct, frozen=True):
     """What an edge stands in, as far as it is not that of this machine."""
 
     runtime: Runtime | None = None
@@ -284,8 +285,7 @@ async def run_hollow(settings: HollowSettings, stop: asyncio.Event) -> None:
         await serve(settings, edges, Shown(Health(), registry), stop)
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """What a process tells of its edges."""
 
     health: Health

@@ -1,17 +1,17 @@
 """Numbers of one edge that are found out when somebody asks for them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from common.errors import CertificateError
 from common.metrics import About, Reading, Registry
 from edgecore.edgehub.certificates import ders_of, validity
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """Where an edge's numbers come from; asked in another thread."""
 
     pods: Callable[[], Mapping[str, int]]

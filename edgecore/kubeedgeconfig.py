@@ -5,12 +5,14 @@ default_kubelet_configuration.go.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from math import ceil
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from common import kubeedgeconfig
 from common.kubeedgeconfig import (
@@ -59,8 +61,7 @@ def translate(document: Mapping[str, object]) -> Translated:
     return replace(translated, options=options, unused=tuple(unused), origins=origins)
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(Struct, frozen=True):
     """Where KubeEdge's edge keeps what is taken over of it."""
 
     database: Path = Path("/var/lib/kubeedge/edgecore.db")

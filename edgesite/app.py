@@ -6,8 +6,9 @@ which may be away for as long as it likes.
 
 import asyncio
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from cloudcore.edgecontroller.context import ControllerContext
 from cloudcore.edgecontroller.controller import EdgeController

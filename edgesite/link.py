@@ -11,10 +11,10 @@ server is another cluster's, it goes on alone with what it has stored.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from cloudcore.cloudhub import intake, notes
 from cloudcore.cloudhub.authorize import Locations
@@ -51,8 +51,7 @@ class _Connection(msgspec.Struct):
     connection: str
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What the link stands in."""
 
     bus: MessageContext

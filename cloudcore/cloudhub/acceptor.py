@@ -11,8 +11,9 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, Self
+
+from msgspec import Struct
 
 from cloudcore.cloudhub.places import Places, Verdict, origin_of
 from common.metrics import MessageMetrics
@@ -26,8 +27,7 @@ _NO_DESCRIPTORS_PAUSE_S: Final = 1.0
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptLimits:
+class AcceptLimits(Struct, frozen=True):
     """What strangers may cost."""
 
     handshakes: int = 64
@@ -47,8 +47,7 @@ class AcceptLimits:
     """Seconds after which a connection is cut, for servers whose every exchange is short."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(Struct, frozen=True):
     """What connections become."""
 
     name: str
@@ -63,8 +62,7 @@ class Listener:
     """How many of them are of one origin; see ``places.origin_of``."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Accepted:
+class _Accepted(Struct, frozen=True, eq=False):
     plain: socket.socket
     address: str
     origin: str

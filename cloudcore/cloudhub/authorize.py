@@ -12,9 +12,10 @@ cloud/pkg/cloudhub/authorization (verbs and resources), whose default is to allo
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from cloudcore import noderestriction
 from cloudcore.cloudhub import claims
@@ -50,8 +51,7 @@ class Locations(Protocol):
         """Return the UID of a pod on an edge node; None where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """A message of ``node`` that is about ``target``."""
 
     node: NodeID

@@ -19,15 +19,15 @@ code  counted as          because
 All else that cannot be done is answered by a ``Status`` (400, 403, 404, 405): the session lives on.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 MAX_REASON_BYTES: Final = 123
 """RFC 6455, section 5.5: a control frame has 125 bytes, two of which are the code."""
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(Struct, frozen=True):
     """A reason to close: the code, the counter's label (empty for none), a text for the edge."""
 
     code: int

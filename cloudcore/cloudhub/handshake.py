@@ -5,9 +5,10 @@ that says why and what to do (cloud/pkg/cloudhub/handler/message_handler.go, Han
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
+
+from msgspec import Struct
 
 from common import capabilities
 from common.capabilities import Capabilities
@@ -27,8 +28,7 @@ NODE_ID_HEADER: Final = "node_id"
 _USE: Final = "msg"
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """Why a connection or a request is refused."""
 
     status: HTTPStatus
@@ -55,8 +55,7 @@ STOPPING: Final = Refusal(
 """Whoever it is: a connection would be ended as soon as it is there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Handshake:
+class Handshake(Struct, frozen=True):
     """A client that asks for a connection."""
 
     certificate_node: NodeID | None
@@ -75,8 +74,7 @@ class Handshake:
     """The certificate was revoked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """What this cloudcore says to edges that speak our own protocol."""
 
     capabilities: Capabilities = capabilities.ALL

@@ -10,10 +10,10 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
+from msgspec import Struct, field
 
 from cloudcore.cloudhub import closing
 from cloudcore.cloudhub.acceptor import AcceptLimits
@@ -87,8 +87,7 @@ def _tls_has_seen_to_it(der: Callable[[], bytes]) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(Struct, frozen=True):
     """Who may connect, and from when on."""
 
     is_edge: Callable[[NodeID], bool]
@@ -112,8 +111,7 @@ class Gate:
     """Returns whose a certificate is."""
 
 
-@dataclass(frozen=True, slots=True)
-class HubConfig:
+class HubConfig(Struct, frozen=True):
     """How much the hub bears, and what it says of itself."""
 
     max_message_bytes: int = wire.MAX_MESSAGE_BYTES

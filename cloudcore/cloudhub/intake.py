@@ -1,10 +1,10 @@
 """What happens to a message that a node sent: a pure judgement that the session carries out."""
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from cloudcore.cloudhub.authorize import Locations, authorize
 from common import wire
@@ -70,8 +70,7 @@ class Intake(Enum):
     REFUSE = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """A judgement; ``status`` is there only with ``Intake.REFUSE``."""
 
     intake: Intake

@@ -1,7 +1,8 @@
 """How much of a node's work is under way: beyond that, its socket is not read."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 MAX_OUTSTANDING: Final = 64
 """Requests under way, together with answers that the edge has not taken yet."""
@@ -9,8 +10,7 @@ MAX_OUTSTANDING: Final = 64
 MAX_OUTSTANDING_BYTES: Final = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(Struct, frozen=True):
     is_answered: bool
     size_bytes: int
 

@@ -5,11 +5,12 @@ node, and an id has to be unique within a connection only. And what nodes are to
 those that join are, often is the same large content.
 """
 
-from dataclasses import dataclass, replace
 from typing import Final
 from weakref import WeakValueDictionary
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from common import frames, wire
 from common.beehive.message import NULL, Message
@@ -28,16 +29,14 @@ ENVELOPE_BYTES: Final = 512
 """What a message takes besides its content, and more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(Struct, frozen=True):
     """What goes into one WebSocket frame."""
 
     data: bytes
     is_text: bool
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
-class Bulk:
+class Bulk(Struct, frozen=True, weakref=True):
     """A content that goes in chunks."""
 
     envelope: bytes

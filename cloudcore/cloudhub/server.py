@@ -10,9 +10,9 @@ import ssl
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
@@ -45,8 +45,7 @@ def node_named(certificate: Mapping[str, Any], said: Sequence[str]) -> NodeID | 
     return node_of_certificate(certificate)
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(Struct, frozen=True):
     """What the handshake has to know of the rest of the hub."""
 
     is_connected: Callable[[NodeID], bool]

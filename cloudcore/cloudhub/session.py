@@ -13,8 +13,9 @@ Source: KubeEdge cloud/pkg/cloudhub/session/node_session.go.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from cloudcore.cloudhub import closing, intake, notes
 from cloudcore.cloudhub.authorize import Locations
@@ -61,8 +62,7 @@ class Wire(Writable, Readable, Protocol):
         """Return how many written bytes have not left this process."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionServices:
+class SessionServices(Struct, frozen=True):
     """What all sessions of a hub share."""
 
     locations: Locations

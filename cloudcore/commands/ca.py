@@ -1,11 +1,11 @@
 """``cloudcore ca``: replace the authority without leaving an edge behind."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 import msgspec
 import typer
+from msgspec import Struct
 
 from cloudcore.commands.asking import Kubeconfig, ask
 from cloudcore.kube import kinds
@@ -38,8 +38,7 @@ _NAMED: Final = 20
 """Nodes that are named one by one in an error."""
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """How far a rotation has come."""
 
     authorities: Authorities

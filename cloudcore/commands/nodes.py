@@ -2,11 +2,11 @@
 
 import os
 import sys
-from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 
 import typer
+from msgspec import Struct, field
 
 from cloudcore.commands import nodestates
 from cloudcore.commands.asking import Kubeconfig, ask
@@ -19,8 +19,7 @@ from common.names import EDGE_NODE_LABEL, NODE_LEASE_NAMESPACE, NodeID
 from common.output import Output, OutputFormat, has_colours, lay_out, render
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """The edge nodes of a cluster."""
 
     states: list[NodeState]

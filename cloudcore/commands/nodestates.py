@@ -5,9 +5,10 @@ or since when it is not: who renews the Lease writes that into it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
+
+from msgspec import Struct
 
 from cloudcore.edgecontroller.autonomy import AUTONOMY
 from cloudcore.edgecontroller.leaseform import (
@@ -43,8 +44,7 @@ TONES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class NodeState:
+class NodeState(Struct, frozen=True):
     """One edge node."""
 
     node: NodeID

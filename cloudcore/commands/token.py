@@ -1,12 +1,12 @@
 """``cloudcore token``: make, list and revoke the tokens with which edges join."""
 
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from msgspec import Struct
 
 from cloudcore.commands.asking import Kubeconfig, ask
 from cloudcore.kube.client import KubeClient
@@ -25,8 +25,7 @@ _ID_BYTES: Final = 16
 _ANY: Final = "any"
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """What a new token is to be."""
 
     name: str

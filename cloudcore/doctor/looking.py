@@ -8,12 +8,12 @@ import asyncio
 import resource
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from cloudcore.commands.nodes import see_nodes
 from cloudcore.doctor import verdicts
@@ -34,8 +34,7 @@ _SELF: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _KUBEEDGE: Final = "kubeedge.io"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """How edges reach cloudcore."""
 
     addresses: tuple[str, ...]

@@ -6,8 +6,9 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/authorization-resour
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from cloudcore.trust.keptsecrets import NAMESPACE
 from common.names import NODES_GROUP
@@ -15,8 +16,7 @@ from common.names import NODES_GROUP
 REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-@dataclass(frozen=True, slots=True)
-class Right:
+class Right(Struct, frozen=True):
     """A verb on a kind of object."""
 
     verb: str

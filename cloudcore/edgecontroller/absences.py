@@ -9,9 +9,10 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
+
+from msgspec import Struct
 
 from cloudcore.edgecontroller.location import Ref, RefType
 from cloudcore.edgecontroller.progress import Progress
@@ -40,8 +41,7 @@ class _Verdict(Enum):
     UNKNOWN = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class _Absence:
+class _Absence(Struct, frozen=True):
     followed: Followed
     key: ObjectKey
     uid: UID

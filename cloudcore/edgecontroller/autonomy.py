@@ -22,10 +22,10 @@ scheduling/corev1 (GetMatchingTolerations), plugin/pkg/admission/defaulttolerati
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 AUTONOMY: Final = "cloudedge.io/autonomy"
 """The annotation, on a Node or a pod."""
@@ -55,8 +55,7 @@ _UNITS: Final[Mapping[str, int]] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"([0-9]{1,10})([smhd])")
 
 
-@dataclass(frozen=True, slots=True)
-class Stay:
+class Stay(Struct, frozen=True):
     """How long pods stay."""
 
     seconds: int | None

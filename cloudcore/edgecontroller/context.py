@@ -4,7 +4,8 @@ Source: KubeEdge EdgeControllerContext (sendModule, receiveModule, responseModul
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from cloudcore.edgecontroller.autonomy import DEFAULT_S
 from common.names import ModuleName, NodeID
@@ -14,8 +15,7 @@ def _nothing_waits(node: NodeID) -> int:  # noqa: ARG001 - as where there is a h
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class ControllerContext:
+class ControllerContext(Struct, frozen=True):
     """Modules and the form of resources."""
 
     send_module: ModuleName = ModuleName.CLOUD_HUB

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from cloudcore.edgecontroller.epochs import Epochs
 from cloudcore.edgecontroller.routing import Delivery, route

@@ -10,11 +10,11 @@ Source: https://kubernetes.io/docs/concepts/architecture/leases/#node-heart-beat
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from cloudcore.kube import kinds
 from cloudcore.kube.views import number_of
@@ -59,8 +59,7 @@ class _Written(msgspec.Struct):
 _decode_written: Final = msgspec.json.Decoder(_Written).decode
 
 
-@dataclass(frozen=True, slots=True)
-class FoundLease:
+class FoundLease(Struct, frozen=True):
     """A lease as the API server has it."""
 
     metadata: dict[str, Any]

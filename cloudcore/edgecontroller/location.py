@@ -17,9 +17,10 @@ Source: KubeEdge cloud/pkg/edgecontroller/manager/location.go, where entries out
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeVar
+
+from msgspec import Struct
 
 from cloudcore.kube.views import ObjectKey
 from common.names import UID, NodeID, ResourceType
@@ -40,16 +41,14 @@ class RefType(StrEnum):
     CLAIM = "persistentvolumeclaim"
 
 
-@dataclass(frozen=True, slots=True)
-class NodeLocation:
+class NodeLocation(Struct, frozen=True):
     """An edge node: which object it is, and the status of its Ready condition."""
 
     uid: UID
     ready: str = "Unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class PodLocation:
+class PodLocation(Struct, frozen=True):
     """A pod that is bound to a node, and what it names in its own namespace."""
 
     uid: UID
@@ -57,8 +56,7 @@ class PodLocation:
     refs: PodRefs
 
 
-@dataclass(frozen=True, slots=True)
-class SliceLocation:
+class SliceLocation(Struct, frozen=True):
     """One EndpointSlice: the service that it belongs to, its addresses and the pods behind them."""
 
     service: ObjectKey
@@ -66,8 +64,7 @@ class SliceLocation:
     pods: frozenset[ObjectKey] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(Struct, frozen=True):
     """An object that a pod names."""
 
     type: RefType

@@ -1,10 +1,10 @@
 """Objects for the edge: from the cache where they are kept, else from the API server."""
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
+from msgspec import Struct, field
 
 from cloudcore.edgecontroller.ahead import Ahead
 from cloudcore.edgecontroller.state import ClusterState, Followed
@@ -18,8 +18,7 @@ from common.status import not_found
 _KEPT_IF_NAMED: Final = frozenset({ResourceType.CONFIGMAP, ResourceType.SECRET})
 
 
-@dataclass(slots=True)
-class _Turn:
+class _Turn(Struct):
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
 

@@ -5,8 +5,9 @@ pod's status is told as well: it may be somebody else's, and the edge restates i
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from cloudcore.edgecontroller.location import LocationCache
 from cloudcore.kube.cache import Change, ChangeType
@@ -14,8 +15,7 @@ from cloudcore.kube.views import PodView
 from common.names import CLUSTER_SCOPE, NodeID, Operation, ResourceType
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """One object, for one node."""
 
     node: NodeID

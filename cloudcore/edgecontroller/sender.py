@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from cloudcore.edgecontroller.context import ControllerContext
 from cloudcore.edgecontroller.routing import Delivery
@@ -19,8 +19,7 @@ from common.resource import build_resource
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(Struct, frozen=True):
     """Puts messages on the bus; waits while the hub's mailbox is full."""
 
     bus: MessageContext

@@ -4,7 +4,7 @@ What happens to objects the downstream controller alone writes, who is connected
 Everybody else reads, but for bodies that were fetched and versions that we wrote ourselves.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from cloudcore.edgecontroller.location import LocationCache, Ref, RefType
 from cloudcore.kube import kinds
@@ -16,8 +16,7 @@ from common.capabilities import NONE, Capabilities, Capability
 from common.names import NodeID, PeerProtocol, ResourceType
 
 
-@dataclass(frozen=True, slots=True)
-class Followed:
+class Followed(Struct, frozen=True):
     """A kind that is listed and watched."""
 
     kind: ResourceKind
@@ -27,8 +26,7 @@ class Followed:
     """What the edge calls it; None for what is never sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """A connected node: how it speaks, and by which connection."""
 
     protocol: PeerProtocol

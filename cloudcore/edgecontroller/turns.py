@@ -6,16 +6,16 @@ place every other node gets one place at most, and whoever floods waits behind i
 """
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from msgspec import Struct, field
 
 from common.names import NodeID
 
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class _Claims(Generic[T]):
+class _Claims(Struct, Generic[T]):
     """What one node holds and waits with."""
 
     waiting: deque[T] = field(default_factory=deque)

@@ -1,12 +1,12 @@
 """Apply objects to a cluster, one after another, and tell what became of each."""
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from cloudcore.install.kustomization import Object
 from cloudcore.kube.client import KubeClient
@@ -35,8 +35,7 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where an object has its place in the API."""
 
     kind: ResourceKind

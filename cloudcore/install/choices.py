@@ -1,11 +1,11 @@
 """What is chosen of the manifests, and what is set in them. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 import yaml
+from msgspec import Struct
 
 from cloudcore.install.kustomization import (
     Kustomization,
@@ -44,8 +44,7 @@ class ServiceType(StrEnum):
     CLUSTER_IP = "ClusterIP"
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
+class Choices(Struct, frozen=True):
     """What whoever installs has chosen."""
 
     image: str

@@ -4,7 +4,8 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#de
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from cloudcore.install.kustomization import Object
 
@@ -12,8 +13,7 @@ _USUAL = frozenset({"ContainerCreating", "PodInitializing"})
 """A container waits for these anyway."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rollout:
+class Rollout(Struct, frozen=True):
     """How far a Deployment has come."""
 
     available: int

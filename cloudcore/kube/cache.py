@@ -9,8 +9,9 @@ restored from a backup gives the same versions to other contents.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from cloudcore.kube.listwatch import (
     Bookmarked,
@@ -36,8 +37,7 @@ class ChangeType(StrEnum):
     DELETED = "deleted"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A difference between two states of one object."""
 
     type: ChangeType
@@ -54,8 +54,7 @@ class Change:
     has to take it none the less."""
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(Struct):
     uid: UID
     version: str
     kept: RawObject | None

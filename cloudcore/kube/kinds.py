@@ -3,13 +3,13 @@
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris
 """
 
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class ResourceKind:
+
+class ResourceKind(Struct, frozen=True):
     """One kind of object: how it is called, and where the API server keeps it."""
 
     kind: str

@@ -15,11 +15,11 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Protocol, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from cloudcore.kube.kinds import ResourceKind
 from cloudcore.kube.views import ObjectView, number_of, view_as
@@ -44,16 +44,14 @@ LONG_LIVED_S: Final = 30.0
 _TOO_LARGE: Final = "Too large resource version"
 
 
-@dataclass(frozen=True, slots=True)
-class RawObject:
+class RawObject(Struct, frozen=True):
     """An object as it goes to the edge, with kind and apiVersion, and a view of it."""
 
     view: ObjectView
     raw: msgspec.Raw
 
 
-@dataclass(frozen=True, slots=True)
-class ListStarted:
+class ListStarted(Struct, frozen=True):
     """Everything is listed from the beginning; what an unfinished list gave is void."""
 
     overtaken: int = 0
@@ -61,43 +59,37 @@ class ListStarted:
     etcd was restored from a backup. 0 where it does not."""
 
 
-@dataclass(frozen=True, slots=True)
-class PageListed:
+class PageListed(Struct, frozen=True):
     """A page of the list."""
 
     objects: list[RawObject]
 
 
-@dataclass(frozen=True, slots=True)
-class ListCompleted:
+class ListCompleted(Struct, frozen=True):
     """The pages since ``ListStarted`` were all that there is at ``resource_version``."""
 
     resource_version: str
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectChanged:
+class ObjectChanged(Struct, frozen=True):
     """An object was created, or is another than before."""
 
     object: RawObject
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectDeleted:
+class ObjectDeleted(Struct, frozen=True):
     """An object was deleted; this is its last state, under the version of the deletion."""
 
     object: RawObject
 
 
-@dataclass(frozen=True, slots=True)
-class Bookmarked:
+class Bookmarked(Struct, frozen=True):
     """Nothing else happened until ``resource_version``."""
 
     resource_version: str
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupted:
+class Interrupted(Struct, frozen=True):
     """From here on nothing is known of what happens, until a list is complete."""
 
 

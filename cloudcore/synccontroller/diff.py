@@ -6,9 +6,10 @@ version may have another one.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from cloudcore.kube.views import ObjectKey
 from common.names import UID, Operation, ResourceType
@@ -44,8 +45,7 @@ class Item(NamedTuple):
         return self.content is None or other.content is None or self.content == other.content
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """What it takes, in the order in which it is to be done: first ``gone``, then ``send``."""
 
     gone: tuple[Item, ...]

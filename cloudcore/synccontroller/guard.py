@@ -8,8 +8,9 @@ is no matter of this.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from common.names import NodeID
 
@@ -24,8 +25,7 @@ WINDOW_S: Final = 600.0
 """Within which nodes that lose something are counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What a comparison would do to one node."""
 
     pods: int

@@ -12,11 +12,11 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct, field
 
 from cloudcore.edgecontroller.progress import Progress
 from cloudcore.edgecontroller.sender import Sender, skeleton
@@ -52,8 +52,7 @@ class _ConfigMap(msgspec.Struct):
     data: dict[str, str] = {}
 
 
-@dataclass(slots=True)
-class _Kept:
+class _Kept(Struct):
     """What is known of one node's record."""
 
     connection: str

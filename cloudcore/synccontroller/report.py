@@ -5,10 +5,10 @@ of the protocol, rows of five.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from cloudcore.kube.views import ObjectKey, number_of
 from cloudcore.synccontroller.diff import SEND_ORDER, Item
@@ -34,8 +34,7 @@ class _Content(msgspec.Struct):
     newest: dict[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """Either ``digest`` or ``held``."""
 
     digest: int | None

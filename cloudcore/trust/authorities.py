@@ -5,16 +5,14 @@ servers show the newer one's certificate by the older one as well, so that an ed
 nothing is served too.
 """
 
-from dataclasses import dataclass
-
 from cryptography import x509
+from msgspec import Struct
 
 from common import issuing, pki
 from common.errors import CertificateError
 
 
-@dataclass(frozen=True, slots=True)
-class Authorities:
+class Authorities(Struct, frozen=True):
     """What the hub believes, and by what it is believed."""
 
     current: issuing.Authority

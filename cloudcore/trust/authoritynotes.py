@@ -8,10 +8,11 @@ edges which connect cost the API server nothing.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 from cryptography import x509
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cloudcore.trust.authorities import Authorities
 from cloudcore.trust.ledger import Ledger
@@ -26,8 +27,7 @@ logger = logging.getLogger(__name__)
 _BACKOFF: Final = BackoffPolicy(first_s=0.5, cap_s=30.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """What a node has shown."""
 
     authority: str

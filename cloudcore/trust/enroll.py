@@ -26,12 +26,13 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cloudcore.cloudhub.handshake import Refusal, revoked_text
 from cloudcore.kube import kinds
@@ -66,8 +67,7 @@ _NODE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _MAX_NODE_NAME_CHARS: Final = 253
 
 
-@dataclass(frozen=True, slots=True)
-class EnrollTerms:
+class EnrollTerms(Struct, frozen=True):
     """On what terms certificates are given out."""
 
     plain_tokens: bool = True

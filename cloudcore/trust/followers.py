@@ -1,15 +1,15 @@
 """Which nodes have followed to the newest authority, and who would be left behind. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from cloudcore.trust.ledgerentry import Entry
 from common.names import NodeID
 
 
-@dataclass(frozen=True, slots=True)
-class Behind:
+class Behind(Struct, frozen=True):
     """A node that has not got the newest authority."""
 
     node: NodeID

@@ -5,10 +5,10 @@ They are replaced only as they were read: of many that want to at one moment, on
 
 import base64
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
@@ -20,8 +20,7 @@ ATTEMPTS: Final = 8
 """To write a record that others write too, before it is given up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """What a Secret holds, and the version that holds it."""
 
     data: dict[str, bytes]

@@ -7,11 +7,11 @@ however many nodes there are, and the API server itself lets only one of two cre
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
 
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
@@ -27,8 +27,7 @@ Change = Callable[[Entry | None], Entry | None]
 """From what is said of a node to what is to be said of it; None where nothing has to change."""
 
 
-@dataclass(slots=True)
-class Listing:
+class Listing(Struct):
     """All records, as they were at one moment."""
 
     entries: dict[NodeID, Entry] = field(default_factory=dict)

@@ -22,11 +22,12 @@ others; a record that has nothing but the label is that of a revoked node too.
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cloudcore.kube import kinds
 from cloudcore.trust.keptsecrets import NAMESPACE
@@ -52,8 +53,7 @@ class DamagedRecord(ValueError):
     """A record says what this version cannot read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """The certificate that a node got last; see the module."""
 
     serial: str

@@ -25,12 +25,12 @@ need not be: it could register by it, whether it is renewed or not.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import Struct
 
 from cloudcore.cloudhub.handshake import Refusal, revoked_text
 from cloudcore.trust.authorities import Authorities
@@ -40,8 +40,7 @@ from common.names import REVOKED, NodeID
 _NOTHING: Final = timedelta(0)
 
 
-@dataclass(frozen=True, slots=True)
-class OldCertificate:
+class OldCertificate(Struct, frozen=True):
     """What was shown, by whoever has its key: TLS or the proof have seen to that."""
 
     node: NodeID | None
@@ -61,8 +60,7 @@ class OldCertificate:
     """It names no node, and is believed to be this one's: see ``nameless``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """What is known of the node that asks."""
 
     is_revoked: bool

@@ -8,8 +8,9 @@ and cannot bring two certificates to two machines.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from cloudcore.metrics import CloudMetrics
 from cloudcore.trust import keptsecrets, tokenrecord
@@ -22,8 +23,7 @@ from common.names import NodeID
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """A token of this cluster, as it was shown."""
 
     jwt: str
@@ -33,8 +33,7 @@ class Shown:
         return f"Shown({self.grant})"
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(Struct, frozen=True):
     """A token that is good for ``asker``."""
 
     shown: Shown

@@ -11,12 +11,12 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from cloudcore.trust.tokens import REMEDY, TokenError
 from common.names import NodeID
@@ -89,8 +89,7 @@ class TokenRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
         return now >= self.expires + KEPT
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """A record as the API server has it."""
 
     name: str
@@ -98,8 +97,7 @@ class Kept:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
+class Asker(Struct, frozen=True):
     """Who wants to enrol."""
 
     node: NodeID

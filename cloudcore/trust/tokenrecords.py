@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient
@@ -24,8 +24,7 @@ _CLEARING_PERIOD_S: Final = 6 * 3600.0
 _BACKOFF: Final = BackoffPolicy(first_s=1.0, cap_s=300.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """All records, by name, and what is wrong with those that cannot be read."""
 
     records: list[Kept]

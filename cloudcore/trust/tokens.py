@@ -13,11 +13,11 @@ Source: KubeEdge pkg/security/token/token.go.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import jwt
+from msgspec import Struct
 
 from common import issuing, pki
 from common.errors import EdgeError
@@ -38,8 +38,7 @@ class TokenError(EdgeError):
     """The token cannot be accepted; the text tells the fix."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True):
     """What a sound token says of itself."""
 
     node: NodeID | None

@@ -5,11 +5,11 @@ The jitter keeps a fleet that lost its cloud from coming back in step.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class BackoffPolicy:
+class BackoffPolicy(Struct, frozen=True):
     """The shape of a series of pauses, in seconds."""
 
     first_s: float = 0.5

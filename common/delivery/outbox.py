@@ -18,9 +18,10 @@ reply shares the object's key (a later update overwrites it) and one message at 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from math import inf
 from typing import Final, Generic, Protocol, Self, TypeVar
+
+from msgspec import Struct
 
 from common.delivery.pace import Pace
 from common.names import UID, Operation
@@ -60,8 +61,7 @@ class Sendable(Protocol):
 P = TypeVar("P", bound=Sendable)
 
 
-@dataclass(slots=True)
-class _InFlight(Generic[P]):
+class _InFlight(Struct, Generic[P]):
     uid: UID
     parcel: P
     size: int

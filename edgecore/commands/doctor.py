@@ -3,10 +3,10 @@
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
 from common.checks import Finding, Verdict, as_json, as_text, exit_code
 from common.config import Sources, load

@@ -2,8 +2,9 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from common.commandline import as_sources_command
 from common.config import Sources

@@ -6,11 +6,11 @@ Somebody who looks because something is wrong is not to be refused for what is w
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from msgspec import Struct
 
 from edgecore.edgestore.keyfile import FILE_NAME as KEY_FILE_NAME
 from edgecore.edgestore.keyfile import KeyFile, credential
@@ -41,8 +41,7 @@ DataDirOption = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where an edge keeps what it has."""
 
     data_dir: Path

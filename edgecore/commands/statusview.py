@@ -4,9 +4,10 @@ The shape for programs is kept from version to version; what is not known in it 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from common.clock import parse_rfc3339, rfc3339
 from common.output import printable
@@ -32,8 +33,7 @@ _CONNECT: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StoreFacts:
+class StoreFacts(Struct, frozen=True):
     """What the edge-store says, read from outside."""
 
     objects: int | None = None
@@ -45,16 +45,14 @@ class StoreFacts:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateFacts:
+class CertificateFacts(Struct, frozen=True):
     """What stands on the disk of the node's certificate."""
 
     until: datetime | None = None
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """All that was found out."""
 
     node: str

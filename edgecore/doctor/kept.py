@@ -1,9 +1,10 @@
 """Judge what lies on the edge's disk: folder, edge-store, certificate, token. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+
+from msgspec import Struct
 
 from common.checks import Finding, Verdict
 
@@ -20,8 +21,7 @@ _OTHERS: Final = 0o077
 _MIB: Final = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(Struct, frozen=True):
     """The data folder."""
 
     path: str
@@ -33,8 +33,7 @@ class Folder:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(Struct, frozen=True):
     """The edge-store."""
 
     is_there: bool
@@ -51,8 +50,7 @@ class Store:
     is_complete: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(Struct, frozen=True):
     """The node's certificate."""
 
     file: str
@@ -65,8 +63,7 @@ class Certificate:
     """Whether an authority that is trusted here has signed it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     """The join token that is given, without the token."""
 
     where: str
@@ -79,8 +76,7 @@ class Token:
     """Whether it is of the authority that is trusted here; None where none is trusted yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """All of it."""
 
     node: str

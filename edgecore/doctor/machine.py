@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from common.checks import Finding, Verdict
 
@@ -19,8 +20,7 @@ _STRANGERS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(Struct, frozen=True):
     """The container engine."""
 
     endpoint: str
@@ -31,8 +31,7 @@ class Engine:
     version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(Struct, frozen=True):
     """All of it."""
 
     is_root: bool

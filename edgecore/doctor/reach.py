@@ -1,9 +1,10 @@
 """Judge the way to the cloud: names, ports, certificates, large packets, clocks. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
+
+from msgspec import Struct, field
 
 from common.checks import Finding, Verdict
 from common.errors import CertificateError
@@ -17,8 +18,7 @@ _MTU: Final = (
 _FIREWALL: Final = "see that cloudcore runs and listens there, and that no firewall is in between"
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+class Port(Struct, frozen=True):
     """One port of the cloud."""
 
     option: str
@@ -28,8 +28,7 @@ class Port:
     """Why no TCP connection could be made; "" where one was."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """What the cloud shows of itself by TLS."""
 
     error: str = ""
@@ -44,8 +43,7 @@ class Shown:
     """The certificate."""
 
 
-@dataclass(frozen=True, slots=True)
-class Exchanges:
+class Exchanges(Struct, frozen=True):
     """What came of asking the enrolment endpoint twice, shortly and at length."""
 
     small: str = ""
@@ -56,8 +54,7 @@ class Exchanges:
     """What the cloud says the time is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Struct, frozen=True):
     """All of it."""
 
     cloud: str

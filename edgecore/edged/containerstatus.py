@@ -4,9 +4,10 @@ Source: Kubernetes pkg/kubelet/kubelet_pods.go (convertToAPIContainerStatuses).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
+
+from msgspec import Struct, field
 
 from common.clock import rfc3339
 from edgecore.edged.crashloop import History
@@ -39,8 +40,7 @@ class Rejection(NamedTuple):
     """Of the Event that tells of it: ``Normal`` where the pod's author wanted it so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(Struct, frozen=True):
     """What is known of a pod at one moment."""
 
     observed: PodObservation | None

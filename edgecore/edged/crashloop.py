@@ -8,8 +8,10 @@ Source: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restar
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edgecore.edged.runtime.base import ContainerState, ContainerStatus
 
@@ -18,8 +20,7 @@ LONGEST_PAUSE_S: Final = 300.0
 STEADY_AFTER_S: Final = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Restarts:
+class Restarts(Struct, frozen=True):
     """What is known of the ends of one container."""
 
     attempt: int = -1

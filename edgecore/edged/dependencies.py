@@ -8,8 +8,9 @@ does not start.
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from common.beehive.message import raw
 from common.clock import Clock, parse_rfc3339
@@ -41,8 +42,7 @@ def pull_secrets_of(pod: Object) -> list[Ref]:
     return [Ref(ResourceType.SECRET, entry["name"]) for entry in named if entry.get("name")]
 
 
-@dataclass(slots=True)
-class _Token:
+class _Token(Struct):
     value: str
     refresh_at_s: float
 

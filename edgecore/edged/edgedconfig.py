@@ -1,8 +1,9 @@
 """What edged must be told of its node."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from edgecore.edged.images.gcpolicy import GCPolicy
 from edgecore.edged.local.logrotate import LogLimits
@@ -10,8 +11,7 @@ from edgecore.edged.node.nodesetup import PodNetwork
 from edgecore.edged.node.pressure import DEFAULT_THRESHOLDS, Threshold
 
 
-@dataclass(frozen=True, slots=True)
-class EdgedConfig:
+class EdgedConfig(Struct, frozen=True):
     """What edged must be told. Durations in seconds."""
 
     node_name: str

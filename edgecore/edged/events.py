@@ -8,9 +8,10 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+
+from msgspec import Struct
 
 from common.beehive.message import raw
 from common.clock import rfc3339
@@ -36,8 +37,7 @@ _NAMESPACE_OF_NODES: Final = "default"
 _Key = tuple[str, str, str, str]
 
 
-@dataclass(slots=True)
-class _Event:
+class _Event(Struct):
     about: Mapping[str, str]
     """The object that it is about, as an Event names it."""
     kind: str

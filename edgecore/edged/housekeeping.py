@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from common.errors import RuntimeServiceError
 from edgecore.edged.ondemand import OnDemand
@@ -11,8 +12,7 @@ from edgecore.edged.ondemand import OnDemand
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """Something to be done again and again."""
 
     name: str

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from common.clock import Clock
 from edgecore.edged.availability import Availability
@@ -54,8 +55,7 @@ LEFTOVERS_S: Final = 60.0
 """Between two looks for what pods left behind that nobody knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What edged stands in."""
 
     tasks: asyncio.TaskGroup

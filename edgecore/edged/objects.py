@@ -3,8 +3,9 @@
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from common.names import ResourceType
 from edgecore.edged.podview import Object
@@ -33,8 +34,7 @@ class UnavailableError(Exception):
     """Whether an object exists could not be asked, so nothing is known of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Objects:
+class Objects(Struct, frozen=True):
     """What was found out about the objects that one pod names."""
 
     namespace: str

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from common.clock import Clock
 from edgecore.edged.availability import Availability
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from edgecore.edged.images.imagepuller import ImagePuller
 
 
-@dataclass(frozen=True, slots=True)
-class PodServices:
+class PodServices(Struct, frozen=True):
     """What the workers of a node share."""
 
     tasks: asyncio.TaskGroup

@@ -1,14 +1,13 @@
 """The pods of this node, as all parts of edged see them."""
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from common.names import UID
 from edgecore.edged.podview import Object
 from edgecore.edged.podworker import PodWorker
 
 
-@dataclass(slots=True)
-class PodTable:
+class PodTable(Struct):
     """The workers of all pods. ``PodKeeping`` alone writes to it."""
 
     workers: dict[UID, PodWorker] = field(default_factory=dict)

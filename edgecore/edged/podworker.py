@@ -10,8 +10,9 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import RuntimeServiceError

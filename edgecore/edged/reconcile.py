@@ -8,9 +8,10 @@ Source: Kubernetes pkg/kubelet/kuberuntime/kuberuntime_manager.go (computePodAct
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeAlias
+
+from msgspec import Struct, field
 
 from edgecore.edged.crashloop import History, latest
 from edgecore.edged.podview import (
@@ -32,8 +33,7 @@ _KEPT_ATTEMPTS: Final = 2  # the newest, and the one before it, which is its las
 _SIDECAR_GRACE_S: Final = 2.0  # what is left to a sidecar when the others took all the time
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """What is known of a pod beside what the runtime shows of it."""
 
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
@@ -57,23 +57,20 @@ class Wish(StrEnum):
     """Gone from the API server: end it and leave nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunSandbox:
+class RunSandbox(Struct, frozen=True):
     """Make the pod's sandbox."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class StartContainer:
+class StartContainer(Struct, frozen=True):
     """Create and start ``container``, a part of the pod's spec."""
 
     container: Object
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class StopContainer:
+class StopContainer(Struct, frozen=True):
     """End a running container."""
 
     id: str
@@ -82,20 +79,17 @@ class StopContainer:
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveContainer:
+class RemoveContainer(Struct, frozen=True):
     """Remove what is left of a container that does not run."""
 
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class StopSandbox:
+class StopSandbox(Struct, frozen=True):
     """End the sandbox, in which nothing runs any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveSandbox:
+class RemoveSandbox(Struct, frozen=True):
     """Remove the sandbox with its containers."""
 
 
@@ -104,8 +98,7 @@ Action: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What to do, in this order, and what to expect."""
 
     actions: tuple[Action, ...] = ()

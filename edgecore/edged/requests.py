@@ -1,10 +1,10 @@
 """Requests of edged to the cloud, or to whoever answers them first, and what the answers mean."""
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from common.beehive.context import MessageContext
 from common.beehive.message import NULL, new
@@ -17,8 +17,7 @@ TIMEOUT_S: Final = 60.0
 """How long an answer may take. KubeEdge waits as long (RemoteQueryTimeout)."""
 
 
-@dataclass(slots=True)
-class Link:
+class Link(Struct):
     """Whether the cloud can be reached. Written by ``Edged`` only, read by all who speak to it."""
 
     connected: bool = False
@@ -28,8 +27,7 @@ class Link:
     """The link's own signs of life carry the renewal of the node's lease."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What came back: an object (or ``"OK"``), or why there is none."""
 
     value: Any = None

@@ -11,9 +11,10 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.errors import RuntimeServiceError

@@ -9,8 +9,9 @@ Source: Kubernetes pkg/kubelet/kuberuntime/kuberuntime_container.go (killContain
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from common.clock import Clock
 from common.delivery.backoff import Backoff, BackoffPolicy
@@ -28,8 +29,7 @@ _LEFT_AFTER_HOOK_S: Final = 2.0
 _RETRY: Final = BackoffPolicy(first_s=1.0, cap_s=60.0)
 
 
-@dataclass(slots=True)
-class _Stop:
+class _Stop(Struct):
     deadline_s: float
     task: asyncio.Task[None]
 

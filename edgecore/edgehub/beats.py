@@ -5,9 +5,10 @@ one moment do not all beat at another. Each is answered; the link is dead where 
 *and* no byte has come: on a slow link the answer may stand behind a large message that is coming.
 """
 
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Final
+
+from msgspec import Struct
 
 from common.frames import Beat, BeatAnswer
 
@@ -20,8 +21,7 @@ MAX_UNANSWERED: Final = 30
 _NUMBERS: Final = 2**32
 
 
-@dataclass(slots=True)
-class _Asked:
+class _Asked(Struct):
     due_s: float
     sent_s: float | None = None
 

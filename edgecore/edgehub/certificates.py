@@ -8,9 +8,10 @@ import binascii
 import hashlib
 import re
 import zlib
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from msgspec import Struct
 
 from common.errors import CertificateError
 
@@ -35,8 +36,7 @@ _HASH_RANGE: Final = 1 << 32
 _UNITS: Final = ((24 * 365.25, "years"), (24.0, "days"), (1.0, "hours"))
 
 
-@dataclass(frozen=True, slots=True)
-class Validity:
+class Validity(Struct, frozen=True):
     """From when until when a certificate is good."""
 
     not_before: datetime

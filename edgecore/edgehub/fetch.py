@@ -4,9 +4,10 @@ import http.client
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
+
+from msgspec import Struct, field
 
 from common.errors import CertificateError, LinkError
 from edgecore.edgehub.certificates import fault_of_cloud
@@ -21,8 +22,7 @@ TIMEOUT_S: Final = 30.0
 _MAX_WORDS: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Get:
+class Get(Struct, frozen=True):
     """What is asked for: ``GET``, with a body, which is how KubeEdge's cloud wants it."""
 
     path: str

@@ -1,7 +1,8 @@
 """What EdgeHub is told: where the cloud is, and how patient to be. Pure."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from common.capabilities import ALL, HEADER, Capabilities, render
 
@@ -14,8 +15,7 @@ BEAT_S: Final = 10.0
 _SIGN_SHARE: Final = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class HubConfig:
+class HubConfig(Struct, frozen=True):
     """Durations in seconds."""
 
     node_name: str

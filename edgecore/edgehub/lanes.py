@@ -9,8 +9,9 @@ A beat stands in order among the acknowledgements: whatever they tell before it 
 """
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from common.beehive.message import Message
 from common.frames import Beat, Credit
@@ -29,8 +30,7 @@ Item = Message | Beat | Credit
 """What can be written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
+class Awaited(Struct, frozen=True):
     """A request that was accepted and has not been answered."""
 
     message: Message

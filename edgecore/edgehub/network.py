@@ -4,8 +4,9 @@ import random
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from common.capabilities import Capabilities
 from common.names import PeerProtocol
@@ -83,8 +84,7 @@ class Credentials(Protocol):
         """See to it that the certificate is renewed in time, until cancelled."""
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(Struct, frozen=True):
     """The world outside, as far as EdgeHub sees it."""
 
     dial: Dial = link.dial

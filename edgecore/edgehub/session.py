@@ -8,9 +8,9 @@ that the modules of this edge do their work; or keepalives as KubeEdge has them,
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from common import frames
 from common.beehive.context import MessageContext
@@ -35,8 +35,7 @@ logger = logging.getLogger(__name__)
 _HUB = ModuleName.EDGE_HUB
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What a connection stands in, and what outlives it."""
 
     context: MessageContext

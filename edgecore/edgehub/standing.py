@@ -3,14 +3,14 @@
 Written by the event loop and read by another thread: every change is one assignment.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from common.clock import rfc3339
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(Struct, frozen=True):
     is_connected: bool = False
     since: datetime | None = None
     failure: str = ""

@@ -5,11 +5,11 @@ its hash, and is told how much of it is here. A content whose hash is wrong is f
 for from its beginning.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from common.beehive.message import Message
 from common.errors import MessageTooLargeError, WireError
@@ -32,8 +32,7 @@ class Event(StrEnum):
     """A chunk of nothing that comes, or one with a gap before it: left aside."""
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(Struct, frozen=True):
     """A content that is here from its beginning to its end."""
 
     begin: Begin
@@ -56,8 +55,7 @@ class Whole:
         return msgspec.structs.replace(message, content=loads_as(content, msgspec.Raw))
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """What follows from a frame."""
 
     credit: Credit | None = None

@@ -7,10 +7,11 @@ file nobody has it open, and it is read as it is: to open it any other way would
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from common.errors import StoreError
 from common.names import CLUSTER_SCOPE
@@ -39,8 +40,7 @@ _STATE: Final = "SELECT value FROM state WHERE key = ?"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """One line of a listing."""
 
     kind: str
@@ -54,8 +54,7 @@ class Held:
     """Of its value, as it is kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """What was found under a name."""
 
     held: Held

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct
+
 from common.inventory import content_hash
 
 MAX_TOMBSTONES: Final = 2000
@@ -16,8 +18,7 @@ MAX_VERSION: Final = 2**63 - 1
 """The largest resource version: etcd's revision is a signed 64-bit number, and so is SQLite's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """Which object has a key, and in which version."""
 
     uid: str
@@ -52,8 +53,7 @@ class StoredObject:
         return Entry(self.uid, self.version, self.content)
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """A stored object without its value."""
 
     key: str
@@ -61,8 +61,7 @@ class Identity:
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Tombstone:
+class Tombstone(Struct, frozen=True):
     """An object that has ended."""
 
     uid: str
@@ -73,36 +72,31 @@ class Tombstone:
     """Every version of this UID belongs to the past: it is known to be gone, but not since when."""
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(Struct, frozen=True):
     """Keep ``stored`` in place of what has its key."""
 
     stored: StoredObject
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(Struct, frozen=True):
     """Forget what has ``key``."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bury:
+class Bury(Struct, frozen=True):
     """Remember that an object has ended."""
 
     tombstone: Tombstone
 
 
-@dataclass(frozen=True, slots=True)
-class Exhume:
+class Exhume(Struct, frozen=True):
     """Forget that anything under ``key`` has ended: the cloud says what lives there now."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class SetState:
+class SetState(Struct, frozen=True):
     """Remember ``value`` under ``key``."""
 
     key: str

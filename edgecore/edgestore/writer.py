@@ -8,14 +8,14 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from edgecore.edgestore.database import Database
 from edgecore.edgestore.records import Write
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(Struct, frozen=True):
     database: Database
     writes: Sequence[Write]
     loop: asyncio.AbstractEventLoop

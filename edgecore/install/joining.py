@@ -8,11 +8,12 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from common.checks import Finding, Verdict
 from common.errors import CertificateError, EdgeError, LinkError
@@ -32,8 +33,7 @@ _POLL_S: Final = 0.25
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """What is to become of a machine."""
 
     settings: EdgeCoreSettings

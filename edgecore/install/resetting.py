@@ -7,10 +7,11 @@ deletes it there. Each step is tried, whatever became of those before it.
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from common.errors import EdgeError, RuntimeServiceError
 from edgecore.datadir import locked
@@ -42,8 +43,7 @@ _SHOWN: Final = 5
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(Struct, frozen=True):
     """What is to go."""
 
     config: Path

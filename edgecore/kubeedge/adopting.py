@@ -8,8 +8,9 @@ import asyncio
 import logging
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from common.errors import CertificateError
 from edgecore.edgehub.enrollconfig import EnrollConfig
@@ -17,8 +18,7 @@ from edgecore.edgehub.enrollconfig import EnrollConfig
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Adoption:
+class Adoption(Struct, frozen=True):
     """Whose certificate is taken over, whence and whither."""
 
     node_name: str

@@ -7,6 +7,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import Struct
 
 from common import pki, subjects
 from common.errors import CertificateError
@@ -16,8 +17,7 @@ from edgecore.edgehub.enrollconfig import EnrollConfig
 _MAX_BYTES: Final = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
+class Files(Struct, frozen=True):
     """Where KubeEdge keeps them."""
 
     certificate: Path

@@ -8,10 +8,10 @@ nothing ends because it is missing here.
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from common.beehive.message import Message, new
 from common.errors import ConfigError, StoreError
@@ -26,8 +26,7 @@ from edgecore.metamanager.decide import Outcome
 from edgecore.metamanager.keeper import Keeper
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """What is to be taken over, and whither."""
 
     source: Path
@@ -38,8 +37,7 @@ class Wish:
     """Also into a folder that is in use already: what is newer there stays."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """What was taken over."""
 
     kept: Counter[str]

@@ -10,10 +10,10 @@ Source: KubeEdge edge/pkg/metamanager/process.go and dao/dbclient/meta.go.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from common.errors import WireError
 from common.names import ResourceType
@@ -26,8 +26,7 @@ TAKEN_TYPES: Final = (ResourceType.POD, ResourceType.CONFIGMAP, ResourceType.SEC
 _MAX_WRAPS: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class MetaRow:
+class MetaRow(Struct, frozen=True):
     """One row, as it was read."""
 
     key: object
@@ -35,8 +34,7 @@ class MetaRow:
     value: object
 
 
-@dataclass(frozen=True, slots=True)
-class FoundObject:
+class FoundObject(Struct, frozen=True):
     """An object that was found sound."""
 
     key: str
@@ -45,8 +43,7 @@ class FoundObject:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What the rows come to."""
 
     objects: tuple[FoundObject, ...]

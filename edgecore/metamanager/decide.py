@@ -12,11 +12,11 @@ The rules (promises P1 and P2):
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from common.beehive.message import NULL, Message, new, raw
 from common.errors import ResourceError, WireError
@@ -52,8 +52,7 @@ class Outcome(StrEnum):
     UNSUPPORTED = "unsupported_operation"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What a batch of messages comes to: ``writes`` first, in one transaction, then the rest."""
 
     writes: tuple[Write, ...]
@@ -76,8 +75,7 @@ class _Object(msgspec.Struct, frozen=True):
     metadata: _Metadata
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrival:
+class _Arrival(Struct, frozen=True):
     """A message that was understood."""
 
     message: Message

@@ -5,8 +5,9 @@ as its pod, or where it is bound to none, some pod of its service account.
 """
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from common.names import ResourceType
 from common.podrefs import pod_refs
@@ -17,8 +18,7 @@ NEEDED_TYPES: Final = frozenset(
 """Types whose rows go with the last pod that needs them."""
 
 
-@dataclass(frozen=True, slots=True)
-class PodNeeds:
+class PodNeeds(Struct, frozen=True):
     """What one pod needs from the edge-store."""
 
     uid: str

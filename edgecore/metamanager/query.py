@@ -9,10 +9,10 @@ is passed on and never stored.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from common.beehive.message import Message, reply
 from common.beehive.message import raw as to_raw
@@ -57,8 +57,7 @@ def is_from_cloud(answer: Message) -> bool:
     return answer.route.source not in _LOCAL_SOURCES
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """The content of a reply."""
 
     content: msgspec.Raw

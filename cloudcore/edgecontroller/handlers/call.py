@@ -1,11 +1,11 @@
 """A request of a node, what a handler has to serve it, and what it answers."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
 import msgspec
+from msgspec import Struct, field
 
 from cloudcore.edgecontroller.reader import ObjectReader
 from cloudcore.edgecontroller.routing import Delivery
@@ -25,8 +25,7 @@ MAX_CONTENT_BYTES: Final = 4 * 1024 * 1024
 is served."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One message of one node."""
 
     node: NodeID
@@ -101,16 +100,14 @@ class Call:
         return RemoteError(failure(422, f"{kind} {name}: {why}", kind=kind, name=name))
 
 
-@dataclass(frozen=True, slots=True)
-class Withdrawal:
+class Withdrawal(Struct, frozen=True):
     """An object that the node believes in and that does not exist: it is told so."""
 
     delivery: Delivery
     content: msgspec.Raw
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What goes back to the node."""
 
     content: msgspec.Raw = field(default_factory=lambda: OK)
@@ -128,8 +125,7 @@ class Inventories(Protocol):
         """Send ``node`` the difference to ``content`` and return how large it was."""
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
+class Services(Struct, frozen=True):
     """What handlers work with."""
 
     client: KubeClient

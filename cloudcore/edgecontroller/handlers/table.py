@@ -4,10 +4,11 @@ Source: the catalogue of KubeEdge cloud/pkg/edgecontroller/controller/upstream.g
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final
+
+from msgspec import Struct
 
 from cloudcore.edgecontroller.handlers import (
     certificates,
@@ -30,8 +31,7 @@ class Places(Enum):
     COMPARISONS = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """How a message is served."""
 
     handler: Handler

@@ -1,10 +1,9 @@
 """When images are removed: what the configuration says of it, and needs little for. Pure."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class GCPolicy:
+class GCPolicy(Struct, frozen=True):
     """When images are removed. Percentages of the file system that they are on."""
 
     high_percent: int = 85

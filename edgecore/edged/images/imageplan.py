@@ -9,8 +9,10 @@ a cold boot without a network must not find it gone.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edgecore.edged.images.gcpolicy import GCPolicy
 from edgecore.edged.images.imagerefs import InvalidImageNameError, parse_image
@@ -24,8 +26,7 @@ _PAUSE: Final = re.compile(r"(?:.*/)?(?:[^/:@]+-)?pause(?:-[^/:@]+)?(?:[:@].*)?"
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(Struct, frozen=True):
     """When an image was seen for the first time, and when in use for the last."""
 
     first_s: float

@@ -10,8 +10,9 @@ for itself.
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
+
+from msgspec import Struct, field
 
 from common.clock import Clock
 from common.delivery.backoff import Backoff, BackoffPolicy
@@ -52,8 +53,7 @@ _FORGET_S: Final = 3600.0
 _NO_AUTH: Final = (None,)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Asker:
+class Asker(Struct, frozen=True, eq=False):
     """Whoever needs images: a pod's worker makes one, and keeps it."""
 
     wake: Callable[[], None]
@@ -67,8 +67,7 @@ _Waiter: TypeAlias = tuple[Asker, str]
 _ErrorOf: TypeAlias = dict[_Auth, RuntimeServiceError]
 
 
-@dataclass(slots=True)
-class _Pull:
+class _Pull(Struct):
     """A pull that is going on."""
 
     asked_at_s: float
@@ -79,8 +78,7 @@ class _Pull:
     task: asyncio.Task[None] | None = None
 
 
-@dataclass(slots=True)
-class _Trouble:
+class _Trouble(Struct):
     """What is remembered of pulls that failed, until one succeeds."""
 
     pauses: Backoff

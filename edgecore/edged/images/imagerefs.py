@@ -5,9 +5,10 @@ https://pkg.go.dev/github.com/distribution/reference
 """
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from edgecore.edged.podview import Object
 
@@ -53,8 +54,7 @@ class InvalidImageNameError(Exception):
     """A text is no reference to an image; the words are kubelet's."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageName:
+class ImageName(Struct, frozen=True):
     """The parts of a reference, with what its short form leaves out."""
 
     registry: str

@@ -3,16 +3,16 @@
 Source: Kubernetes pkg/kubelet/images/image_manager.go, whose words and reasons these are.
 """
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from common.errors import RuntimeServiceError
 from edgecore.edged.images.imagerefs import PullPolicy
 from edgecore.edged.runtime.images import Image, ImageAuth
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(Struct, frozen=True):
     """An image that a container needs."""
 
     container: str
@@ -23,20 +23,17 @@ class Want:
     """To be tried in this order; none: ask without."""
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
+class Present(Struct, frozen=True):
     """The image is here, and good to use."""
 
     image: Image
 
 
-@dataclass(frozen=True, slots=True)
-class Pulling:
+class Pulling(Struct, frozen=True):
     """The image is on its way, or waits for its turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The image cannot be had; ``reason`` and ``message`` are for the container's status."""
 
     reason: str

@@ -9,10 +9,11 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, TypeAlias, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from msgspec import Struct
 
 T = TypeVar("T")
 
@@ -33,8 +34,7 @@ class RefusalError(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """A container of a pod, by names."""
 
     namespace: str
@@ -42,28 +42,23 @@ class Target:
     container: str
 
 
-@dataclass(frozen=True, slots=True)
-class GetHealth:
+class GetHealth(Struct, frozen=True):
     """Whether edged works. Open to everybody on the machine, unlike the others."""
 
 
-@dataclass(frozen=True, slots=True)
-class GetPods:
+class GetPods(Struct, frozen=True):
     """The pods that edged runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class GetSummary:
+class GetSummary(Struct, frozen=True):
     """What everything takes, as JSON."""
 
 
-@dataclass(frozen=True, slots=True)
-class GetMetrics:
+class GetMetrics(Struct, frozen=True):
     """What everything takes, for Prometheus."""
 
 
-@dataclass(frozen=True, slots=True)
-class GetLogs:
+class GetLogs(Struct, frozen=True):
     """What a container wrote."""
 
     target: Target
@@ -76,8 +71,7 @@ class GetLogs:
     limit_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PostExec:
+class PostExec(Struct, frozen=True):
     """Run a command in a container and tell how it ended."""
 
     target: Target

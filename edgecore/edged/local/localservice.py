@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, assert_never
 
 import msgspec
+from msgspec import Struct
 
 from common.errors import RuntimeServiceError
 from edgecore.edged.local.localroutes import (
@@ -70,8 +70,7 @@ class LocalView(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """What is answered: a whole body, or one that is made while it is sent."""
 
     code: HTTPStatus

@@ -9,9 +9,10 @@ Source: Kubernetes pkg/kubelet/logs/container_log_manager.go.
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from msgspec import Struct
 
 COMPRESSED: Final = ".gz"
 TEMPORARY: Final = ".tmp"
@@ -33,8 +34,7 @@ def starts_logged(names: Iterable[str]) -> int:
     return max((int(match[1]) + 1 for match in found if match), default=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Rotation:
+class Rotation(Struct, frozen=True):
     """What is to be done with the older files before the newest one is moved away."""
 
     remove: tuple[str, ...]

@@ -10,11 +10,12 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from edgecore.edged.local.criline import LogLine, moment_of, parse_line
 from edgecore.edged.local.logfiles import COMPRESSED, rotated
@@ -25,8 +26,7 @@ _LINE_BYTES: Final = 64 * 1024
 _Stream: TypeAlias = BufferedIOBase
 
 
-@dataclass(frozen=True, slots=True)
-class LogOptions:
+class LogOptions(Struct, frozen=True):
     """What of a log is wanted, as in Kubernetes' PodLogOptions."""
 
     tail_lines: int | None = None

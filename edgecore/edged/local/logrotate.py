@@ -13,9 +13,10 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from common.clock import Clock
 from common.errors import RuntimeServiceError
@@ -33,8 +34,7 @@ PERIOD_S: Final = 30.0
 """Seconds between two looks, if whoever calls wants to know. kubelet looks every 10 s."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogLimits:
+class LogLimits(Struct, frozen=True):
     """How much of a container's output is kept."""
 
     max_bytes: int = 10 * 1024 * 1024
@@ -43,8 +43,7 @@ class LogLimits:
     """Of one start of a container, the one that is written to among them; at least 2."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Log:
+class _Log(Struct, frozen=True):
     container: ContainerStatus
     path: Path
     size: int
@@ -54,9 +53,7 @@ class _Log:
 class LogRotator:
     """Rotates the logs of running containers."""
 
-    def __init__(
-        self, runtime: Runtime, clock: Clock, logs_dir: Path, limits: LogLimits = LogLimits()
-    ) -> None:
+    def __init__(self, runtime: Runtime, clock: Clock, logs_dir: Path, limits: LogLimits) -> None:
         """Make it; nothing happens before ``rotate``.
 
         Args:

@@ -4,9 +4,10 @@ Source: Kubernetes staging/src/k8s.io/kubelet/pkg/apis/stats/v1alpha1/types.go.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct, field
 
 from common.clock import rfc3339
 from common.names import UID
@@ -19,8 +20,7 @@ Starts: TypeAlias = Mapping[tuple[UID, str], datetime]
 """When the running containers of pods were started, by the pod's UID and the container's name."""
 
 
-@dataclass(frozen=True, slots=True)
-class FilesystemStats:
+class FilesystemStats(Struct, frozen=True):
     """A file system; ``used`` and ``inodes_used`` may be the part that is edged's only."""
 
     available: int
@@ -31,8 +31,7 @@ class FilesystemStats:
     inodes_used: int
 
 
-@dataclass(frozen=True, slots=True)
-class NodeStats:
+class NodeStats(Struct, frozen=True):
     """What all of the machine takes at one moment. Sizes in bytes."""
 
     at: datetime
@@ -50,8 +49,7 @@ class NodeStats:
     image_filesystem: FilesystemStats | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """What everything took at one moment."""
 
     node: NodeStats
@@ -59,8 +57,7 @@ class Sample:
     starts: Starts = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Samples:
+class Samples(Struct, frozen=True):
     """Samples that were taken before: what rates are made of."""
 
     older: Sample | None = None

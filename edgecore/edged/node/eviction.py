@@ -5,9 +5,10 @@ these are; https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeAlias
+
+from msgspec import Struct, field
 
 from common.names import UID
 from edgecore.edged.node.pressure import Pressure, Shortage, Signal
@@ -56,8 +57,7 @@ class Step(StrEnum):
     WAIT = "wait for a pod that is being evicted"
 
 
-@dataclass(frozen=True, slots=True)
-class PodUsage:
+class PodUsage(Struct, frozen=True):
     """What a running pod takes. Sizes in bytes."""
 
     containers: tuple[ContainerStats, ...] = ()
@@ -73,8 +73,7 @@ Usages: TypeAlias = Mapping[UID, PodUsage]
 """By UID of the pod; a pod of which nothing is known has none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Eviction:
+class Eviction(Struct, frozen=True):
     """A pod that has to go; it has failed for good, and is one that a controller replaces."""
 
     pod: Object

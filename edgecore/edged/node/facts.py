@@ -2,9 +2,10 @@
 
 import os
 import platform
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 _ARCHITECTURES: Final = {
     "x86_64": "amd64",
@@ -17,8 +18,7 @@ _ARCHITECTURES: Final = {
 _UNKNOWN_ID: Final = "0" * 8
 
 
-@dataclass(frozen=True, slots=True)
-class NodeFacts:
+class NodeFacts(Struct, frozen=True):
     """What does not change while the machine runs. Sizes in bytes."""
 
     cpus: int
@@ -32,16 +32,14 @@ class NodeFacts:
     boot_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
+class Amount(Struct, frozen=True):
     """How much of something is left, and how much of it there is."""
 
     available: int
     capacity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Readings:
+class Readings(Struct, frozen=True):
     """How much is left of everything that pods share."""
 
     memory: Amount

@@ -5,10 +5,11 @@ traffic shows it on the wire.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from common.clock import rfc3339
 from common.names import AGENT_NODE_LABEL, EDGE_NODE_LABEL
@@ -36,8 +37,7 @@ _WORDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class NodeProfile:
+class NodeProfile(Struct, frozen=True):
     """What a node says of itself, apart from what it can read."""
 
     name: str
@@ -57,8 +57,7 @@ class NodeProfile:
     """Where the node's own endpoint listens; 0 for nowhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeState:
+class NodeState(Struct, frozen=True):
     """How a node fares."""
 
     pressures: tuple[Pressure, ...] = ()

@@ -6,9 +6,11 @@ Nothing of the pods waits for this: they run without a Node, and without a cloud
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from common.beehive.message import raw
 from common.clock import Clock
@@ -43,8 +45,7 @@ _IMAGES_EVERY_S: Final = 60.0
 """Between two looks at the images, of which the runtime says nothing by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(Struct, frozen=True):
     """Where facts and readings come from: the kernel, or a made-up machine for scale tests."""
 
     facts: NodeFacts

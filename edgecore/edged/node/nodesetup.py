@@ -2,9 +2,11 @@
 
 import glob
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edgecore.edged.spec.cgroupdriver import CgroupDriver
 from edgecore.edged.spec.containerspec import NodeSetup
@@ -15,8 +17,7 @@ _THERMAL: Final = "/sys/devices/system/cpu/cpu*/thermal_throttle"
 """Tells how busy the neighbours are: kept from containers, as by kubelet."""
 
 
-@dataclass(frozen=True, slots=True)
-class PodNetwork:
+class PodNetwork(Struct, frozen=True):
     """How pods find names, and where they are in the machine's control groups."""
 
     cluster_dns: tuple[str, ...] = ()

@@ -9,10 +9,11 @@ Source: Kubernetes pkg/kubelet/eviction (helpers.go, eviction_manager.go, defaul
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 from typing import Final
+
+from msgspec import Struct, field
 
 from edgecore.edged.node.facts import Amount, Readings
 from edgecore.edged.spec.quantity import parse_quantity
@@ -59,8 +60,7 @@ _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 
 
-@dataclass(frozen=True, slots=True)
-class Threshold:
+class Threshold(Struct, frozen=True):
     """The least of something that shall be left."""
 
     signal: Signal
@@ -83,16 +83,14 @@ class Threshold:
         return self.amount or int(capacity * self.part)
 
 
-@dataclass(frozen=True, slots=True)
-class Shortage:
+class Shortage(Struct, frozen=True):
     """A threshold that is met."""
 
     threshold: Threshold
     reading: Amount
 
 
-@dataclass(frozen=True, slots=True)
-class Strain:
+class Strain(Struct, frozen=True):
     """What was seen of a node, and what follows from it."""
 
     pressures: tuple[Pressure, ...] = ()

@@ -7,7 +7,8 @@ https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from common.errors import RuntimeServiceError
 from edgecore.edged.podview import Object, container_of

@@ -10,10 +10,11 @@ Source: Kubernetes pkg/probe/http/http.go.
 import asyncio
 import os
 import ssl
-from dataclasses import dataclass, replace
 from typing import Final
 
 import h11
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edgecore.edged.probes.dialing import DialError, dial
 from edgecore.edged.probes.httprequest import RedirectError, Request, Url, redirected
@@ -33,8 +34,7 @@ class PlainTextError(HttpGetError):
     """What was asked by TLS answered without."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """What came back."""
 
     status: int

@@ -3,9 +3,11 @@
 Source: Kubernetes pkg/probe/http/request.go and pkg/probe/util.go.
 """
 
-from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edgecore.edged.node.node import KUBELET_VERSION
 from edgecore.edged.podview import Object
@@ -26,8 +28,7 @@ class RedirectError(Exception):
     """A redirect leads nowhere; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(Struct, frozen=True):
     """Whom to ask for what; ``path`` is as it goes over the wire, with its query."""
 
     scheme: str
@@ -45,8 +46,7 @@ class Url:
         return f"{self.scheme}://{self.address}{self.path}"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """What to send."""
 
     url: Url

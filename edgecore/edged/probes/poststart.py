@@ -9,8 +9,9 @@ Source: https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from edgecore.edged.podview import Object, container_of, key_of
 from edgecore.edged.probes.hooks import HookError, run_hook

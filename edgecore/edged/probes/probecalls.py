@@ -7,8 +7,9 @@ Source: Kubernetes pkg/kubelet/prober/prober.go and pkg/probe.
 """
 
 import asyncio
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from common.errors import RuntimeServiceError
 from edgecore.edged.podview import Object
@@ -23,8 +24,7 @@ from edgecore.edged.spec.env import expand
 _TRIES: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """Whom a probe or a hook is for."""
 
     container: Object

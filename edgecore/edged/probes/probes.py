@@ -11,10 +11,12 @@ https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-pro
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edgecore.edged.podview import Object
 from edgecore.edged.probes.probespec import Probe, Probed, ProbeKind
@@ -42,16 +44,14 @@ class Outcome(StrEnum):
     """It could not be run: nothing is known of the container."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """How one run of a probe ended, with words for people."""
 
     outcome: Outcome
     words: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RestartCause:
+class RestartCause(Struct, frozen=True):
     """Why a running container must be ended."""
 
     message: str
@@ -60,8 +60,7 @@ class RestartCause:
     """How long it has; None: as long as the pod says."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What probes say of a container."""
 
     started: bool
@@ -77,8 +76,7 @@ RUNS_NOT: Final = Verdict(started=False, ready=False)
 BEGINS: Final = Verdict(started=False, ready=False, has_begun=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
+class Earlier(Struct, frozen=True):
     """A running container that an earlier edgecore has probed: what it said remains for now."""
 
     started: bool
@@ -89,8 +87,7 @@ class Earlier:
     """Part of a period, in [0, 1), that passes before the first probe: not all come at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """Where one probe of one running container stands."""
 
     passed: bool | None
@@ -104,8 +101,7 @@ class Record:
     """Whether it is run no more in the life of this container."""
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
+class Course(Struct, frozen=True):
     """The probes of one running container, up to now."""
 
     probed: Probed

@@ -4,9 +4,10 @@ Source: https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.36/#pro
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from edgecore.edged.podview import (
     Object,
@@ -32,8 +33,7 @@ _FIELDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Struct, frozen=True):
     """A probe of a pod's spec, with the API server's defaults for what it does not say."""
 
     kind: ProbeKind
@@ -48,8 +48,7 @@ class Probe:
     """How long a container has to end that failed it; None: as long as the pod says."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probed:
+class Probed(Struct, frozen=True):
     """A container of a pod's spec that has probes."""
 
     container: Object

@@ -10,10 +10,11 @@ pod worker needs.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+
+from msgspec import Struct
 
 from common.names import UID
 from edgecore.edged.runtime.images import Images
@@ -28,8 +29,7 @@ class ContainerState(StrEnum):
     EXITED = "exited"
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerStatus:
+class ContainerStatus(Struct, frozen=True):
     """A container as the runtime sees it."""
 
     id: str
@@ -51,8 +51,7 @@ class ContainerStatus:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PodObservation:
+class PodObservation(Struct, frozen=True):
     """A pod as the runtime sees it."""
 
     uid: UID
@@ -68,8 +67,7 @@ class PodObservation:
     """Every attempt that was not removed, in no order."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExecResult:
+class ExecResult(Struct, frozen=True):
     """How a command in a container ended."""
 
     exit_code: int
@@ -77,8 +75,7 @@ class ExecResult:
     """What it wrote, to both streams, cut to a size that suits a message."""
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerStats:
+class ContainerStats(Struct, frozen=True):
     """What a running container takes at one moment. Sizes in bytes."""
 
     name: str
@@ -90,8 +87,7 @@ class ContainerStats:
     rootfs_inodes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class PodStats:
+class PodStats(Struct, frozen=True):
     """What the running containers of a pod take."""
 
     uid: UID
@@ -100,8 +96,7 @@ class PodStats:
     containers: tuple[ContainerStats, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeVersion:
+class RuntimeVersion(Struct, frozen=True):
     """Shown in the Node as ``containerRuntimeVersion``: ``<name>://<version>``."""
 
     name: str

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from common.errors import RuntimeServiceError
 from common.names import UID
@@ -21,8 +23,7 @@ from edgecore.edged.runtime.spec import ContainerConfig, SandboxConfig
 VERSION = "0.1.0"
 
 
-@dataclass(slots=True)
-class _Pod:
+class _Pod(Struct):
     config: SandboxConfig
     ready: bool = True
     containers: dict[str, ContainerStatus] = field(default_factory=dict)
@@ -147,7 +148,7 @@ class HollowRuntime:
         if uid is None:
             raise RuntimeServiceError("NotFound", f"no container {container_id}")
         containers = self._pods[uid].containers
-        containers[container_id] = replace(containers[container_id], **changes)  # type: ignore[arg-type] # fields of ContainerStatus, by this class only
+        containers[container_id] = replace(containers[container_id], **changes)
 
     @staticmethod
     def _observe(pod: _Pod) -> PodObservation:

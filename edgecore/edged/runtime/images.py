@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Image:
+
+class Image(Struct, frozen=True):
     """An image on this machine."""
 
     id: str
@@ -36,8 +37,7 @@ class ImageAuth:
     registry_token: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class FilesystemUsage:
+class FilesystemUsage(Struct, frozen=True):
     """What images take of the disk that they are on."""
 
     mountpoint: Path

@@ -19,10 +19,12 @@ import shutil
 import signal
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from common.errors import RuntimeServiceError
 from common.files import make_folders
@@ -49,8 +51,7 @@ _EXIT_SIGKILL: Final = 137
 _IMPORT_PATH: Final = str(Path(__file__).parents[3])
 
 
-@dataclass(slots=True)
-class _Container:
+class _Container(Struct):
     status: ContainerStatus
     directory: Path
     config: ContainerConfig | None = None
@@ -59,8 +60,7 @@ class _Container:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-@dataclass(slots=True)
-class _Pod:
+class _Pod(Struct):
     uid: UID
     namespace: str
     name: str

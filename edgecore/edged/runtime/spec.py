@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from msgspec import Struct
+
 from common.names import UID
 
 
@@ -31,8 +33,7 @@ class ProfileKind(StrEnum):
     LOCALHOST = "Localhost"
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(Struct, frozen=True):
     """A seccomp or AppArmor profile."""
 
     kind: ProfileKind
@@ -40,8 +41,7 @@ class Profile:
     """Path or name of the profile on the machine, for ``LOCALHOST``."""
 
 
-@dataclass(frozen=True, slots=True)
-class SELinuxOptions:
+class SELinuxOptions(Struct, frozen=True):
     """A label of SELinux; what is empty is the runtime's choice."""
 
     user: str = ""
@@ -50,8 +50,7 @@ class SELinuxOptions:
     level: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Namespaces:
+class Namespaces(Struct, frozen=True):
     """Whose namespaces a container lives in."""
 
     network: Namespace = Namespace.POD
@@ -59,8 +58,7 @@ class Namespaces:
     ipc: Namespace = Namespace.POD
 
 
-@dataclass(frozen=True, slots=True)
-class LinuxSecurity:
+class LinuxSecurity(Struct, frozen=True):
     """With which rights a container runs."""
 
     namespaces: Namespaces = Namespaces()
@@ -83,8 +81,7 @@ class LinuxSecurity:
     read_only_paths: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LinuxResources:
+class LinuxResources(Struct, frozen=True):
     """What a container may take of the machine; 0 is no limit unless said otherwise."""
 
     cpu_shares: int = 2
@@ -95,8 +92,7 @@ class LinuxResources:
     """-1000 to 1000."""
 
 
-@dataclass(frozen=True, slots=True)
-class DNSConfig:
+class DNSConfig(Struct, frozen=True):
     """What stands in a pod's ``/etc/resolv.conf``."""
 
     servers: tuple[str, ...] = ()
@@ -104,8 +100,7 @@ class DNSConfig:
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PortMapping:
+class PortMapping(Struct, frozen=True):
     """A port of the machine that leads to one of the pod."""
 
     protocol: str
@@ -115,8 +110,7 @@ class PortMapping:
     host_ip: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Struct, frozen=True):
     """A device of the machine that a container may use."""
 
     host_path: str
@@ -132,8 +126,7 @@ class Propagation(StrEnum):
     BIDIRECTIONAL = "Bidirectional"
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Struct, frozen=True):
     """One volume, or a file that every container gets, as a container sees it."""
 
     volume: str
@@ -145,8 +138,7 @@ class Mount:
     propagation: Propagation = Propagation.PRIVATE
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxConfig:
+class SandboxConfig(Struct, frozen=True):
     """What a runtime must know of a pod before its first container."""
 
     uid: UID
@@ -196,5 +188,5 @@ class ContainerConfig:
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
-    resources: LinuxResources = LinuxResources()
-    security: LinuxSecurity = LinuxSecurity()
+    resources: LinuxResources = field(default_factory=LinuxResources)
+    security: LinuxSecurity = field(default_factory=LinuxSecurity)

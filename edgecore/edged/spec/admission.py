@@ -8,9 +8,10 @@ scheduler's plugins that they ask.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
+
+from msgspec import Struct
 
 from edgecore.edged.containerstatus import Rejection
 from edgecore.edged.podview import Object, spec_of
@@ -25,8 +26,7 @@ _OS_LABEL: Final = "kubernetes.io/os"
 _OS: Final = "linux"
 
 
-@dataclass(frozen=True, slots=True)
-class AdmittingNode:
+class AdmittingNode(Struct, frozen=True):
     """What a pod is judged by."""
 
     name: str

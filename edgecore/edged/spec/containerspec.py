@@ -3,8 +3,9 @@
 Source: Kubernetes pkg/kubelet/kuberuntime/{kuberuntime_sandbox,kuberuntime_container}.go.
 """
 
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from edgecore.edged.objects import Objects
 from edgecore.edged.podview import Object, spec_hash, spec_of, uid_of
@@ -22,8 +23,7 @@ from edgecore.edged.spec.security import MachineSecurity, container_security, sa
 from edgecore.edged.spec.sysctls import sysctls_of
 
 
-@dataclass(frozen=True, slots=True)
-class NodeSetup:
+class NodeSetup(Struct, frozen=True):
     """What of the node all its pods have in common."""
 
     view: NodeView
@@ -39,8 +39,7 @@ class NodeSetup:
     security: MachineSecurity = field(default_factory=MachineSecurity)
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(Struct, frozen=True):
     """What was made ready, or found out, for one start of a container."""
 
     objects: Objects

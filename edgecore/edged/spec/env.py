@@ -6,8 +6,9 @@ third_party/forked/golang/expansion.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from common.names import ResourceType
 from edgecore.edged.objects import MissingError, Objects, Ref
@@ -22,8 +23,7 @@ _SOURCES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(Struct, frozen=True):
     """What a container's process is started with."""
 
     variables: dict[str, str]

@@ -6,8 +6,9 @@ Source: https://kubernetes.io/docs/concepts/workloads/pods/downward-api/
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from edgecore.edged.podview import Object, containers_of, init_containers_of, spec_of
 from edgecore.edged.spec.quantity import in_units, parse_quantity
@@ -20,8 +21,7 @@ class FieldError(Exception):
     """A reference to a field cannot be followed; the text says which and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeView:
+class NodeView(Struct, frozen=True):
     """What pods may learn of the node."""
 
     name: str

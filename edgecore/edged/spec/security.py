@@ -5,9 +5,10 @@ helpers}.go; https://kubernetes.io/docs/tasks/configure-pod-container/security-c
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
+
+from msgspec import Struct
 
 from edgecore.edged.podview import Object, containers_of, init_containers_of, spec_of
 from edgecore.edged.runtime.images import Image
@@ -44,8 +45,7 @@ _FROM_POD: Final = ("seLinuxOptions", "runAsUser", "runAsGroup", "runAsNonRoot")
 _MAX_USER: Final = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class MachineSecurity:
+class MachineSecurity(Struct, frozen=True):
     """What of the machine containers are kept from, or confined by."""
 
     seccomp_root: str = "/var/lib/kubelet/seccomp"

@@ -6,9 +6,10 @@ Nothing of a static pod waits for its mirror. Without a mirror the cluster only 
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
+
+from msgspec import Struct, field
 
 from common.beehive.message import raw
 from common.clock import Clock
@@ -30,8 +31,7 @@ _CALM_S: Final = 600.0
 _NODE_RETRY_S: Final = 5.0
 
 
-@dataclass(slots=True)
-class _Pace:
+class _Pace(Struct):
     """When a step may be done again: not at once for ever, if somebody keeps deleting a mirror."""
 
     backoff: Backoff = field(default_factory=lambda: Backoff(_RETRY))

@@ -17,10 +17,11 @@ import logging
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from common.errors import WireError
 from common.metrics import MessageMetrics
@@ -40,8 +41,7 @@ MAX_BYTES: Final = 1024 * 1024
 _Signature: TypeAlias = tuple[int, int, int, int]
 
 
-@dataclass(slots=True)
-class _File:
+class _File(Struct):
     """A manifest as it was last looked at."""
 
     signature: _Signature | None = None

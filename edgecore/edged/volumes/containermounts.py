@@ -10,9 +10,10 @@ import logging
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
+
+from msgspec import Struct
 
 from edgecore.edged.objects import MissingError
 from edgecore.edged.podview import Object, spec_of
@@ -33,8 +34,7 @@ _KEPT_MESSAGES: Final = 10
 """Starts whose messages stay: more than containers that have ended are kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(Struct, frozen=True):
     """Where the mounts of a pod's containers come from."""
 
     files: PodFiles

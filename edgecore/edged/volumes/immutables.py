@@ -7,7 +7,8 @@ Source: https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-i
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from edgecore.edged.objects import Objects, Ref
 from edgecore.edged.podview import Object

@@ -4,9 +4,10 @@ The layout is kubelet's, so that edgecore can take the place of a kubelet, or of
 is built on it, without moving a running pod.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from msgspec import Struct
 
 from edgecore.edged.podview import Object, uid_of
 
@@ -21,8 +22,7 @@ class Plugin(StrEnum):
     EMPTY_DIR = "empty-dir"
 
 
-@dataclass(frozen=True, slots=True)
-class PodFiles:
+class PodFiles(Struct, frozen=True):
     """The files of one pod."""
 
     pod_dir: Path

@@ -5,9 +5,10 @@ kubelet's words (pkg/volume/{configmap,secret,projected,downwardapi,emptydir,hos
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final, NamedTuple, TypeAlias
+
+from msgspec import Struct
 
 from common.names import ResourceType
 from edgecore.edged.objects import MissingError, Objects, Ref, TokenRef, UnavailableError
@@ -49,8 +50,7 @@ Payload: TypeAlias = Mapping[str, File]
 """Files by their path relative to the volume."""
 
 
-@dataclass(frozen=True, slots=True)
-class FilesVolume:
+class FilesVolume(Struct, frozen=True):
     """A volume whose files come from objects; ``payload`` is all that shall stand in it."""
 
     name: str
@@ -67,8 +67,7 @@ class FilesVolume:
         return self.plugin is not Plugin.CONFIGMAP
 
 
-@dataclass(frozen=True, slots=True)
-class EmptyDir:
+class EmptyDir(Struct, frozen=True):
     """A directory that lives as long as the pod."""
 
     name: str
@@ -79,8 +78,7 @@ class EmptyDir:
     """Numeric group, which may write there; None: edgecore's."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostPath:
+class HostPath(Struct, frozen=True):
     """A file or directory of this machine."""
 
     name: str

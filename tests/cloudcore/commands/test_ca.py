@@ -3,11 +3,11 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from cloudcore.kube import kinds
 from cloudcore.kube.client import KubeClient

@@ -1,10 +1,10 @@
 """What a doctor says of what it has seen. Pure."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cloudcore.commands.nodestates import NodeState
 from cloudcore.doctor import verdicts

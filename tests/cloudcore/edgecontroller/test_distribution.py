@@ -4,7 +4,8 @@ Real: caches, locations, routing, the bus. The hub is a mailbox that the test re
 """
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from cloudcore.edgecontroller.distribution import Distribution
 from cloudcore.edgecontroller.epochs import Epochs

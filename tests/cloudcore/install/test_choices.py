@@ -1,8 +1,7 @@
 """What is chosen of the manifests. Real: the manifests."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from cloudcore.install import choices
 from cloudcore.install.choices import COMPONENTS, LEAST_MINOR, Choices, ServiceType

@@ -1,9 +1,9 @@
 """Judgements of what lies on an edge's disk. Nothing is faked: it is pure."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from common.checks import Finding, Verdict
 from edgecore.doctor.kept import MIN_FREE_BYTES, Certificate, Folder, Kept, Store, Token, judge

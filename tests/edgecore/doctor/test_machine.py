@@ -1,8 +1,7 @@
 """Judgements of a machine. Nothing is faked: it is pure."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from common.checks import Finding, Verdict
 from edgecore.doctor.machine import Engine, Machine, judge

@@ -1,9 +1,9 @@
 """Judgements of the way to the cloud. Real certificates; nothing is faked: it is pure."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from common import issuing
 from common.checks import Finding, Verdict

@@ -1,10 +1,10 @@
 """The status of one container. Pure."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from edgecore.edged.containerstatus import Situation, Waiting, container_status
 from edgecore.edged.probes.probes import BEGINS, Verdict

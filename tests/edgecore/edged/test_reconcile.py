@@ -1,11 +1,12 @@
 """Deciding what to do with a pod: pure. A model of a runtime does what the plans say."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from common.names import UID
 from edgecore.edged.crashloop import History, observe

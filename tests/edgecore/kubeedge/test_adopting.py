@@ -2,11 +2,11 @@
 
 import logging
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from common import issuing
 from edgecore.edgehub.enroll import examine

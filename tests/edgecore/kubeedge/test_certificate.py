@@ -1,12 +1,12 @@
 """The certificate of KubeEdge's edge: real keys and certificates in real files."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from msgspec.structs import replace
 
 from common import issuing, pki
 from common.errors import CertificateError

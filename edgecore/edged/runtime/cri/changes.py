@@ -1,10 +1,10 @@
 """Of which pods something changed, judged by two lists and by what an engine announces. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from google.protobuf.message import DecodeError
+from msgspec import Struct, field
 
 from common.names import UID
 from edgecore.edged.runtime.cri import containerd_pb2 as containerd
@@ -23,8 +23,7 @@ FILTERS: Final = tuple(f'namespace=={NAMESPACE},topic=="{topic}"' for topic in (
 _ENDED: Final = frozenset({cri.CONTAINER_STOPPED_EVENT, cri.CONTAINER_DELETED_EVENT})
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A sandbox or a container of a list."""
 
     uid: UID
@@ -36,8 +35,7 @@ Snapshot: TypeAlias = Mapping[str, Entry]
 """The entries of a list by their ids."""
 
 
-@dataclass(frozen=True, slots=True)
-class Announcement:
+class Announcement(Struct, frozen=True):
     """What an event says."""
 
     id: str
@@ -93,8 +91,7 @@ def announced_by_cri(event: cri.ContainerEventResponse) -> Announcement | None:
     return Announcement(event.container_id) if event.container_event_type in _ENDED else None
 
 
-@dataclass(slots=True)
-class Pending:
+class Pending(Struct):
     """Pods to be told of, each once however often it changed."""
 
     _pods: dict[UID, None] = field(default_factory=dict)

@@ -9,10 +9,10 @@ while nobody listened, and is done once a minute in any case.
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Final
 
 from grpclib.const import Status
+from msgspec import Struct
 
 from common.delivery.backoff import Backoff, BackoffPolicy
 from common.names import UID
@@ -32,8 +32,7 @@ _SETTLE_TRIES: Final = 25
 """About ten seconds; whatever the engine did not note by then, the comparison each minute shows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """How often lists are compared, in seconds."""
 
     gather_s: float = 0.005

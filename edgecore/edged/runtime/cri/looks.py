@@ -6,10 +6,10 @@ nothing new to tell until it exits, one that exited never again, and a sandbox k
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
 from typing import Final
 
 from grpclib.const import Status
+from msgspec import Struct, field
 
 from common.errors import RuntimeServiceError
 from common.names import UID
@@ -28,16 +28,14 @@ _MOST_ABSENT: Final = 1000
 """Pods that are remembered as not there: of those that come, a node has fewer at any time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """What lists tell, of one pod or of all."""
 
     sandboxes: tuple[cri.PodSandbox, ...]
     containers: tuple[cri.Container, ...]
 
 
-@dataclass(slots=True)
-class _Pod:
+class _Pod(Struct):
     """What is known of a pod that cannot have changed."""
 
     sandbox_id: str = ""

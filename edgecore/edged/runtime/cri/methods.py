@@ -7,10 +7,10 @@ Source: Kubernetes staging/src/k8s.io/cri-client/pkg/remote_runtime.go and
 pkg/kubelet/container/sync_result.go, pkg/kubelet/images/types.go.
 """
 
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from google.protobuf.message import Message
+from msgspec import Struct
 
 from edgecore.edged.runtime.cri import containerd_pb2, cri_pb2
 
@@ -29,8 +29,7 @@ UNAVAILABLE: Final = "RuntimeUnavailable"
 """Reason of an error that says: there is no engine at the endpoint, or it is starting."""
 
 
-@dataclass(frozen=True, slots=True)
-class Method(Generic[Request, Response]):
+class Method(Struct, Generic[Request, Response], frozen=True):
     """One call of the engine."""
 
     path: str

@@ -1,8 +1,9 @@
 """The summary of a kubelet. Nothing is faked; names are those of the Go types' JSON."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from common.names import UID
 from edgecore.edged.local.stats import (

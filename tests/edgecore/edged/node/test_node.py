@@ -1,11 +1,11 @@
 """The Node object: pure. The recorded registration of a real edge is the measure of its shape."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from edgecore.edged.node.facts import NodeFacts
 from edgecore.edged.node.node import (

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from common.errors import RuntimeServiceError
 from common.status import failure

@@ -1,11 +1,11 @@
 """Thresholds and what is read against them: pure, nothing faked."""
 
-from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edgecore.edged.node.facts import Amount, Readings
 from edgecore.edged.node.pressure import (

@@ -1,7 +1,9 @@
 """What an engine is told. Everything is real; no engine is asked."""
 
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
+
+from msgspec import structs
 
 from common.names import UID
 from edgecore.edged.runtime.cri import cri_pb2 as cri
@@ -32,7 +34,7 @@ CONTAINER = ContainerConfig("c", 1, "busybox", "h", LOGS / "c" / "1.log")
 
 def test_a_sandbox_is_named_and_labelled_as_kubelet_does() -> None:
     labels = (("app", "shop"), ("io.kubernetes.pod.name", "a lie"))
-    made = sandbox_config(replace(SANDBOX, labels=labels, annotations=(("note", "x"),)))
+    made = sandbox_config(structs.replace(SANDBOX, labels=labels, annotations=(("note", "x"),)))
     assert made.metadata == cri.PodSandboxMetadata(
         name="web", uid="u", namespace="default", attempt=2
     )
@@ -49,7 +51,7 @@ def test_a_sandbox_is_named_and_labelled_as_kubelet_does() -> None:
 
 def test_a_sandbox_has_its_network_and_its_place() -> None:
     made = sandbox_config(
-        replace(
+        structs.replace(
             SANDBOX,
             hostname="web",
             dns=DNSConfig(("10.0.0.10",), ("svc.local",), ("ndots:5",)),
@@ -72,7 +74,7 @@ def test_a_sandbox_has_its_network_and_its_place() -> None:
 
 def test_a_container_carries_what_a_kubelet_must_know_to_take_it_over() -> None:
     message = Path("/pods/u/message")
-    config = replace(
+    config = dataclasses.replace(
         CONTAINER,
         mounts=(Mount("", message, "/dev/termination-log"),),
         termination_message=message,
@@ -98,7 +100,7 @@ def test_a_container_carries_what_a_kubelet_must_know_to_take_it_over() -> None:
 
 
 def test_a_container_runs_what_it_is_told_with_what_it_is_given() -> None:
-    config = replace(
+    config = dataclasses.replace(
         CONTAINER,
         command=("sh",),
         args=("-c", "true"),
@@ -143,7 +145,7 @@ def test_the_oom_score_is_always_said() -> None:
     resources = LinuxResources(512, 50_000, 100_000, 64 << 20, 995)
     plain = container_config(sandbox_config(SANDBOX), CONTAINER).linux.resources
     limited = container_config(
-        sandbox_config(SANDBOX), replace(CONTAINER, resources=resources)
+        sandbox_config(SANDBOX), dataclasses.replace(CONTAINER, resources=resources)
     ).linux.resources
     assert (plain.oom_score_adj, plain.cpu_shares, plain.memory_limit_in_bytes) == (1000, 2, 0)
     assert limited == cri.LinuxContainerResources(

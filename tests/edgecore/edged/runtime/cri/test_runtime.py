@@ -8,11 +8,11 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from grpclib.const import Status
+from msgspec.structs import replace
 
 from common.errors import ConfigError, RuntimeServiceError
 from common.names import UID
