@@ -87,6 +87,12 @@ class Message(msgspec.Struct, frozen=True):
             self, route=msgspec.structs.replace(self.route, resource=resource)
         )
 
+    def one_way(self) -> "Message":
+        """Return this message as one whose reply nobody waits for."""
+        return msgspec.structs.replace(
+            self, header=msgspec.structs.replace(self.header, sync=False)
+        )
+
     def data(self) -> bytes:
         """Return the JSON that the content holds, also where it was sent as a string of JSON text.
 

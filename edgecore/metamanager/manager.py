@@ -223,7 +223,8 @@ class MetaManager:
 
     async def _serve(self, request: Message, tasks: asyncio.TaskGroup) -> None:
         if _is_one_way(request) and self._is_connected:
-            await self._send(ModuleName.EDGE_HUB, request)
+            # Whoever asked waits for us; the cloud answers nobody, and the hub would wait for it.
+            await self._send(ModuleName.EDGE_HUB, request.one_way())
             self._answer(reply(request, source=self.name))
         elif _is_one_way(request):
             self._refuse(request, failure(503, "not connected"), "not_connected")

@@ -202,7 +202,8 @@ async def test_events_are_sent_and_nobody_waits_for_an_answer(context: MessageCo
     await link(context, LinkState.CONNECTED)
     event = request(Operation.INSERT, "default/event/x", {})
     assert bytes((await from_edged(context, event)).content) == b'"OK"'
-    assert (await context.receive(HUB)).msg_id == event.msg_id
+    sent = await context.receive(HUB)
+    assert (sent.msg_id, sent.header.sync) == (event.msg_id, False)
 
 
 async def test_too_many_requests_are_refused_at_once(
