@@ -39,7 +39,9 @@ _IDLE_S: Final = 60.0
 _REPORT_S: Final = 900.0
 """Between two reports of a Node's status, each of which comes back and is stored."""
 
-_SETTLE_S: Final = 20.0
+_SETTLE_S: Final = 90.0
+"""What pods that are gone have left behind is cleared away within a minute."""
+
 _STORED_S: Final = 3.0
 _DAY_S: Final = 86400
 _POLL_S: Final = 0.005

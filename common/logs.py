@@ -37,8 +37,9 @@ def set_up(level: str, log_format: LogFormat) -> None:
     handler = FoldingHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if log_format is LogFormat.JSON else _TextFormatter())
     logging.basicConfig(handlers=[handler], force=True)
-    # These say at INFO what our own life-cycle lines say already, once per connection.
-    for chatty in ("websockets", "aiohttp.access", "asyncio", "kubernetes"):
+    # These say at INFO what our own life-cycle lines say already, once per connection, and hpack at
+    # DEBUG each header. Who wants that names them.
+    for chatty in ("websockets", "aiohttp.access", "asyncio", "kubernetes", "hpack"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     set_level(level)
 
