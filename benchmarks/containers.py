@@ -45,6 +45,8 @@ _SETTLE_S: Final = 90.0
 _STORED_S: Final = 3.0
 _DAY_S: Final = 86400
 _POLL_S: Final = 0.005
+_ENGINE_POLL_S: Final = 0.1
+"""To list all containers takes of what they start with; the bare calls are not watched."""
 _TIMEOUT_S: Final = 120.0
 
 
@@ -253,15 +255,15 @@ async def _until_running(endpoint: str, count: int) -> None:
         return len(running) == count
 
     try:
-        await _until(run)
+        await _until(run, _ENGINE_POLL_S)
     finally:
         client.close()
 
 
-async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
+async def _until(holds: Callable[[], Awaitable[bool]], poll_s: float = _POLL_S) -> None:
     async with asyncio.timeout(_TIMEOUT_S):
         while not await holds():  # noqa: ASYNC110 - neither API nor engine would set an event
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(poll_s)
 
 
 async def _timed(work: Awaitable[None]) -> float:
