@@ -5,6 +5,7 @@ import asyncio.sslproto
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -33,9 +34,11 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 _MARKERS = {"control_plane": "e2e", "own_api": "e2e", "containers_run": "containers"}
+_E2E = Path(__file__).with_name("e2e")
 _PATIENCE_S = 180.0
 """For a test that starts what is real, or is the first to need it, on a machine that has much to do
-besides: its components alone may take a minute each."""
+besides: its components alone may take a minute each. Its own waits say what they have waited for;
+this ends what hangs."""
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -134,6 +137,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             for fixture, marker in _MARKERS.items():
                 if fixture in item.fixturenames:
                     item.add_marker(marker)
-        is_real = any(item.get_closest_marker(marker) for marker in _MARKERS.values())
+        is_marked = any(item.get_closest_marker(marker) for marker in _MARKERS.values())
+        is_real = is_marked or item.path.is_relative_to(_E2E)
         if is_real and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_PATIENCE_S))

@@ -199,6 +199,10 @@ class ControlPlane:
 
     def _probes(self, component: Component) -> list[Probe]:
         ports, ca_file = self._layout.ports, self.ca_file
+
+        def is_made(path: str) -> Probe:
+            return Probe(ports.api_server, path, ca_file=ca_file, token=self.token)
+
         match component:
             case Component.ETCD:
                 return [Probe(ports.etcd, "/readyz")]
@@ -207,12 +211,7 @@ class ControlPlane:
                     Probe(ports.api_server, "/readyz", ca_file=ca_file),
                     # It is ready before it has made the namespaces that all rely on; this is the
                     # last of them.
-                    Probe(
-                        ports.api_server,
-                        "/api/v1/namespaces/default",
-                        ca_file=ca_file,
-                        token=self.token,
-                    ),
+                    is_made("/api/v1/namespaces/default"),
                 ]
             case Component.SCHEDULER:
                 return [Probe(ports.scheduler, "/readyz", ca_file=ca_file)]
@@ -220,10 +219,5 @@ class ControlPlane:
                 return [
                     Probe(ports.controller_manager, "/healthz", ca_file=ca_file),
                     # It answers before its controllers run; pods need what this one makes.
-                    Probe(
-                        ports.api_server,
-                        "/api/v1/namespaces/default/serviceaccounts/default",
-                        ca_file=ca_file,
-                        token=self.token,
-                    ),
+                    is_made("/api/v1/namespaces/default/serviceaccounts/default"),
                 ]

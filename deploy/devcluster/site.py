@@ -158,13 +158,21 @@ async def until(
         await asyncio.sleep(_POLL_S)
 
 
-def log_lines(data_dir: Path, pod: Object) -> list[str]:
-    """Return what the pod's containers have printed, in CRI's log format, oldest first."""
+def whole_lines(text: str) -> list[str]:
+    """Return the lines of a file that is being written: what follows their last end is none yet."""
+    return text.split("\n")[:-1]
+
+
+def log_lines(data_dir: Path, pod: Object, container: str = "*") -> list[str]:
+    """Return what a container of the pod, or each, has printed, in CRI's log format, oldest first.
+
+    That is what all starts of it have printed.
+    """
     folder = f"{pod['metadata']['namespace']}_{name_of(pod)}_{pod['metadata']['uid']}"
     # Where logs are, and no further: beside them volumes come and go while they are walked through.
-    files = sorted(file for logs in _LOGS for file in (data_dir / logs / folder).glob("*/*.log"))
-    # What follows the last end of a line is being written.
-    return [line for file in files for line in file.read_text(errors="replace").split("\n")[:-1]]
+    folders = [data_dir / logs / folder for logs in _LOGS]
+    files = sorted(file for one in folders for file in one.glob(f"{container}/*.log"))
+    return [line for file in files for line in whole_lines(file.read_text(errors="replace"))]
 
 
 def name_of(found: Object) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.devcluster.api import Object
+from deploy.devcluster.site import whole_lines
 
 IMPERSONATE = "impersonate"
 AS_A_NODE = "impersonate:arbitrary-node"
@@ -85,7 +86,7 @@ def policy(user: str) -> str:
 
 def requests(log: Path) -> list[Request]:
     """Return what the API server has logged so far."""
-    lines = log.read_text().split("\n")[:-1] if log.exists() else []
+    lines = whole_lines(log.read_text()) if log.exists() else []
     return [_request(json.loads(line)) for line in lines]
 
 

@@ -20,17 +20,6 @@ Join = Callable[..., Awaitable[Edge]]
 
 _numbers = itertools.count(1)
 
-LIMIT_S = 240
-"""For a test with what it needs. Its own waits end before, and say what they have waited for."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real daemons take the time that a busy machine gives them: only what hangs is ended."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here) and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(LIMIT_S))
-
 
 @pytest.fixture
 async def api(control_plane: ControlPlane) -> AsyncIterator[Api]:

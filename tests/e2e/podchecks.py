@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from deploy.devcluster.api import Api, Object, WaitError
-from deploy.devcluster.site import Edge, is_ready, name_of
+from deploy.devcluster.site import Edge, is_ready, log_lines, name_of
 from tests.e2e.conftest import pod
 
 STAY = "while :; do sleep 0.1; done"
@@ -97,12 +97,7 @@ class Place:
 
     def output(self, found: Object, container: str = "c") -> str:
         """Return what all starts of one container of the pod have printed, oldest first."""
-        folder = f"{self.namespace}_{name_of(found)}_{found['metadata']['uid']}"
-        # There and no further: beside the logs volumes come and go while they are walked through.
-        logs = self.edge.daemon.data_dir / "pod-logs" / folder / container
-        files = sorted(logs.glob("*.log"))
-        # What follows the last end of a line is being written.
-        lines = [line for f in files for line in f.read_text(errors="replace").split("\n")[:-1]]
+        lines = log_lines(self.edge.daemon.data_dir, found, container)
         return "".join(f"{line.split(' ', 3)[3]}\n" for line in lines)
 
     async def events(self, found: Object) -> list[Object]:

@@ -11,7 +11,6 @@ import base64
 import itertools
 import os
 import random
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -344,9 +343,7 @@ async def test_a_node_that_hangs_or_dies_is_given_up_and_one_with_a_slow_link_is
     was_ready = await readiness(api, slow)
     slow.wire.shape(Line(FAR.delay_s, MODEM.bits_per_s))
     await api.patch(f"{site.configmaps}/large", incompressible(LARGE_BYTES))
-    assert frozen.daemon.pid is not None
-    os.kill(frozen.daemon.pid, signal.SIGSTOP)
-    try:
+    with frozen.daemon.frozen():
         killed.daemon.kill()
         for edge in (frozen, killed):
             await api.wait(
@@ -356,8 +353,6 @@ async def test_a_node_that_hangs_or_dies_is_given_up_and_one_with_a_slow_link_is
                 timeout_s=BEAT_S + GRACE_S + 10.0,
             )
         assert await readiness(api, slow) == was_ready
-    finally:
-        os.kill(frozen.daemon.pid, signal.SIGCONT)
     await api.wait(
         f"/api/v1/nodes/{frozen.daemon.node}",
         lambda node: node is not None and is_ready(node),

@@ -15,7 +15,7 @@ import pytest
 from deploy.devcluster.api import Api
 from deploy.devcluster.controlplane import ControlPlane
 from deploy.devcluster.daemons import CloudCore
-from deploy.devcluster.site import is_ready, log_lines, until
+from deploy.devcluster.site import is_ready, log_lines, until, whole_lines
 from tests.e2e.conftest import Join, pod
 
 ALL = ("--log-level=debug", "--log-format=json")
@@ -32,8 +32,7 @@ async def cloud(control_plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Cl
 
 def said(log: Path) -> list[dict[str, Any]]:
     """Return the lines of a log; each is one JSON object, whatever was in it."""
-    # What follows the last end of a line is being written.
-    return [json.loads(line) for line in log.read_text().split("\n")[:-1]]
+    return [json.loads(line) for line in whole_lines(log.read_text())]
 
 
 def of_message(log: Path, msg_id: object) -> list[str]:

@@ -263,14 +263,10 @@ async def test_two_edges_never_see_each_others_secrets(
 
 def files_with(edge: Edge, text: bytes) -> list[Path]:
     """Return the edge's files in which ``text`` stands, while the edge does nothing."""
-    assert edge.daemon.pid is not None
-    os.kill(edge.daemon.pid, signal.SIGSTOP)  # else files go before they are read
-    try:
+    with edge.daemon.frozen():  # else files go before they are read
         files = [file for file in edge.daemon.data_dir.rglob("*") if file.is_file()]
         assert files
         return [file for file in files if text in file.read_bytes()]
-    finally:
-        os.kill(edge.daemon.pid, signal.SIGCONT)
 
 
 def _holds_secrets(edge: Edge, wanted: dict[str, str]) -> bool:

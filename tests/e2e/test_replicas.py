@@ -5,10 +5,8 @@ a proxy that leads new connections to another cloudcore than before.
 """
 
 import asyncio
-import os
 import re
 import shutil
-import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -230,12 +228,8 @@ async def until_replaced(cloud: CloudCore) -> None:
 
 def clone(edge: Edge, folder: Path) -> None:
     """Copy the edge's files as they are at one moment: it writes none of them meanwhile."""
-    assert edge.daemon.pid is not None
-    os.kill(edge.daemon.pid, signal.SIGSTOP)
-    try:
+    with edge.daemon.frozen():
         shutil.copytree(edge.daemon.data_dir, folder, ignore=_sockets)
-    finally:
-        os.kill(edge.daemon.pid, signal.SIGCONT)
 
 
 def _sockets(folder: str, names: list[str]) -> list[str]:

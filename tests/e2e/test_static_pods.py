@@ -11,7 +11,7 @@ from pathlib import Path
 from deploy.devcluster.api import Api, Object
 from deploy.devcluster.containerd import ContainerEngine
 from deploy.devcluster.sandboxes import sandboxes
-from deploy.devcluster.site import Edge, is_ready, until
+from deploy.devcluster.site import Edge, is_ready, until, whole_lines
 from tests.e2e.conftest import Join
 from tests.e2e.podchecks import OBEY, Place
 
@@ -42,8 +42,7 @@ def printed(edge: Edge) -> list[str]:
         # It may be removed while we look.
         with suppress(FileNotFoundError):
             logs = [log.read_text() for log in sorted((folder / "c").glob("*.log"))]
-            # What follows the last end of a line is being written.
-            lines += [line for log in logs for line in log.split("\n")[:-1]]
+            lines += [line for log in logs for line in whole_lines(log)]
     return [line.split(" ", 3)[3] for line in lines]
 
 

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from common import issuing, pki
 from common.tls import server_context
-from deploy.devcluster.ports import free_ports
 from edgecore.config import EdgeCoreSettings
 from edgecore.doctor import lookcloud
+from tests.edgecore.edged.servers import free_port
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 AUTHORITY = issuing.new_authority(NOW)
@@ -82,10 +82,6 @@ def serving(context: ssl.SSLContext, handler: type[Answers] = Answers) -> Iterat
 
 def settings(port: int, cloud: str = HOST) -> EdgeCoreSettings:
     return EdgeCoreSettings(cloud=cloud, websocket_port=port, https_port=port)
-
-
-def free_port() -> int:
-    return free_ports(1)[0]
 
 
 def test_a_cloud_in_order_is_seen_as_one(context: ssl.SSLContext) -> None:
