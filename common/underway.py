@@ -60,11 +60,11 @@ class Underway:
         if self._bar is not None:
             self._bar[0].stop()
 
-    def reach(self, step: int) -> None:
-        """Show that ``step`` of all steps are done."""
+    def advance(self) -> None:
+        """Show that one more step is done."""
         if self._bar is not None:
             bar, task = self._bar
-            bar.update(task, completed=step)
+            bar.advance(task)
 
     def say(self, text: str, *, err: bool = False) -> None:
         """Print a line, on standard error if ``err``; the bar stays below it."""

@@ -97,10 +97,8 @@ async def _install(client: KubeClient, settings: InitSettings, objects: Sequence
     if await preflight.is_anothers(client, objects):
         await _take_place(client, settings)
     with Underway("applying", len(objects)) as underway:
-        applied = 0
         async for place, outcome in apply(client, objects, force=settings.take_over):
-            applied += 1
-            underway.reach(applied)
+            underway.advance()
             underway.say(f"{place} {outcome}")
     if settings.wait:
         await _wait(client, settings.wait_s)

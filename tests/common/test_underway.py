@@ -11,10 +11,10 @@ PROGRAM = f"""
 import sys
 from common.underway import Underway
 with Underway("joining [cloud]", 3) as underway:
-    underway.reach(1)
+    underway.advance()
     underway.say("first")
     underway.say({LONG!r}, err=True)
-    underway.reach(3)
+    underway.advance()
 print("after")
 """
 
